@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from acclimate.data.batch import Batch
+from acclimate.data.transforms import ImageTransform
+from acclimate.errors import BackboneError, ConfigError
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def reference(processor: object, image: Image.Image) -> torch.Tensor:
+    return processor(image, return_tensors="pt")["pixel_values"][0]  # type: ignore[operator]
+
+
+def assert_parity(processor: object, image: Image.Image) -> ImageTransform:
+    config = processor.to_dict()  # type: ignore[attr-defined]
+    transform = ImageTransform.from_processor_config(json.loads(json.dumps(config)))
+    pixels = transform(image)
+    expected = reference(processor, image)
+    assert pixels.dtype == torch.uint8
+    assert tuple(pixels.shape[1:]) == transform.output_size == tuple(expected.shape[1:])
+    torch.testing.assert_close(transform.normalise(pixels), expected, atol=1e-6, rtol=1e-6)
+    return transform
+
+
+SIZES = [(40, 40), (57, 31), (31, 57), (101, 67), (33, 200), (7, 5), (1, 9)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resample", [2, 3, 1])
+def test_clip_shortest_edge_and_crop(size: tuple[int, int], resample: int) -> None:
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": 33}, crop_size={"height": 32, "width": 32}, resample=resample
+    )
+    assert_parity(processor, picture(*size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_siglip_exact_resize(size: tuple[int, int]) -> None:
+    assert_parity(SiglipImageProcessorPil(size={"height": 48, "width": 36}), picture(*size))
+
+
+def test_siglip_at_full_size() -> None:
+    transform = assert_parity(SiglipImageProcessorPil(size={"height": 384, "width": 384}), picture(500, 333))
+    assert transform.output_size == (384, 384)
+
+
+@pytest.mark.parametrize("crop", [(45, 45), (44, 20), (21, 60), (64, 63)])
+@pytest.mark.parametrize("size", [(30, 31), (31, 30), (50, 20)])
+def test_crops_larger_than_the_picture_are_padded_as_the_reference_does(
+    crop: tuple[int, int], size: tuple[int, int]
+) -> None:
+    processor = CLIPImageProcessorPil(do_resize=False, crop_size={"height": crop[0], "width": crop[1]})
+    assert_parity(processor, picture(*size))
+    assert_parity(
+        CLIPImageProcessorPil(size={"shortest_edge": 29}, crop_size={"height": crop[0], "width": crop[1]}),
+        picture(*size),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(4, 40), st.integers(4, 40))
+def test_parity_for_any_size(width: int, height: int, edge: int, crop: int) -> None:
+    assert_parity(CLIPImageProcessorPil(size={"shortest_edge": edge}, crop_size=crop), picture(width, height))
+
+
+def test_flags_off() -> None:
+    processor = SiglipImageProcessorPil(size={"height": 8, "width": 8}, do_normalize=False)
+    assert assert_parity(processor, picture(20, 10)).mean == (0.0, 0.0, 0.0)
+    raw = ImageTransform.from_processor_config(
+        {"image_processor_type": "SiglipImageProcessor", "size": {"height": 8, "width": 8}}
+        | {"do_normalize": False, "do_rescale": False}
+    )
+    assert raw.normalise(raw(picture(9, 9))).max() > 1
+
+
+def test_old_spelling_of_clip() -> None:
+    config = {
+        "crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True,
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3, "size": 224,
+    }  # fmt: skip
+    new = ImageTransform.from_processor_config(CLIPImageProcessorPil().to_dict())
+    assert ImageTransform.from_processor_config(config) == new == ImageTransform()
+    assert new.fingerprint == ImageTransform.from_processor_config({}).fingerprint
+
+
+def test_a_bare_size_is_a_square_where_the_family_says_so() -> None:
+    vit = ImageTransform.from_processor_config({"image_processor_type": "ViTImageProcessor", "size": 30})
+    assert (vit.resize, vit.crop, vit.resample) == ((30, 30), None, "bilinear")
+    bit = {"image_processor_type": "BitImageProcessor", "size": 30, "crop_size": [28, 26], "resample": "lanczos"}
+    dino = ImageTransform.from_processor_config({**bit, "image_mean": 0.5})
+    assert (dino.resize, dino.crop, dino.resample, dino.mean) == (30, (28, 26), "lanczos", (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ({"size": {"longest_edge": 3}}, "longest_edge"),
+        ({"resample": 9}, "resample=9"),
+        ({"do_pad": True}, "do_pad"),
+        ({"image_mean": [1, 2]}, "image_mean"),
+    ],
+)
+def test_configs_that_cannot_be_followed(config: dict, part: str) -> None:
+    with pytest.raises(BackboneError, match=part):
+        ImageTransform.from_processor_config(config)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"resample": "cubic"},
+        {"crop": None},
+        {"crop": (0, 3)},
+        {"resize": -1},
+        {"std": (1, 0, 1)},
+        {"resize": (1, 2, 3)},
+    ],
+)
+def test_bad_values(values: dict) -> None:
+    with pytest.raises(ConfigError):
+        ImageTransform(**values)
+
+
+def test_round_trip_and_fingerprint() -> None:
+    transform = ImageTransform(resize=(10, 12), crop=None, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0))
+    again = ImageTransform.from_dict(json.loads(json.dumps(transform.to_dict())))
+    assert again == transform
+    assert again.fingerprint == transform.fingerprint != ImageTransform().fingerprint
+    with pytest.raises(ConfigError, match="colour"):
+        ImageTransform.from_dict({"colour": 1})
+
+
+def test_grey_and_transparent_pictures_are_accepted() -> None:
+    transform = ImageTransform(resize=8, crop=(8, 8))
+    assert transform(picture(9, 9).convert("L")).shape == (3, 8, 8)
+    assert transform(picture(9, 9).convert("RGBA")).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [((20, 10), 32), ((40, 30), 40), ((47, 47), 40), ((500, 90), 64), ((64, 10), 64)]
+)
+def test_canvas_side(size: tuple[int, int], side: int) -> None:
+    canvas, aspect = ImageTransform(resize=32, crop=(32, 32)).canvas(picture(*size), factor=2)
+    assert canvas.shape == (3, side, side)
+    assert canvas.dtype == torch.uint8
+    assert aspect == size[0] / size[1]
+
+
+def test_canvas_factor_below_one() -> None:
+    with pytest.raises(ConfigError, match="factor"):
+        ImageTransform().canvas(picture(4, 4), factor=0.5)
+
+
+def test_view_box() -> None:
+    assert ImageTransform(resize=(4, 4), crop=None).view_box(3.0) == (0, 0, 1, 1)
+    assert ImageTransform(resize=20, crop=(20, 20)).view_box(2.0) == (0, 0.25, 1, 0.5)
+    assert ImageTransform(resize=20, crop=(10, 10)).view_box(0.5) == (0.375, 0.25, 0.25, 0.5)
+    assert ImageTransform(resize=(20, 40), crop=(10, 10)).view_box(0.5) == (0.25, 0.375, 0.5, 0.25)
+    assert ImageTransform(resize=None, crop=(10, 10)).view_box(2.0) == (0, 0.25, 1, 0.5)
+    assert ImageTransform(resize=10, crop=(30, 30)).view_box(1.0) == (0, 0, 1, 1)
+
+
+def test_batch() -> None:
+    batch = Batch(pixels=torch.zeros(2, 3, 4, 4), labels=torch.tensor([0, 1]))
+    moved = batch.to("meta")
+    assert len(batch) == len(moved) == 2
+    assert moved.pixels is not None
+    assert moved.pixels.device.type == "meta"
+    assert moved.image_features is None
+    assert len(Batch()) == 0
+    with pytest.raises(ValueError, match="differ in length"):
+        Batch(labels=torch.zeros(2), index=torch.zeros(3))
