@@ -1,1 +1,68 @@
-"""."""
+"""Data: labelled pictures from a folder, a manifest or a `datasets` data set; splits, shots, checks, transforms, cache.
+
+Names are imported on first use, so that loading data does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acclimate.data.batch import Batch
+    from acclimate.data.cache import FeatureCache
+    from acclimate.data.check import CheckReport, Finding, check_data
+    from acclimate.data.dataset import ImageData
+    from acclimate.data.frozen import apply_splits, freeze_splits, load_splits
+    from acclimate.data.images import open_image
+    from acclimate.data.load import load_data
+    from acclimate.data.splits import make_splits, sample_shots
+    from acclimate.data.transforms import Augmentation, ImageTransform
+
+_HOMES = {
+    "Augmentation": "transforms",
+    "Batch": "batch",
+    "CheckReport": "check",
+    "FeatureCache": "cache",
+    "Finding": "check",
+    "ImageData": "dataset",
+    "ImageTransform": "transforms",
+    "apply_splits": "frozen",
+    "check_data": "check",
+    "freeze_splits": "frozen",
+    "load_data": "load",
+    "load_splits": "frozen",
+    "make_splits": "splits",
+    "open_image": "images",
+    "sample_shots": "splits",
+}
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "CheckReport",
+    "FeatureCache",
+    "Finding",
+    "ImageData",
+    "ImageTransform",
+    "apply_splits",
+    "check_data",
+    "freeze_splits",
+    "load_data",
+    "load_splits",
+    "make_splits",
+    "open_image",
+    "sample_shots",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,201 @@
+"""`ImageData`: labelled pictures as a thin, immutable view on a `datasets.Dataset`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acclimate.data.images import UnreadableImage, open_image
+from acclimate.data.ordering import some
+from acclimate.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+    from PIL import Image
+
+COLUMNS = ("key", "path", "label", "domain", "group", "split")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageData:
+    """Labelled pictures, of which nothing is read from disk until it is asked for.
+
+    Rows are in the order of their keys, whatever order the source has, so that the same pictures give the same data
+    everywhere.
+
+    Attributes:
+        name: what messages and file names call this data, such as the folder's name.
+        table: columns `key` (unique, stable), `path` (None for pictures held in memory), `label`, `domain`, `group`,
+            `split` ("train", "val", "test" or ""); "" means none. Data held in memory has also `row`, the row in
+            `store`.
+        class_names: sorted; those of the whole data set, also in a subset.
+        split_origin: "given" by the source, or "made".
+        skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
+        other_files: files of a folder source that are not images, sorted.
+        store: the encoded pictures of a source held in memory (one column `image`), else None.
+    """
+
+    name: str
+    table: datasets.Dataset
+    class_names: tuple[str, ...]
+    split_origin: str = "made"
+    skipped: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
+    store: datasets.Dataset | None = field(default=None)
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        """Return name and size in a word."""
+        classes = len(self.class_names)
+        return f"ImageData({self.name!r}, {len(self)} pictures, {classes} classes, split {self.split_origin})"
+
+    def column(self, name: str) -> list[str]:
+        """Return a text column as a list, in row order."""
+        return list(self.table.with_format(None)[name][:])
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The stable name of every picture."""
+        return self.column("key")
+
+    @cached_property
+    def paths(self) -> list[str | None]:
+        """The file of every picture; None where it is held in memory."""
+        return list(self.column("path"))
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The group of every picture; "" is a group of its own."""
+        return self.column("group")
+
+    @cached_property
+    def domains(self) -> list[str]:
+        """The acquisition domain of every picture; "" where there is none."""
+        return self.column("domain")
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """The split of every picture: "train", "val", "test" or ""."""
+        return self.column("split")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The class of every picture, int64 (N,), an index into `class_names`."""
+        index = {name: number for number, name in enumerate(self.class_names)}
+        return np.array([index[label] for label in self.column("label")], dtype=np.int64)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The class of every picture, by name."""
+        return [self.class_names[label] for label in self.labels]
+
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """The domains that occur, sorted, without ""."""
+        return tuple(sorted(set(self.domains) - {""}))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many pictures each class has, zero included, in the order of `class_names`."""
+        found = Counter(self.labels.tolist())
+        return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
+
+    @property
+    def train(self) -> ImageData:
+        """The pictures of the training split."""
+        return self.split("train")
+
+    @property
+    def val(self) -> ImageData:
+        """The pictures of the validation split."""
+        return self.split("val")
+
+    @property
+    def test(self) -> ImageData:
+        """The pictures of the test split."""
+        return self.split("test")
+
+    def split(self, name: str) -> ImageData:
+        """Return the pictures of split `name`, which may be none."""
+        return self.select([row for row, split in enumerate(self.splits) if split == name])
+
+    def select(self, indices: Iterable[int] | np.ndarray) -> ImageData:
+        """Return the pictures at these rows, in this order, as data with the same classes."""
+        rows = [int(index) for index in indices]
+        return dataclasses.replace(self, table=self.table.select(rows, keep_in_memory=True))
+
+    def with_splits(self, splits: Sequence[str], origin: str) -> ImageData:
+        """Return the same pictures with another `split` column; `origin` is "given" or "made"."""
+        import datasets
+
+        columns = {name: self.table.with_format(None)[name][:] for name in self.table.column_names}
+        columns["split"] = list(splits)
+        return dataclasses.replace(
+            self, table=datasets.Dataset.from_dict(columns, features=self.table.features), split_origin=origin
+        )
+
+    def filter_domains(self, domains: Iterable[str]) -> ImageData:
+        """Return the pictures of these domains; a picture keeps its split.
+
+        Raises:
+            DataError: a domain that this data does not have.
+        """
+        wanted = [domains] if isinstance(domains, str) else list(domains)
+        unknown = sorted(set(wanted) - set(self.domains))
+        if unknown:
+            have = some(self.domain_names, 20) or "no domains"
+            raise DataError(f"{self.name}: no domain {unknown[0]!r}; it has {have}")
+        return self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
+
+    def image(self, index: int, min_side: int | None = None) -> Image.Image:
+        """Return picture `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.
+
+        Raises:
+            DataError: the file is missing or corrupt.
+        """
+        path = self.paths[index]
+        try:
+            return open_image(path or self.image_bytes(index), min_side, name=path or self._place(index))
+        except UnreadableImage as error:
+            raise self._unreadable(error.file, error.reason) from error
+
+    def image_bytes(self, index: int) -> bytes:
+        """Return picture `index` as it is stored: the bytes of its file.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        path = self.paths[index]
+        if path is None:
+            assert self.store is not None
+            cell = self.store[int(self.table[index]["row"])]["image"] or {}
+            if cell.get("bytes") is not None:
+                return bytes(cell["bytes"])
+            path = cell.get("path")
+            if path is None:
+                raise self._unreadable(self._place(index), "the row holds no image")
+        try:
+            with open(path, "rb") as stream:
+                return stream.read()
+        except OSError as error:
+            raise self._unreadable(path, (error.strerror or str(error)).lower()) from error
+
+    def digest(self, index: int) -> str:
+        """Return the sha256 of the stored bytes of picture `index`, in hex."""
+        return hashlib.sha256(self.image_bytes(index)).hexdigest()
+
+    def _place(self, index: int) -> str:
+        return f"{self.name} row {self.keys[index]}"
+
+    def _unreadable(self, file: str, reason: str) -> UnreadableImage:
+        advice = "list such files with `acclimate data check DATA`, or leave them out with --on-corrupt skip"
+        return UnreadableImage(file, reason, advice)

@@ -1,0 +1,155 @@
+"""`splits.json`: which pictures are in which split, with a hash, so that a result can say what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate.data.dataset import ImageData
+from acclimate.data.ordering import some
+from acclimate.errors import DataError, RunError
+
+VERSION = 1
+
+_FIELDS = ("key", "label", "domain", "group")
+
+
+def freeze_splits(
+    splits: Mapping[str, ImageData],
+    path: str | os.PathLike[str],
+    *,
+    seed: int,
+    shots: int | str,
+    source: str | None = None,
+) -> dict[str, Any]:
+    """Write the pictures of each split to a JSON file, atomically, and return what was written.
+
+    Args:
+        splits: data by the name of the split, such as "train", "val", "test".
+        path: the file to write; its folder is made.
+        seed: seed of the shots, for the record.
+        shots: shots per class, for the record.
+        source: name of the data; by default that of the first split.
+
+    The hash is the sha256 of the assignment alone: splits, keys, labels, domains and groups, in sorted order. It is the
+    same wherever the data lie.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    table = {name: _entries(data) for name, data in splits.items()}
+    source = source if source is not None else next((data.name for data in splits.values()), "")
+    document = {
+        "version": VERSION,
+        "seed": seed,
+        "shots": shots,
+        "source": source,
+        "splits": table,
+        "hash": assignment_hash(table),
+    }
+    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise RunError(
+            f"{target}: cannot write the splits ({(error.strerror or str(error)).lower()}); choose another folder"
+        ) from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes the file private; results are to be shared like any other file of the run.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return document
+
+
+def load_splits(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a file written by `freeze_splits` and verify its hash.
+
+    Raises:
+        RunError: the file is missing, not such a file, or was edited.
+    """
+    target = Path(path)
+    try:
+        document = json.loads(target.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{target}: cannot read the splits ({(error.strerror or str(error)).lower()}); name a splits.json"
+        ) from error
+    except ValueError as error:
+        raise RunError(f"{target}: not JSON ({error}); restore the file or make the run again") from error
+    if not isinstance(document, dict) or not {"version", "splits", "hash"} <= document.keys():
+        raise RunError(f"{target}: not a file of splits; name the splits.json of a run")
+    if document["version"] != VERSION:
+        raise RunError(
+            f"{target}: version {document['version']!r} of the format, but this release reads {VERSION}; use the "
+            "release that wrote it"
+        )
+    try:
+        found = assignment_hash(document["splits"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RunError(f"{target}: the splits are damaged; restore the file or make the run again") from error
+    if found != document["hash"]:
+        raise RunError(
+            f"{target}: the hash does not fit the splits, so the file was edited; restore it or make the run again"
+        )
+    return document
+
+
+def apply_splits(data: ImageData, path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, ImageData]:
+    """Return the pictures of each frozen split, found in `data` by their keys, in the order of the keys.
+
+    Args:
+        data: the data from which the splits were frozen, from wherever it lies now.
+        path: the file, or what `load_splits` returned.
+
+    Raises:
+        RunError: the file cannot be used.
+        DataError: pictures of the file that `data` lacks or labels otherwise.
+    """
+    document = path if isinstance(path, Mapping) else load_splits(path)
+    title = "the frozen splits" if isinstance(path, Mapping) else os.fspath(path)
+    rows = {key: row for row, key in enumerate(data.keys)}
+    entries = [entry for split in document["splits"].values() for entry in split]
+    missing = [entry["key"] for entry in entries if entry["key"] not in rows]
+    if missing:
+        raise DataError(
+            f"{title}: {len(missing)} of {len(entries)} pictures are not in {data.name}: {some(missing)}; name the "
+            "data of that run"
+        )
+    labels = data.label_names
+    changed = [entry for entry in entries if labels[rows[entry["key"]]] != entry["label"]]
+    if changed:
+        first = changed[0]
+        now = labels[rows[first["key"]]]
+        raise DataError(
+            f"{title}: {len(changed)} labels changed, first {first['key']!r} from {first['label']!r} to {now!r}; "
+            "restore them or make a new run"
+        )
+    return {name: data.select([rows[entry["key"]] for entry in split]) for name, split in document["splits"].items()}
+
+
+def assignment_hash(splits: Mapping[str, list[dict[str, str]]]) -> str:
+    """Return the sha256 of an assignment in canonical form: compact JSON of sorted splits and sorted rows, in UTF-8."""
+    canonical = {
+        name: sorted([str(entry[field]) for field in _FIELDS] for entry in entries) for name, entries in splits.items()
+    }
+    text = json.dumps(canonical, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _entries(data: ImageData) -> list[dict[str, str]]:
+    columns = (data.keys, data.label_names, data.domains, data.groups)
+    return [dict(zip(_FIELDS, values, strict=True)) for values in sorted(zip(*columns, strict=True))]

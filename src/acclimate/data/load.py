@@ -1,0 +1,210 @@
+"""`load_data`: one door for every kind of source."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from acclimate.data import layouts, manifests
+from acclimate.data.dataset import ImageData
+from acclimate.data.images import UnreadableImage
+from acclimate.data.memory import read_datasets
+from acclimate.data.ordering import some
+from acclimate.data.rows import Rows
+from acclimate.data.splits import make_splits
+from acclimate.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+log = logging.getLogger("acclimate.data")
+
+
+def load_data(
+    source: str | os.PathLike[str] | datasets.Dataset | datasets.DatasetDict | ImageData,
+    *,
+    layout: str = "auto",
+    images_root: str | os.PathLike[str] | None = None,
+    split_seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.3,
+    on_corrupt: Literal["error", "skip"] = "error",
+) -> ImageData:
+    """Load labelled pictures; the images themselves are read when they are used.
+
+    A split that the source gives is kept exactly as it is; rows without one belong to train. A source without a split,
+    or in which every row is "train", gets one: grouped, stratified by class and domain, and the same on every machine
+    (see `make_splits`).
+
+    Args:
+        source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
+            `path,label[,domain,group,split]`, a `datasets` data set, or `ImageData`, which is returned as it is.
+        layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
+            "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
+        images_root: the folder to which the paths of a manifest are relative; by default the folder of the manifest.
+        split_seed: seed of the split, where one is made.
+        val_fraction: share of the pictures for validation, in [0, 1).
+        test_fraction: share of the pictures for test, in [0, 1); the rest is for training.
+        on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
+            leaves corrupt ones out, and lists them in `.skipped`.
+
+    Raises:
+        DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
+        value. ConfigError: an option out of its range.
+    """
+    if layout not in ("auto", "manifest", *layouts.LAYOUTS):
+        raise ConfigError(f"unknown layout {layout!r}; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
+    if on_corrupt not in ("error", "skip"):
+        raise ConfigError(f"on_corrupt={on_corrupt!r} is neither 'error' nor 'skip'")
+    if isinstance(source, ImageData):
+        return source
+    root = _images_root(images_root)
+    store = None
+    if isinstance(source, (str, os.PathLike)):
+        rows = _read_path(Path(source).expanduser(), layout, root)
+    elif isinstance(source, Mapping) or hasattr(source, "features"):
+        rows, store = read_datasets(source, root)
+    else:
+        raise DataError(
+            f"cannot load data from {type(source).__name__}; give a folder, a manifest or a datasets.Dataset"
+        )
+    data = _build(rows, store)
+    if on_corrupt == "skip":
+        data = _without_corrupt(data)
+    present = sorted(set(data.column("label")))
+    if len(present) < 2:
+        raise DataError(
+            f"{data.name}: only one class ({present[0]!r}); classification needs at least two, check the folders or "
+            "the label column"
+        )
+    if data.split_origin == "made":
+        return make_splits(data, split_seed, val_fraction, test_fraction)
+    _report_given(data)
+    return data
+
+
+def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
+    if images_root is None:
+        return None
+    root = Path(images_root).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"images_root {str(root)!r} is no folder; name the folder to which the paths of the manifest are relative"
+        )
+    return root
+
+
+def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file or folder; name a folder of images or a manifest (a Hub data set: "
+            "datasets.load_dataset first)"
+        )
+    if not path.is_dir():
+        if path.suffix.lower() not in manifests.SUFFIXES:
+            raise DataError(
+                f"{path}: not a folder, and no manifest by its name; a manifest ends in {', '.join(manifests.SUFFIXES)}"
+            )
+        return manifests.read_manifest(path, images_root)
+    manifest = manifests.find_manifest(path) if layout in ("auto", "manifest") else None
+    if manifest:
+        rows = manifests.read_manifest(manifest, images_root)
+        rows.name = path.resolve().name
+        return rows
+    if layout == "manifest":
+        raise DataError(
+            f"{path}: no labels.csv, .tsv, .jsonl or .parquet in this folder; add one with the columns path,label"
+        )
+    if images_root is not None:
+        raise DataError(
+            f"{path}: images_root belongs to a manifest, and this folder has no labels.csv; name the manifest or "
+            "leave images_root out"
+        )
+    return layouts.read_folder(path.resolve(), layout)
+
+
+def _build(rows: Rows, store: datasets.Dataset | None) -> ImageData:
+    """Put rows into the order of their keys and into a table."""
+    import datasets
+
+    order = sorted(range(len(rows)), key=rows.keys.__getitem__)
+    given = any(split not in ("", "train") for split in rows.splits)
+    if not given and any(rows.splits):
+        log.info("%s: every picture is in train, which is no division; a split is made", rows.name)
+    missing = rows.splits.count("")
+    if given and missing:
+        log.info("%s: %d pictures without a split belong to train", rows.name, missing)
+    columns: dict[str, list[str | None]] = {
+        "key": cast("list[str | None]", rows.keys),
+        "path": rows.paths,
+        "label": cast("list[str | None]", rows.labels),
+        "domain": cast("list[str | None]", rows.domains),
+        "group": cast("list[str | None]", rows.groups),
+        "split": [split or "train" for split in rows.splits] if given else [""] * len(rows),
+    }
+    features = datasets.Features({name: datasets.Value("string") for name in columns})
+    ordered: dict[str, list] = {name: [values[row] for row in order] for name, values in columns.items()}
+    if store is not None:
+        features["row"] = datasets.Value("int64")
+        ordered["row"] = order
+    table = datasets.Dataset.from_dict(ordered, features=features)
+    names = tuple(sorted(set(rows.labels)))
+    return ImageData(rows.name, table, names, "given" if given else "made", (), tuple(rows.other_files), store)
+
+
+def _without_corrupt(data: ImageData) -> ImageData:
+    """Decode every picture and leave out those that fail."""
+
+    def works(index: int) -> bool:
+        try:
+            data.image(index, min_side=32)
+        except UnreadableImage:
+            return False
+        return True
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        good = list(pool.map(works, range(len(data))))
+    skipped = tuple(key for key, fine in zip(data.keys, good, strict=True) if not fine)
+    if not skipped:
+        return data
+    if len(skipped) == len(data):
+        raise DataError(
+            f"{data.name}: none of the {len(data)} images can be decoded; list the reasons with `acclimate data "
+            "check DATA`"
+        )
+    log.warning("%s: %d corrupt images are left out: %s", data.name, len(skipped), some(skipped))
+    kept = data.select([row for row, fine in enumerate(good) if fine])
+    names = tuple(sorted(set(kept.column("label"))))
+    lost = [name for name in data.class_names if name not in names]
+    if lost:
+        log.warning("%s: no picture is left of the classes %s", data.name, some(lost))
+    return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)
+
+
+def _report_given(data: ImageData) -> None:
+    """Say what the given split is, and what looks wrong with it."""
+    splits, groups = data.splits, data.groups
+    sizes = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "val", "test"))
+    log.info("%s: keeping the given split (%s)", data.name, sizes)
+    if "test" not in splits:
+        log.warning(
+            "%s: the given split has no test pictures; test is empty, so nothing can be measured on it", data.name
+        )
+    if "train" not in splits:
+        log.warning("%s: the given split has no training pictures; train is empty", data.name)
+    sides: dict[str, set[str]] = {}
+    for group, split in zip(groups, splits, strict=True):
+        if group:
+            sides.setdefault(group, set()).add(split)
+    crossing = sorted(group for group, found in sides.items() if len(found) > 1)
+    if crossing:
+        log.warning(
+            "%s: %d groups are on several sides of the given split, which leaks: %s",
+            data.name,
+            len(crossing),
+            some(crossing),
+        )

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acclimate.data import ImageData, apply_splits, freeze_splits, load_splits, make_splits, sample_shots
+from acclimate.errors import ConfigError, DataError, RunError
+
+Row = tuple[str, str, str, str]  # key, label, domain, group
+
+
+def data_of(rows: list[Row], name: str = "made") -> ImageData:
+    key, label, domain, group = (list(column) for column in zip(*rows, strict=True))
+    columns = {"key": key, "path": key, "label": label, "domain": domain, "group": group, "split": [""] * len(rows)}
+    return ImageData(name, datasets.Dataset.from_dict(columns), tuple(sorted(set(label))))
+
+
+def simple(per_class: int, classes: int = 3, domains: int = 1, group_size: int = 1) -> ImageData:
+    rows = []
+    for c in range(classes):
+        for d in range(domains):
+            for n in range(per_class):
+                group = f"g{c}-{d}-{n // group_size}" if group_size > 1 else ""
+                rows.append((f"{c}/{d}/{n:04d}", f"class{c}", f"domain{d}" if domains > 1 else "", group))
+    return data_of(rows)
+
+
+rows_of_anything = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "x", "y"]), st.sampled_from(["", "", "1", "2", "3", "4",
+    "5", "6"])), min_size=1, max_size=60,
+).map(lambda rows: [(f"{number:03d}", *row) for number, row in enumerate(rows)])
+fractions = st.sampled_from([(0.2, 0.3), (0.0, 0.3), (0.2, 0.0), (0.01, 0.01), (0.45, 0.5), (0.0, 0.0)])
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows_of_anything, st.integers(0, 5), fractions)
+def test_a_split_is_a_partition_in_which_groups_stay_whole(rows: list[Row], seed: int, shares: tuple[float, float]) ->
+None:
+    data = make_splits(data_of(rows), seed, *shares)
+    assert data.keys == [row[0] for row in rows]
+    assert set(data.splits) <= {"train"} | ({"val"} if shares[0] else set()) | ({"test"} if shares[1] else set())
+    sides = defaultdict(set)
+    for group, split in zip(data.groups, data.splits, strict=True):
+        if group:
+            sides[group].add(split)
+    assert all(len(found) == 1 for found in sides.values())
+    assert sum(len(part) for part in (data.train, data.val, data.test)) == len(data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_anything, st.integers(0, 5), st.randoms())
+def test_a_split_does_not_depend_on_the_order_of_the_rows(rows: list[Row], seed: int, random: object) -> None:
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    first, second = make_splits(data_of(rows), seed), make_splits(data_of(shuffled), seed)
+    assert dict(zip(first.keys, first.splits, strict=True)) == dict(zip(second.keys, second.splits, strict=True))
+    assert sample_shots(first, 2, seed).keys == sample_shots(second, 2, seed).keys
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), fractions.filter(all))
+def test_every_class_with_groups_enough_is_on_every_side(sizes: list[int], shares: tuple[float, float]) -> None:
+    rows = [(f"{g}-{n}", "a", "", f"g{g}") for g, size in enumerate(sizes) for n in range(size)] + [("z", "b", "", "")]
+    data = make_splits(data_of(rows), 0, *shares)
+    sides = {split for split, label in zip(data.splits, data.label_names, strict=True) if label == "a"}
+    assert sides == {1: {"train"}, 2: {"train", "test"}}.get(len(sizes), {"train", "val", "test"})
+
+
+@pytest.mark.parametrize("per_class", [4, 5, 10, 11, 37, 100])
+@pytest.mark.parametrize("domains", [1, 3])
+def test_proportions_are_near_in_every_class_and_domain(per_class: int, domains: int) -> None:
+    data = make_splits(simple(per_class, domains=domains))
+    for counted, total in ((data.label_names, per_class * domains), (list(zip(data.label_names, data.domains,
+    strict=True)), per_class)):
+        found = Counter(zip(counted, data.splits, strict=True))
+        for label in set(counted):
+            for split, share in (("train", 0.5), ("val", 0.2), ("test", 0.3)):
+                assert abs(found[label, split] - share * total) <= 2
+
+
+def test_seeds_differ_and_the_same_seed_is_stored_for_all_machines() -> None:
+    data = simple(10, classes=2)
+    assert make_splits(data, 0).splits != make_splits(data, 1).splits
+    letters = {"train": "R", "val": "v", "test": "t"}
+    assert "".join(letters[split] for split in make_splits(data, 0).splits) == "tRRvRRtvtRRvRRtRvttR"
+
+
+def test_a_group_with_several_labels_follows_its_most_frequent_one() -> None:
+    rows = [(f"{g}-{n}", "b" if n == 2 else "a", "", f"g{g}") for g in range(10) for n in range(3)]
+    data = make_splits(data_of(rows))
+    assert Counter(data.splits) == {"train": 15, "test": 9, "val": 6}
+
+
+def test_single_pictures_stay_in_train_and_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(f"a{n}", "a", "", "") for n in range(5)] + [("b", "lonely", "", "")]
+    with caplog.at_level(logging.INFO, "acclimate.data"):
+        data = make_splits(data_of(rows))
+    assert data.splits[-1] == "train"
+    assert [record.levelname for record in caplog.records if "lonely" in record.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.3), (0.2, 1.0), (0.5, 0.5), (float("nan"), 0.1)])
+def test_impossible_fractions(shares: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="fraction"):
+        make_splits(simple(4), 0, *shares)
+
+
+# ---------------------------------------------------------------- shots
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_anything, st.integers(0, 5), st.integers(1, 8))
+def test_shots_are_nested_and_spread_over_groups(rows: list[Row], seed: int, shots: int) -> None:
+    data = data_of(rows)
+    few, more = sample_shots(data, shots, seed), sample_shots(data, shots + 3, seed)
+    assert set(few.keys) <= set(more.keys)
+    assert few.keys == sorted(few.keys)
+    for name, available in data.counts().items():
+        assert few.counts()[name] == min(shots, available)
+        members = [group or key for key, label, _, group in rows if label == name]
+        drawn = Counter(group or key for key, label, group in zip(few.keys, few.label_names, few.groups, strict=True) if
+        label == name) if len(set(members)) >= shots:
+            assert set(drawn.values()) <= {1}
+
+
+def test_shots_all_and_more_than_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    data = data_of([(f"a{n}", "a", "", "") for n in range(3)] + [(f"b{n}", "b", "", "") for n in range(9)])
+    assert sample_shots(data, "all", 0).keys == sorted(data.keys)
+    with caplog.at_level(logging.INFO, "acclimate.data"):
+        assert sample_shots(data, 5, 0).counts() == {"a": 3, "b": 5}
+    assert "a (3)" in caplog.text
+    assert "b (" not in caplog.text
+
+
+def test_seeds_draw_different_shots() -> None:
+    data = simple(20)
+    assert len({tuple(sample_shots(data, 4, seed).keys) for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("shots", [0, -1, 2.5, True, "some", None])
+def test_shots_out_of_range(shots: object) -> None:
+    with pytest.raises(ConfigError, match="shots="):
+        sample_shots(simple(4), shots, 0)
+
+
+# ---------------------------------------------------------------- frozen splits
+
+
+def freeze(data: ImageData, path: Path) -> dict:
+    return freeze_splits({"train": sample_shots(data.train, 2, 1), "val": data.val, "test": data.test}, path, seed=1,
+    shots=2)
+
+
+def test_frozen_splits_come_back(tmp_path: Path) -> None:
+    data = make_splits(simple(10, domains=2, group_size=2))
+    written = freeze(data, tmp_path / "new" / "splits.json")
+    assert load_splits(tmp_path / "new" / "splits.json") == written
+    assert set(written) == {"version", "seed", "shots", "source", "splits", "hash"}
+    assert set(written["splits"]["train"][0]) == {"key", "label", "domain", "group"}
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["splits.json"]
+    back = apply_splits(data, tmp_path / "new" / "splits.json")
+    assert back["test"].keys == data.test.keys
+    assert back["train"].keys == sample_shots(data.train, 2, 1).keys
+    assert apply_splits(data, written)["val"].labels.tolist() == data.val.labels.tolist()
+
+
+def test_the_hash_is_that_of_the_assignment_alone(tmp_path: Path) -> None:
+    data = make_splits(simple(10))
+    order = np.random.default_rng(0).permutation(len(data))
+    shuffled = data.select(order)
+    first = freeze(data, tmp_path / "a.json")
+    second = freeze_splits(
+        {"train": sample_shots(shuffled.train, 2, 1), "val": shuffled.val, "test": shuffled.test}, tmp_path / "b.json", seed=1, shots=2
+    )
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    third = freeze_splits({"train": data.train, "val": data.val, "test": data.test}, tmp_path / "c.json", seed=1,
+    shots="all") assert first["hash"] == second["hash"] != third["hash"]
+
+
+def test_edited_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "splits.json"
+    document = freeze(make_splits(simple(10)), path)
+    document["splits"]["test"].append(document["splits"]["train"].pop())
+    for content, message in (
+        (json.dumps(document), "edited"),
+        ("{", "not JSON"),
+        ("[]", "not a file of splits"),
+        (json.dumps({**document, "version": 99}), "version 99"),
+        (json.dumps({**document, "splits": {"train": [3]}}), "damaged"),
+    ):
+        path.write_text(content)
+        with pytest.raises(RunError, match=message):
+            load_splits(path)
+    with pytest.raises(RunError, match="cannot read"):
+        load_splits(tmp_path / "none.json")
+    path.write_text("in the way")
+    with pytest.raises(RunError, match="cannot write"):
+        freeze(make_splits(simple(10)), path / "splits.json")
+
+
+def test_pictures_that_are_gone_or_relabelled_are_named(tmp_path: Path) -> None:
+    data = make_splits(simple(10, classes=2))
+    freeze(data, tmp_path / "splits.json")
+    with pytest.raises(DataError, match="not in made: 1/0/"):
+        apply_splits(data.select(range(10)), tmp_path / "splits.json")
+    swapped = data_of([(key, {"class0": "class1", "class1": "class0"}[label], "", "") for key, label in zip(data.keys,
+    data.label_names, strict=True)]) with pytest.raises(DataError, match="from 'class0' to 'class1'"):
+        apply_splits(swapped, tmp_path / "splits.json")
+
+
+def test_another_process_makes_the_same_split(tmp_path: Path) -> None:
+    data = make_splits(simple(10))
+    program = (
+        "import datasets; from acclimate.data import ImageData, make_splits; "
+        "k=[f'{c}/0/{n:04d}' for c in range(3) for n in range(10)]; l=['class'+x[0] for x in k]; e=['']*30; "
+        "t=datasets.Dataset.from_dict(dict(key=k,path=k,label=l,domain=e,group=e,split=e)); "
+        "print(' '.join(make_splits(ImageData('x',t,('class0','class1','class2'))).splits))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+    env={"PYTHONHASHSEED": "7"}) assert done.stdout.split() == data.splits
