@@ -1,1 +1,31 @@
-"""."""
+"""Pretrained dual encoders behind one interface: the only room that knows transformers' internals."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from acclimate.backbones.catalogue import BackboneInfo, list_backbones
+
+if TYPE_CHECKING:
+    from acclimate.backbones.context import ClassTokens
+    from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.backbones.loading import load_backbone
+    from acclimate.backbones.tower import LowRank, LowRankDeltas
+
+__all__ = ["BackboneInfo", "ClassTokens", "DualEncoder", "LowRank", "LowRankDeltas", "list_backbones", "load_backbone"]
+
+_HOMES = {
+    "ClassTokens": "context",
+    "DualEncoder": "dual_encoder",
+    "LowRank": "tower",
+    "LowRankDeltas": "tower",
+    "load_backbone": "loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch on first use, so that the catalogue can be listed without it."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

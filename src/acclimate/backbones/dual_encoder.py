@@ -1,0 +1,282 @@
+"""`DualEncoder`: an image tower and a text tower behind one small interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from acclimate.backbones.context import ClassTokens, Layout, Per, Position, context_rows, make_layout
+from acclimate.backbones.families import Family
+from acclimate.backbones.fingerprint import fingerprint
+from acclimate.backbones.running import run_layout, spread
+from acclimate.backbones.tokenizer import TextTokenizer
+from acclimate.backbones.tower import DeepPrompts, LowRankDeltas
+from acclimate.errors import BackboneError
+
+if TYPE_CHECKING:
+    from acclimate.data.transforms import ImageTransform
+
+MAX_TOKENS = 16384
+
+
+class DualEncoder:
+    """A frozen pretrained dual encoder.
+
+    Gradients flow to whatever a method passes in (contexts, prompts, deltas), never to the weights. Features are not
+    L2-normalised. `load_backbone` makes one.
+
+    Args:
+        name: Hub id, catalogue id or folder it came from.
+        family: its weights, seen as two towers.
+        tokenizer: its Hugging Face tokenizer.
+        processor: its image processor's configuration.
+        weights: gives the stored (name, tensor) pairs sorted by name, for the fingerprint; None takes the loaded ones.
+
+    Attributes:
+        text_width, vision_width: widths of the towers' tokens.
+        embed_dim: width E of the joint space.
+        text_layers, vision_layers, text_heads, vision_heads: sizes of the towers.
+        causal_text: whether text tokens see only what precedes them.
+        context_length: text positions.
+        image_size: height and width of the pixels the image tower takes.
+        logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        family: Family,
+        tokenizer: Any,
+        processor: dict[str, Any] | None = None,
+        weights: Callable[[], Iterable[tuple[str, Tensor]]] | None = None,
+    ) -> None:
+        self.name, self._family, self._processor, self._weights = name, family, processor, weights
+        self.tokenizer = TextTokenizer(tokenizer, family.context_length, trim=family.causal_text)
+        self._layouts: WeakKeyDictionary[ClassTokens, dict[tuple[Any, ...], Layout]] = WeakKeyDictionary()
+        self.family = family.name
+        self.causal_text, self.context_length = family.causal_text, family.context_length
+        self.text_width, self.vision_width, self.embed_dim = family.text_width, family.vision_width, family.embed_dim
+        self.text_layers, self.vision_layers = len(family.text.blocks), len(family.vision.blocks)
+        self.text_heads, self.vision_heads = family.text.heads, family.vision.heads
+        self.image_size = family.image_size
+        self.logit_scale, self.logit_bias = family.logit_scale, family.logit_bias
+        family.model.requires_grad_(False).eval()
+
+    def __repr__(self) -> str:
+        """Name, family and place."""
+        return f"DualEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._family.text_positions.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self._family.text_positions.dtype
+
+    def to(self, device: torch.device | str) -> DualEncoder:
+        """Move the weights to a device, in place; returns itself."""
+        self._family.model.to(device)
+        self._layouts.clear()
+        return self
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights: equal for equal weights, however they are stored, sharded or loaded."""
+        return fingerprint(self._weights() if self._weights else sorted(self._family.model.state_dict().items()))
+
+    @cached_property
+    def transform(self) -> ImageTransform:
+        """The evaluation transform of the image tower."""
+        from acclimate.data.transforms import ImageTransform
+
+        if self._processor is None:
+            raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
+        return ImageTransform.from_processor_config(self._processor)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the backbone, ready for JSON."""
+        facts = (
+            *(
+                "name",
+                "family",
+                "image_size",
+                "embed_dim",
+                "context_length",
+                "causal_text",
+                "logit_scale",
+                "logit_bias",
+            ),
+            *("text_width", "text_layers", "text_heads", "vision_width", "vision_layers", "vision_heads"),
+        )
+        parameters = sum(p.numel() for p in self._family.model.parameters())
+        return {fact: getattr(self, fact) for fact in facts} | {"parameters": parameters}
+
+    # ------------------------------------------------------------------------------------------------------------ text
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids (N, L) on the CPU, special tokens included.
+
+        Causal towers get L = the longest text, which changes no feature; others the full context length, padded as in
+        pretraining. Longer texts lose their last tokens and keep EOS.
+        """
+        return self.tokenizer(texts)
+
+    def word_embeddings(self, text: str) -> Tensor:
+        """Token embeddings (n, D) of a text, without positions and special tokens, to start a context from."""
+        ids = torch.tensor(self.tokenizer.plain(text), dtype=torch.long, device=self.device)
+        return self._family.embed_tokens(ids).clone()
+
+    def class_tokens(self, words: Sequence[str]) -> ClassTokens:
+        """What `encode_context` needs to know about the classes; make it once and keep it.
+
+        Args:
+            words: what each class is called in a prompt, such as "bare land".
+        """
+        return self.tokenizer.class_tokens(words)
+
+    def encode_text(
+        self,
+        texts: Sequence[str] | Tensor,
+        project: bool = True,
+        *,
+        deltas: LowRankDeltas | None = None,
+        max_tokens: int = MAX_TOKENS,
+        checkpoint: bool = False,
+    ) -> Tensor:
+        """Features of whole texts.
+
+        Args:
+            texts: N texts, or their ids (N, L) from `tokenize`.
+            project: False gives the pooled token before the projection.
+            deltas: low-rank changes of the text tower.
+            max_tokens: most tokens that run through the tower at once.
+            checkpoint: recompute activations in the backward pass instead of keeping them.
+
+        Returns:
+            (N, E), or (N, text_width) without projection.
+        """
+        ids = texts.cpu() if isinstance(texts, Tensor) else self.tokenize(texts)
+        if not len(ids):
+            return torch.zeros(0, self.embed_dim if project else self.text_width, device=self.device, dtype=self.dtype)
+        layout = make_layout(self._family, ids, max_tokens=max_tokens)
+        pooled = run_layout(self._family.text, layout, [], deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
+        return self._family.leave_text(pooled[0], project)
+
+    def encode_context(
+        self,
+        context: Tensor,
+        names: ClassTokens,
+        position: Position = "end",
+        prompts: Sequence[Tensor] | None = None,
+        deltas: LowRankDeltas | None = None,
+        *,
+        project: bool = True,
+        per: Per = "shared",
+        max_tokens: int = MAX_TOKENS,
+        checkpoint: bool = False,
+    ) -> Tensor:
+        """Features of every class behind learned context vectors.
+
+        The sequence is [SOS] context class "." [EOS] with `position="end"`; "middle" puts the class between the halves
+        of the context, "front" before it. Families without SOS begin with what follows it. What all classes have in
+        common at the beginning runs once (once per image), and each class attends to its keys and values.
+
+        Args:
+            context: n vectors in place of words, (n, D) shared by all classes; with `per="class"` (C, n, D), one for
+                every class; with `per="image"` (B, n, D), one for every image.
+            names: the classes, from `class_tokens`.
+            position: where the class stands.
+            prompts: deep prompts; entry i overwrites the context at the input of layer i + 1, (n, D) or shaped like
+                context.
+            deltas: low-rank changes of the text tower.
+            project: False gives the pooled token before the projection.
+            per: what the first axis of a three-dimensional context stands for.
+            max_tokens: most tokens that run through the tower at once.
+            checkpoint: recompute activations in the backward pass instead of keeping them.
+
+        Returns:
+            (C, E), or (B, C, E) with `per="image"`; text_width in place of E without projection.
+
+        Raises:
+            BackboneError: shapes that do not fit, or no room for context and class name in the text positions.
+        """
+        n = context.shape[-2]
+        self._check_context(context, names, per, prompts or ())
+        layout = self._layout(names, n, position, per == "class", max_tokens)
+        values = [spread(v, per) for v in (context, *(prompts or ()))]
+        pooled = run_layout(
+            self._family.text, layout, values, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint
+        )
+        features = self._family.leave_text(pooled, project)
+        return features if per == "image" else features[0]
+
+    def _check_context(self, context: Tensor, names: ClassTokens, per: Per, prompts: Sequence[Tensor]) -> None:
+        own = {"shared": (), "class": (len(names),), "image": tuple(context.shape[:1])}
+        if per not in own:
+            raise BackboneError(f"per={per!r} is unknown; choose shared, class or image")
+        plain = (context.shape[-2], self.text_width)
+        if tuple(context.shape) != (*own[per], *plain):
+            wanted = {"shared": "(n, D)", "class": f"({len(names)} classes, n, D)", "image": "(images, n, D)"}[per]
+            raise BackboneError(f"context has shape {tuple(context.shape)}; per={per!r} takes {wanted}, D={plain[1]}")
+        for index, values in enumerate(prompts):
+            if tuple(values.shape) not in {plain, tuple(context.shape)}:
+                raise BackboneError(f"deep prompt {index} has shape {tuple(values.shape)}, not that of the context")
+
+    def _layout(self, names: ClassTokens, n: int, position: Position, per_class: bool, max_tokens: int) -> Layout:
+        cache, key = self._layouts.setdefault(names, {}), (n, position, per_class, max_tokens)
+        if key not in cache:
+            rows = context_rows(names, n, position, self.tokenizer.lead, self.context_length)
+            cache[key] = make_layout(self._family, self.tokenizer.pad_rows(rows), per_class, max_tokens)
+        return cache[key]
+
+    # ---------------------------------------------------------------------------------------------------------- images
+
+    def encode_image(
+        self,
+        pixels: Tensor,
+        prompts: Sequence[Tensor] | None = None,
+        deltas: LowRankDeltas | None = None,
+        project: bool = True,
+        *,
+        checkpoint: bool = False,
+    ) -> Tensor:
+        """Features of images.
+
+        Args:
+            pixels: (B, 3, H, W), normalised by the backbone's transform.
+            prompts: entry 0, (n, D) or (B, n, D), is appended to the patch tokens (it carries no position, so where it
+                stands changes nothing); entry l overwrites those tokens at the input of layer l.
+            deltas: low-rank changes of the image tower.
+            project: False gives the pooled token before the projection.
+            checkpoint: recompute activations in the backward pass instead of keeping them.
+
+        Returns:
+            (B, E), or (B, vision_width) without projection.
+
+        Raises:
+            BackboneError: pixels or prompts of the wrong shape.
+        """
+        family = self._family
+        x = family.embed_patches(pixels.to(self.dtype))
+        deep = None
+        if prompts:
+            n, width = prompts[0].shape[-2:]
+            for index, values in enumerate(prompts):
+                if tuple(values.shape) not in {(n, self.vision_width), (len(x), n, self.vision_width)}:
+                    raise BackboneError(
+                        f"image prompt {index} has shape {tuple(values.shape)}, expected {(n, self.vision_width)}, "
+                        f"or {(len(x), n, self.vision_width)} for prompts per image"
+                    )
+            deep = DeepPrompts([None, *prompts[1:]], where=x.shape[1])
+            x = torch.cat([x, prompts[0].to(x.dtype).expand(len(x), n, width)], dim=1)
+        x = family.enter_vision(x)
+        x = family.vision.run(x, prompts=deep, deltas=deltas, pool=family.vision_pool, checkpoint=checkpoint)
+        return family.leave_vision(x, project)

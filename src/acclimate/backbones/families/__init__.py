@@ -1,0 +1,11 @@
+"""Families of dual encoders: the only modules that know how Hugging Face names the parts of a model."""
+
+from __future__ import annotations
+
+from acclimate.backbones.families.base import Family
+from acclimate.backbones.families.clip import ClipFamily
+from acclimate.backbones.families.siglip import SiglipFamily
+
+FAMILIES: dict[str, type[Family]] = {family.name: family for family in (ClipFamily, SiglipFamily)}
+
+__all__ = ["FAMILIES", "ClipFamily", "Family", "SiglipFamily"]

@@ -1,0 +1,126 @@
+"""What a family of dual encoders must tell about its Hugging Face model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.backbones.tower import Block, Tower, quick_gelu
+from acclimate.errors import BackboneError
+
+
+class Family(ABC):
+    """A dual encoder's weights, seen as two towers with an entrance and an exit each.
+
+    A new family is one subclass in one module, listed in `acclimate.backbones.families`.
+
+    Args:
+        model: the Hugging Face model; its parameters stay where they are.
+
+    Attributes:
+        name: the `model_type` of its config.json.
+        text, vision: the tower runners.
+        causal_text: whether texts may be trimmed and may share prefixes.
+        context_length: text positions.
+        embed_dim: width E of the joint space.
+        vision_pool: position of the token that stands for the image, None when a head pools all of them.
+        logit_scale: factor of the cosine similarity, already exponentiated.
+        logit_bias: added to the scaled similarity.
+    """
+
+    name: ClassVar[str]
+    causal_text: ClassVar[bool]
+    vision_pool: ClassVar[int | None]
+    embed_dim: int
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        config = model.config
+        # Some releases of transformers nest each tower once more inside its wrapper.
+        self.text_model: Any = getattr(model.text_model, "text_model", model.text_model)
+        self.vision_model: Any = getattr(model.vision_model, "vision_model", model.vision_model)
+        self.text_config, self.vision_config = config.text_config, config.vision_config
+        self.text = self._tower(self.text_model, self.text_config, self.causal_text)
+        self.vision = self._tower(self.vision_model, self.vision_config, causal=False)
+        self.context_length = int(self.text_positions.shape[0])
+        self.text_width = int(self.text_config.hidden_size)
+        self.vision_width = int(self.vision_config.hidden_size)
+        self.image_size = int(self.vision_config.image_size)
+        self.logit_scale = float(model.logit_scale.detach().float().exp())
+        self.logit_bias = float(model.logit_bias.detach().float()) if hasattr(model, "logit_bias") else 0.0
+
+    @classmethod
+    @abstractmethod
+    def model_class(cls) -> Any:
+        """The transformers class that loads these weights."""
+
+    @property
+    def text_positions(self) -> Tensor:
+        """Text position embeddings (context_length, D)."""
+        return self.text_model.embeddings.position_embedding.weight
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Token ids (...) to embeddings (..., D), without positions."""
+        return F.embedding(ids, self.text_model.embeddings.token_embedding.weight)
+
+    def embed_patches(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, H, W) to tokens (B, L, D), positions added.
+
+        Raises:
+            BackboneError: pixels of another size than the model's.
+        """
+        size = self.image_size
+        if pixels.ndim != 4 or tuple(pixels.shape[-2:]) != (size, size):
+            raise BackboneError(
+                f"the image tower takes pixels of shape (B, 3, {size}, {size}), got {tuple(pixels.shape)}; "
+                "prepare images with the backbone's own transform"
+            )
+        return self.vision_model.embeddings(pixels)
+
+    def enter_vision(self, x: Tensor) -> Tensor:
+        """What happens between the embeddings and the first layer; prompts are already among the tokens."""
+        return x
+
+    @abstractmethod
+    def text_pool(self, ids: Tensor) -> Tensor:
+        """Position (N,) of the token that stands for each text (N, L); ids below 0 are context vectors."""
+
+    @abstractmethod
+    def leave_text(self, x: Tensor, project: bool) -> Tensor:
+        """Pooled token (N, D) to text features, (N, E) or before the projection (N, D)."""
+
+    @abstractmethod
+    def leave_vision(self, x: Tensor, project: bool) -> Tensor:
+        """Pooled token (B, D), or all tokens where a head pools, to image features (B, E) or (B, D)."""
+
+    @staticmethod
+    def _tower(model: Any, config: Any, causal: bool) -> Tower:
+        blocks = [
+            Block(
+                norm1=layer.layer_norm1,
+                q=layer.self_attn.q_proj,
+                k=layer.self_attn.k_proj,
+                v=layer.self_attn.v_proj,
+                out=layer.self_attn.out_proj,
+                norm2=layer.layer_norm2,
+                fc1=layer.mlp.fc1,
+                activation=_activation(config.hidden_act, layer.mlp.activation_fn),
+                fc2=layer.mlp.fc2,
+            )
+            for layer in model.encoder.layers
+        ]
+        return Tower(blocks, int(config.num_attention_heads), causal)
+
+
+def _activation(name: str, module: nn.Module) -> Callable[[Tensor], Tensor]:
+    return quick_gelu if name == "quick_gelu" else module
+
+
+def last_position(ids: Tensor) -> Tensor:
+    """Last position (N,) of texts (N, L)."""
+    return torch.full((ids.shape[0],), ids.shape[1] - 1, device=ids.device)

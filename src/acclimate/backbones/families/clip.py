@@ -1,0 +1,49 @@
+"""CLIP and what is saved in its format: OpenAI CLIP, MetaCLIP, TinyCLIP, LAION's ViTs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from acclimate.backbones.families.base import Family
+
+LEGACY_EOS = 2  # written into configs before transformers 4.31, whatever the tokenizer's EOS was
+
+
+class ClipFamily(Family):
+    """Causal text tower pooled at EOS, vision tower pooled at CLS, a linear projection on each."""
+
+    name: ClassVar[str] = "clip"
+    causal_text: ClassVar[bool] = True
+    vision_pool: ClassVar[int | None] = 0
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.embed_dim = int(model.config.projection_dim)
+        self.eos = int(self.text_config.eos_token_id)
+
+    @classmethod
+    def model_class(cls) -> Any:
+        """`transformers.CLIPModel`."""
+        from transformers import CLIPModel
+
+        return CLIPModel
+
+    def enter_vision(self, x: Tensor) -> Tensor:
+        """The norm before the first layer."""
+        return self.vision_model.pre_layrnorm(x)
+
+    def text_pool(self, ids: Tensor) -> Tensor:
+        """First EOS; where the config holds the legacy id, the highest id, as such checkpoints were trained."""
+        return (ids if self.eos == LEGACY_EOS else (ids == self.eos).int()).argmax(dim=1)
+
+    def leave_text(self, x: Tensor, project: bool) -> Tensor:
+        """Final norm and projection."""
+        x = self.text_model.final_layer_norm(x)
+        return self.model.text_projection(x) if project else x
+
+    def leave_vision(self, x: Tensor, project: bool) -> Tensor:
+        """Final norm and projection."""
+        x = self.vision_model.post_layernorm(x)
+        return self.model.visual_projection(x) if project else x

@@ -1,0 +1,44 @@
+"""SigLIP, and SigLIP 2 of fixed resolution, which is saved in the same format."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from acclimate.backbones.families.base import Family, last_position
+from acclimate.errors import BackboneError
+
+
+class SiglipFamily(Family):
+    """Text tower without a causal mask, pooled at its last position, padding included; image pooled by attention."""
+
+    name: ClassVar[str] = "siglip"
+    causal_text: ClassVar[bool] = False
+    vision_pool: ClassVar[int | None] = None
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        if not getattr(self.vision_model, "use_head", True):
+            raise BackboneError("this SigLIP has no pooling head (vision_use_head is false); use one that has it")
+        self.embed_dim = self.vision_width
+
+    @classmethod
+    def model_class(cls) -> Any:
+        """`transformers.SiglipModel`."""
+        from transformers import SiglipModel
+
+        return SiglipModel
+
+    def text_pool(self, ids: Tensor) -> Tensor:
+        """The last position, which is padding in all but the longest texts."""
+        return last_position(ids)
+
+    def leave_text(self, x: Tensor, project: bool) -> Tensor:
+        """Final norm and the linear head."""
+        x = self.text_model.final_layer_norm(x)
+        return self.text_model.head(x) if project else x
+
+    def leave_vision(self, x: Tensor, project: bool) -> Tensor:
+        """Final norm and attention pooling; there is no projection, so `project` changes nothing."""
+        return self.vision_model.head(self.vision_model.post_layernorm(x))

@@ -1,0 +1,68 @@
+"""Sequences of different lengths in one flat list of tokens, without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of N sequences, laid end to end, lie in the padded N x L grid that attention works on.
+
+    Norms and linear layers, nearly all of a tower's work, see only real tokens. Attention alone needs the grid.
+
+    Attributes:
+        count: N, the number of sequences.
+        length: L, the length of the longest.
+        slots: (T,) slot n * L + position of every token; None when all sequences have length L.
+        ends: (N,) row of the last token of every sequence in the flat list.
+        last: (N,) position of that token in its sequence.
+    """
+
+    count: int
+    length: int
+    slots: Tensor | None
+    ends: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Packing:
+        """Pack sequences of these lengths (each at least 1)."""
+        sizes = torch.as_tensor(lengths, dtype=torch.long)
+        longest = int(sizes.max())
+        slots = None
+        if int(sizes.min()) < longest:
+            slots = (torch.arange(longest)[None] < sizes[:, None]).flatten().nonzero().squeeze(1).to(device)
+        return cls(len(sizes), longest, slots, (sizes.cumsum(0) - 1).to(device), (sizes - 1).to(device))
+
+    @property
+    def tokens(self) -> int:
+        """T, the number of real tokens."""
+        return self.count * self.length if self.slots is None else len(self.slots)
+
+    def repeat(self, times: int) -> Packing:
+        """The same sequences laid end to end `times` times."""
+        if times == 1:
+            return self
+        device = self.ends.device
+        copies = torch.arange(times, device=device)[:, None]
+        slots = None if self.slots is None else (copies * (self.count * self.length) + self.slots).flatten()
+        ends = (copies * self.tokens + self.ends).flatten()
+        return Packing(self.count * times, self.length, slots, ends, self.last.repeat(times))
+
+    def pad(self, x: Tensor, heads: int) -> Tensor:
+        """Flat (T, heads * d) to the grid, heads first: (heads, N * L, d), zeros where there is no token."""
+        x = x.view(x.shape[0], heads, -1).transpose(0, 1)
+        if self.slots is None:
+            return x.contiguous()
+        return x.new_zeros(heads, self.count * self.length, x.shape[-1]).index_copy_(1, self.slots, x)
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """The grid, heads first, (heads, N * L, d) back to flat (T, heads * d)."""
+        if self.slots is not None:
+            x = x.index_select(1, self.slots)
+        return x.transpose(0, 1).reshape(x.shape[1], -1)

@@ -1,0 +1,68 @@
+"""Texts to token ids as the family's own tokenizer makes them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acclimate.backbones.context import ClassTokens
+
+log = logging.getLogger("acclimate.backbones")
+
+
+class TextTokenizer:
+    """A Hugging Face tokenizer that trims or pads as its tower needs.
+
+    Args:
+        tokenizer: the Hugging Face tokenizer.
+        context_length: longest sequence; longer texts lose their last words and keep EOS.
+        trim: pad to the longest text only, instead of to the full length.
+    """
+
+    def __init__(self, tokenizer: Any, context_length: int, trim: bool) -> None:
+        self.tokenizer, self.context_length, self.trim = tokenizer, context_length, trim
+        specials = self._ids([""])[0]
+        self.lead, self.eos = tuple(specials[:-1]), specials[-1] if specials else tokenizer.eos_token_id
+        pad = tokenizer.pad_token_id
+        self.pad = self.eos if pad is None else pad
+        self._said = False
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Token ids (N, L) on the CPU, special tokens included."""
+        rows = self._ids(list(texts))
+        limit = self.context_length
+        cut = [index for index, row in enumerate(rows) if len(row) > limit]
+        for index in cut:
+            rows[index] = [*rows[index][: limit - 1], self.eos]
+        if cut and not self._said:
+            self._said = True
+            log.warning("%d text(s) cut to %d tokens, first: %r", len(cut), limit, texts[cut[0]])
+        return self.pad_rows(rows)
+
+    def pad_rows(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Rows of ids as one tensor (N, L): L is the longest row, or the context length if texts are not trimmed."""
+        longest = max(map(len, rows), default=0) if self.trim else self.context_length
+        return torch.tensor([[*row, *[self.pad] * (longest - len(row))] for row in rows], dtype=torch.long)
+
+    def plain(self, text: str) -> list[int]:
+        """Token ids of a text without special tokens."""
+        return self._ids([text])[0][len(self.lead) : -1]
+
+    def class_tokens(self, words: Sequence[str]) -> ClassTokens:
+        """Token ids of every class and of the full stop and EOS that end its prompt."""
+        names, tails = [], []
+        skip = len(self.lead)
+        for word, sentence in zip(self._ids(list(words)), self._ids([f"{word}." for word in words]), strict=True):
+            name, whole = word[skip:-1], sentence[skip:]
+            # Where the full stop merges with the word's last token, that token ends the prompt and is not of the name.
+            size = next((i for i, (a, b) in enumerate(zip(name, whole, strict=False)) if a != b), len(name))
+            names.append(tuple(whole[:size]))
+            tails.append(tuple(whole[size:]))
+        return ClassTokens(tuple(words), tuple(names), tuple(tails))
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
