@@ -222,7 +222,7 @@ def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-    with pytest.raises(DataError, match="<bytes>.*empty"):
+    with pytest.raises(DataError, match=r"<bytes>.*empty"):
         open_image(b"")
 
 
