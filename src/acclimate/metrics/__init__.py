@@ -1,1 +1,24 @@
-"""."""
+"""Metrics: a functional numpy core, and one call that gives every figure of an evaluation."""
+
+from __future__ import annotations
+
+from acclimate.metrics.evaluate import METRICS, evaluate_classification
+from acclimate.metrics.functional import (
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    macro_f1,
+    negative_log_likelihood,
+)
+
+__all__ = [
+    "METRICS",
+    "accuracy",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "evaluate_classification",
+    "expected_calibration_error",
+    "macro_f1",
+    "negative_log_likelihood",
+]
