@@ -1,1 +1,1 @@
-"""Shared by all tests. With tests/__init__.py beside it, this puts the repository root on sys.path for tests.helpers."""
+"""Shared by all tests; beside tests/__init__.py, it puts the repository root on sys.path for `tests.helpers`."""

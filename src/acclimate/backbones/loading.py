@@ -111,13 +111,18 @@ def _processor_config(folder: Path) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
         raise BackboneError(f"{folder} has no tokenizer (tokenizer.json); copy its files from the original model")
     try:
         with _quiet():
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            try:
+                return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            except ImportError:  # SigLIP names a class that wants sentencepiece; tokenizer.json does without it
+                if not (folder / "tokenizer.json").is_file():
+                    raise
+                return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise BackboneError(f"{folder}: the tokenizer cannot be read ({_line(error)})") from error
 
@@ -146,10 +151,9 @@ def _model(folder: Path, family: type[Family], files: list[Path], dtype: torch.d
 
 
 def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family, size: int) -> None:
-    rows = family.text_model.embeddings.token_embedding.num_embeddings
-    if size > rows:
+    rows, eos = family.text_model.embeddings.token_embedding.num_embeddings, backbone.tokenizer.eos
+    if max(eos, backbone.tokenizer.pad) >= rows:
         raise BackboneError(f"{folder}: the tokenizer has {size} tokens, the model {rows}; use the files of one model")
-    eos = backbone.tokenizer.eos
     if int(family.text_pool(torch.tensor([[*backbone.tokenizer.lead, eos]]))[0]) != len(backbone.tokenizer.lead):
         raise BackboneError(
             f"{folder}: the tokenizer ends texts with id {eos}, config.json says text_config.eos_token_id="

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.context import ClassTokens
+from acclimate.errors import BackboneError
 
 log = logging.getLogger("acclimate.backbones")
 
@@ -21,12 +22,17 @@ class TextTokenizer:
         tokenizer: the Hugging Face tokenizer.
         context_length: longest sequence; longer texts lose their last words and keep EOS.
         trim: pad to the longest text only, instead of to the full length.
+
+    Raises:
+        BackboneError: a tokenizer that adds no EOS.
     """
 
     def __init__(self, tokenizer: Any, context_length: int, trim: bool) -> None:
         self.tokenizer, self.context_length, self.trim = tokenizer, context_length, trim
         specials = self._ids([""])[0]
-        self.lead, self.eos = tuple(specials[:-1]), specials[-1] if specials else tokenizer.eos_token_id
+        if not specials:
+            raise BackboneError("the tokenizer does not end texts with EOS; use the files of the original model")
+        self.lead, self.eos = tuple(specials[:-1]), specials[-1]
         pad = tokenizer.pad_token_id
         self.pad = self.eos if pad is None else pad
         self._said = False

@@ -1,0 +1,171 @@
+"""The tower runner: low-rank deltas, prompts for images, prefixes, packing and pooling, in several precisions."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acclimate.backbones import LowRank, LowRankDeltas
+from acclimate.backbones.packing import Packing
+from acclimate.backbones.tower import PROJECTIONS, DeepPrompts
+from acclimate.errors import BackboneError
+from tests.backbones import plain
+from tests.backbones.conftest import close, noise
+
+
+def low_rank(linear, seed, s=True):
+    rank, scale = 2, 0.5
+    a = noise(rank, linear.in_features, seed=seed, scale=linear.in_features**-0.5)
+    return LowRank(a, noise(linear.out_features, rank, seed=seed + 1), noise(rank, seed=seed + 2) if s else None, scale)
+
+
+def merge(model, deltas, tower):
+    """A copy of the model with the deltas added to its weights."""
+    merged = copy.deepcopy(model)
+    places = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "out": "self_attn.out_proj"}
+    places |= {"fc1": "mlp.fc1", "fc2": "mlp.fc2"}
+    for index, layer in enumerate(deltas.layers):
+        for name, delta in layer.items():
+            linear = getattr(merged, tower).encoder.layers[index].get_submodule(places[name])
+            s = torch.ones(len(delta.a)) if delta.s is None else delta.s
+            linear.weight.data += delta.scale * delta.b @ torch.diag(s) @ delta.a
+    return merged
+
+
+@pytest.mark.parametrize("s", [True, False])
+def test_low_rank_deltas_equal_merged_weights(pair, s):
+    backbone, pixels = pair.backbone, torch.randn(2, 3, pair.backbone.image_size, pair.backbone.image_size)
+    ids = backbone.tokenize(["a photo of a cat.", "dog"])
+    for tower, runner in (("text_model", backbone._family.text), ("vision_model", backbone._family.vision)):
+        layers = [
+            {name: low_rank(getattr(block, name), seed=10 * i + j, s=s) for j, name in enumerate(PROJECTIONS)}
+            for i, block in enumerate(runner.blocks[:2])
+        ]
+        deltas = LowRankDeltas(layers)
+        merged = merge(pair.plain, deltas, tower)
+        if tower == "text_model":
+            actual, expected = backbone.encode_text(ids, deltas=deltas), merged.get_text_features(ids)
+        else:
+            actual, expected = backbone.encode_image(pixels, deltas=deltas), merged.get_image_features(pixels)
+        close(actual, expected.pooler_output, 5e-5)
+        actual.sum().backward()
+        for delta in (delta for layer in layers for delta in layer.values()):
+            assert all(
+                t.grad is not None and t.grad.abs().sum() > 0 for t in (delta.a, delta.b, delta.s) if t is not None
+            )
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_image_prompts(pair, per_image):
+    backbone, n = pair.backbone, 2
+    lead = (3,) if per_image else ()
+    depth = backbone.vision_layers
+    prompts = [noise(*lead, n, backbone.vision_width, seed=i) for i in range(depth)]
+    pixels = torch.randn(3, 3, backbone.image_size, backbone.image_size)
+    expected = plain.image_features(pair.plain, pixels, prompts=[p.expand(3, -1, -1) for p in prompts])
+    actual = backbone.encode_image(pixels, prompts)
+    close(actual, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(actual.sum(), prompts), torch.autograd.grad(expected.sum(), prompts), strict=True
+    ):
+        close(ours, theirs, 5e-5)
+    close(backbone.encode_image(pixels, prompts[:1]), plain.image_features(
+        pair.plain, pixels, prompts=[prompts[0].expand(3, -1, -1)]
+    ))  # fmt: skip
+    close(backbone.encode_image(pixels, prompts, checkpoint=True), expected)
+
+
+def test_image_prompts_that_do_not_fit_are_refused(clip):
+    pixels = torch.randn(3, 3, 32, 32)
+    with pytest.raises(BackboneError, match="image prompt 1"):
+        clip.backbone.encode_image(pixels, [torch.zeros(2, 48), torch.zeros(3, 48)])
+
+
+def test_unknown_projection_is_refused():
+    with pytest.raises(ValueError, match="no projection named"):
+        LowRankDeltas([{"w": LowRank(torch.zeros(1, 2), torch.zeros(2, 1))}])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 4), st.integers(1, 3))
+def test_prefix_and_packing_equal_whole_sequences(clip, lengths, before, groups):
+    tower, width = clip.backbone._family.text, clip.backbone.text_width
+    lengths = lengths * groups
+    each = len(lengths) // groups
+    starts = [noise(before, width, seed=g) for g in range(groups)]
+    rests = [noise(length, width, seed=100 + i) for i, length in enumerate(lengths)]
+    whole = [torch.cat([starts[i // each], rest])[None] for i, rest in enumerate(rests)]
+    prefix = tower.run_prefix(torch.stack(starts)) if before else None
+    packing = Packing.of(lengths)
+    x = torch.cat(rests)
+    expected = [tower.run(x) for x in whole]
+    close(tower.run(x, packing=packing, prefix=prefix), torch.cat([x[0, before:] for x in expected]))
+    close(tower.run(x, packing=packing, prefix=prefix, pool=-1), torch.cat([x[:, -1] for x in expected]))
+
+
+def test_repeated_packing():
+    packing = Packing.of([2, 1, 3]).repeat(2)
+    whole = Packing.of([2, 1, 3, 2, 1, 3])
+    assert (packing.count, packing.length, packing.tokens) == (whole.count, whole.length, whole.tokens)
+    for name in ("slots", "ends", "last"):
+        assert torch.equal(getattr(packing, name), getattr(whole, name))
+
+
+def test_pooled_position_equals_that_of_all_tokens(pair):
+    for tower, width in (
+        (pair.backbone._family.text, pair.backbone.text_width),
+        (pair.backbone._family.vision, pair.backbone.vision_width),
+    ):
+        x = noise(3, 5, width)
+        whole = tower.run(x)
+        where = torch.tensor([0, 4, 2])
+        close(tower.run(x, pool=where), whole[torch.arange(3), where])
+        close(tower.run(x, pool=1), whole[:, 1])
+        close(tower.run(x, pool=-1), whole[:, -1])
+
+
+def test_prompts_inside_a_prefix(clip):
+    tower, width = clip.backbone._family.text, clip.backbone.text_width
+    start, rest = noise(1, 4, width), noise(3, 2, width, seed=1)
+    values = [None, noise(2, width, seed=2), noise(1, 2, width, seed=3)]
+    prefix = tower.run_prefix(start, prompts=DeepPrompts(values, where=1))
+    values[2] = values[2].expand(3, -1, -1)
+    whole = torch.cat([start.expand(3, -1, -1), rest], dim=1)
+    expected = tower.run(whole, prompts=DeepPrompts(values, where=1))[:, 4:]
+    close(tower.run(rest, prefix=prefix), expected)
+
+
+def test_what_needs_a_causal_tower_is_refused(clip):
+    vision = clip.backbone._family.vision
+    x = torch.zeros(1, 3, clip.backbone.vision_width)
+    with pytest.raises(ValueError, match="causal"):
+        vision.run_prefix(x)
+    with pytest.raises(ValueError, match="causal"):
+        vision.run(x[0], packing=Packing.of([3]))
+    with pytest.raises(ValueError, match="pool=-1"):
+        clip.backbone._family.text.run(torch.zeros(3, 32), packing=Packing.of([3]), pool=1)
+
+
+@pytest.mark.parametrize("per", ["shared", "image"])
+def test_autocast(clip, per):
+    context = noise(*((2,) if per == "image" else ()), 3, clip.backbone.text_width)
+    prompts = [noise(3, clip.backbone.text_width, seed=1)]
+    expected = clip.backbone.encode_context(context, clip.names, "middle", prompts, per=per)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = clip.backbone.encode_context(context, clip.names, "middle", prompts, per=per)
+        images = clip.backbone.encode_image(torch.randn(2, 3, 32, 32), [noise(2, 48)])
+    assert images.isfinite().all()
+    assert torch.nn.functional.cosine_similarity(actual.float(), expected, dim=-1).min() > 0.99
+    actual.float().sum().backward()
+    assert context.grad.isfinite().all()
+    assert context.grad.dtype == torch.float32
+
+
+def test_no_gradient_is_computed_for_weights(clip):
+    context = noise(3, clip.backbone.text_width)
+    clip.backbone.encode_context(context, clip.names).sum().backward()
+    assert all(parameter.grad is None for parameter in clip.backbone._family.model.parameters())

@@ -1,0 +1,150 @@
+"""Tiny dual encoders with random weights, saved as transformers saves real ones.
+
+Weights are scaled so that every part of the model matters and features have a size of about one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import nn
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+
+import acclimate.backbones
+
+MINI_CLIP = Path(acclimate.backbones.__file__).parent / "mini_clip"
+WORDS = ["a", "photo", "of", "the", "cat", "dog", "bare", "land", "storage", "tank", "tanks", "river", "mill", "large"]
+
+
+def tiny_clip(
+    path: Path,
+    *,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+    projection: int = 24,
+    legacy_eos: bool = False,
+    context_length: int = 24,
+    seed: int = 0,
+    **save: Any,
+) -> Path:
+    """Save a small random CLIPModel with mini-clip's tokenizer (6144 tokens) and a matching image processor.
+
+    Args:
+        path: folder to make.
+        text, vision: entries of text_config and vision_config that differ from the defaults below.
+        projection: width of the joint space.
+        legacy_eos: write the eos_token_id 2 of old checkpoints, which means pooling at the highest id.
+        context_length: text positions.
+        seed: of the weights.
+        save: passed to save_pretrained, such as max_shard_size.
+    """
+    tokens = {"vocab_size": 6144, "bos_token_id": 6142, "eos_token_id": 2 if legacy_eos else 6143, "pad_token_id": 6143}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = CLIPConfig(
+        text_config={**sizes, **tokens, "max_position_embeddings": context_length, **(text or {})},
+        vision_config={**sizes, "hidden_size": 48, "image_size": 32, "patch_size": 8, **(vision or {})},
+        projection_dim=projection,
+    )
+    model = _randomise(CLIPModel(config), seed)
+    model.save_pretrained(path, **save)
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        shutil.copy(MINI_CLIP / name, path)
+    _rewrite(MINI_CLIP, path, "tokenizer_config.json", model_max_length=context_length)
+    size = config.vision_config.image_size
+    _rewrite(
+        MINI_CLIP,
+        path,
+        "preprocessor_config.json",
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+    )
+    return path
+
+
+def tiny_siglip(
+    path: Path,
+    *,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+    context_length: int = 16,
+    seed: int = 0,
+    **save: Any,
+) -> Path:
+    """Save a small random SiglipModel with a unigram tokenizer of a few words and all letters.
+
+    Args:
+        path: folder to make.
+        text, vision: entries of text_config and vision_config that differ from the defaults below; widths are equal.
+        context_length: text positions.
+        seed: of the weights.
+        save: passed to save_pretrained.
+    """
+    tokenizer = _unigram(context_length)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    tokens = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = SiglipConfig(
+        text_config={**sizes, **tokens, "max_position_embeddings": context_length, **(text or {})},
+        vision_config={**sizes, "image_size": 32, "patch_size": 8, **(vision or {})},
+    )
+    _randomise(SiglipModel(config), seed).save_pretrained(path, **save)
+    tokenizer.save_pretrained(path)
+    size = config.vision_config.image_size
+    processor = {
+        "image_processor_type": "SiglipImageProcessor",
+        "do_resize": True,
+        "size": {"height": size, "width": size},
+        "resample": 3,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    (path / "preprocessor_config.json").write_text(json.dumps(processor))
+    return path
+
+
+def _randomise(model: nn.Module, seed: int) -> Any:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in sorted(model.named_parameters()):
+            noise = torch.randn(weight.shape, generator=generator)
+            if name in {"logit_scale", "logit_bias"}:
+                weight.copy_(torch.full_like(weight, 2.0 if name == "logit_scale" else -3.0))
+            elif "norm" in name and name.endswith("weight"):
+                weight.copy_(1 + 0.1 * noise)
+            elif weight.ndim < 2 or "embedding" in name or "probe" in name:
+                weight.copy_((1.0 if "embedding" in name else 0.1) * noise)
+            else:
+                weight.copy_(noise * weight.shape[1:].numel() ** -0.5)
+    return model.eval()
+
+
+def _rewrite(source: Path, target: Path, name: str, **changes: Any) -> None:
+    content = json.loads((source / name).read_text())
+    (target / name).write_text(json.dumps(content | changes))
+
+
+def _unigram(context_length: int) -> PreTrainedTokenizerFast:
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁", -6.0)]
+    pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    pieces += [(f"▁{word}", -2.0) for word in WORDS]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Lowercase(), normalizers.Replace(Regex(r"[!-/:-@\[-`{-~]"), ""), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="<unk>",
+        model_max_length=context_length,
+        model_input_names=["input_ids"],
+    )
