@@ -166,16 +166,15 @@ class ImageTransform:
         """
         if self.crop is None:
             return (0.0, 0.0, 1.0, 1.0)
-        if isinstance(self.resize, tuple):
-            seen = (self.crop[0] / self.resize[0], self.crop[1] / self.resize[1])
-        elif self.resize is not None:
-            height, width = max(1.0, 1.0 / aspect) * self.resize, max(1.0, aspect) * self.resize
-            seen = (self.crop[0] / height, self.crop[1] / width)
-        else:  # the size of the picture is not known here: the largest centred box of the output's shape
+        if self.resize is None:  # the size of the picture is not known: the largest centred box of the output's shape
             shape = self.crop[1] / self.crop[0]
-            seen = (min(1.0, aspect / shape), min(1.0, shape / aspect))
-        height, width = min(1.0, seen[0]), min(1.0, seen[1])
-        return ((1 - height) / 2, (1 - width) / 2, height, width)
+            height, width = min(1.0, aspect / shape), min(1.0, shape / aspect)
+            return ((1 - height) / 2, (1 - width) / 2, height, width)
+        # The edges as the transform makes them; the summand undoes rounding in `aspect` before truncation.
+        rows, columns = self._resized(1.0, aspect + 1e-9) if aspect >= 1 else self._resized(1.0 / aspect + 1e-9, 1.0)
+        top, left = max(0, (rows - self.crop[0]) // 2), max(0, (columns - self.crop[1]) // 2)
+        height, width = min(self.crop[0], rows), min(self.crop[1], columns)
+        return (top / rows, left / columns, height / rows, width / columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -225,7 +224,7 @@ class ImageTransform:
             rescale=float(full.get("rescale_factor", 1 / 255)) if rescale else 1.0,
         )
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
+    def _resized(self, height: float, width: float) -> tuple[int, int]:
         if isinstance(self.resize, tuple):
             return self.resize
         assert self.resize is not None
