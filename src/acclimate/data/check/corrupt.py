@@ -1,0 +1,57 @@
+"""Files that cannot be decoded, pictures without content, and files that are no pictures."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from acclimate.data.check.facts import Fact
+from acclimate.data.check.report import EXAMPLES, Finding, listed
+from acclimate.data.dataset import ImageData
+from acclimate.data.ordering import some
+
+BLANK = 0.5
+"""Pictures with a contrast (standard deviation of grey, of 255) below this show nothing."""
+
+TINY_SIDE = 32
+"""Pictures with a shorter side below this many pixels are pointed out; backbones enlarge them to 224 or more."""
+
+
+def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping[int, str]) -> list[Finding]:
+    """Report images that cannot be decoded, each with its reason; blank and tiny pictures; other files."""
+    findings = []
+    if reasons:
+        bad = sorted(reasons)
+        kinds = some([f"{count} x {reason}" for reason, count in Counter(reasons.values()).most_common()], 3)
+        findings.append(
+            Finding(
+                "error",
+                "corrupt",
+                f"{len(bad)} images cannot be decoded ({kinds}); replace or remove them, or leave them out with "
+                "--on-corrupt skip",
+                len(bad),
+                tuple((data.keys[row], reasons[row]) for row in bad[:EXAMPLES]),
+            )
+        )
+    if data.skipped:
+        text = f"{len(data.skipped)} corrupt images were left out at load"
+        findings.append(Finding("warning", "skipped", text, len(data.skipped), listed(list(data.skipped))))
+    blank = [data.keys[row] for row, fact in enumerate(facts) if fact is not None and fact.contrast < BLANK]
+    if blank:
+        text = f"{len(blank)} pictures are of one even colour; look at them, and remove those that show nothing"
+        findings.append(Finding("warning", "blank", text, len(blank), listed(blank)))
+    tiny = [
+        data.keys[row]
+        for row, fact in enumerate(facts)
+        if fact is not None and min(fact.width, fact.height) < TINY_SIDE
+    ]
+    if tiny:
+        text = f"{len(tiny)} pictures have a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
+        findings.append(Finding("info", "tiny_pictures", text, len(tiny), listed(tiny)))
+    if data.other_files:
+        endings = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in data.other_files)
+        kinds = some([f"{count} x {ending}" for ending, count in endings.most_common()])
+        text = f"{len(data.other_files)} files are not images and were left out ({kinds})"
+        findings.append(Finding("info", "other_files", text, len(data.other_files), listed(list(data.other_files))))
+    return findings
