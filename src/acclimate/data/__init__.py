@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from acclimate.data.augment import Augmentation
     from acclimate.data.batch import Batch
     from acclimate.data.cache import FeatureCache
     from acclimate.data.check import CheckReport, Finding, check_data
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from acclimate.data.images import open_image
     from acclimate.data.load import load_data
     from acclimate.data.splits import make_splits, sample_shots
-    from acclimate.data.transforms import Augmentation, ImageTransform
+    from acclimate.data.transforms import ImageTransform
 
 _HOMES = {
-    "Augmentation": "transforms",
+    "Augmentation": "augment",
     "Batch": "batch",
     "CheckReport": "check",
     "FeatureCache": "cache",
