@@ -6,9 +6,13 @@ import difflib
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acclimate.backbones.catalogue import list_backbones
 from acclimate.errors import BackboneError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 PATTERNS = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
@@ -75,10 +79,11 @@ def _download(name: str) -> Path:
         return cached
 
 
-def _converted(api: object, name: str) -> str:
+def _converted(api: HfApi, name: str) -> str:
     """Revision that holds a safetensors copy of a repository whose main branch has pickles only."""
-    for discussion in api.get_repo_discussions(name, author=CONVERTER, discussion_type="pull_request"):  # type: ignore[attr-defined]
-        if discussion.status == "open" and "safetensors" in discussion.title:
+    offers = api.get_repo_discussions(name, author=CONVERTER, discussion_type="pull_request", discussion_status="open")
+    for discussion in offers:
+        if "safetensors" in discussion.title and discussion.git_reference:
             log.info("%s: weights from the Hub's safetensors conversion, %s", name, discussion.git_reference)
             return discussion.git_reference
     raise BackboneError(
