@@ -42,7 +42,7 @@ def freeze_splits(
     Raises:
         RunError: the file cannot be written.
     """
-    table = {name: _entries(data) for name, data in splits.items()}
+    table = split_table(splits)
     source = source if source is not None else next((data.name for data in splits.values()), "")
     document = {
         "version": VERSION,
@@ -148,6 +148,11 @@ def assignment_hash(splits: Mapping[str, list[dict[str, str]]]) -> str:
     }
     text = json.dumps(canonical, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def split_table(splits: Mapping[str, ImageData]) -> dict[str, list[dict[str, str]]]:
+    """Return the assignment as `splits.json` holds it: rows of key, label, domain and group for each split."""
+    return {name: _entries(data) for name, data in splits.items()}
 
 
 def _entries(data: ImageData) -> list[dict[str, str]]:

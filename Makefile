@@ -1,0 +1,56 @@
+# Every target sets up its own virtual environment from pip alone. On a machine without a GPU, a CPU build of torch
+# saves gigabytes:  PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-all test-lowest check format docs bench results clean
+
+demo: $(VENV)/.core
+	$(BIN)/acclimate demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow and not network" -n 2 --cov --cov-report=term --cov-fail-under=90
+
+test-all: $(VENV)/.dev
+	$(BIN)/pytest -m "not network" -n 2
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
+
+# The lowest versions that pyproject.toml promises for what we read the insides of.
+test-lowest:
+	$(MAKE) $(VENV)-lowest/.dev VENV=$(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet "transformers==5.6.0"
+	$(VENV)-lowest/bin/pytest -n 2 tests/backbones tests/methods
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs serve
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/text_tower.py
+	$(BIN)/python benchmarks/coop_step.py
+
+results: $(VENV)/.dev
+	$(BIN)/python benchmarks/foundation.py
+
+clean:
+	rm -rf $(VENV) $(VENV)-lowest site
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

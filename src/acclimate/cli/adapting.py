@@ -1,0 +1,191 @@
+"""The verbs that learn, measure and label: `demo`, `adapt`, `evaluate`, `predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acclimate.cli import console, tables
+from acclimate.cli import options as opt
+from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.errors import ConfigError, DataError
+from acclimate.options import parse_assignments
+
+if TYPE_CHECKING:
+    from acclimate.runs import AdaptedModel
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data, the runs and the predictions.")] = Path("runs/demo"),
+    domain: Annotated[str, typer.Option(help="Embedded domain: satellite, sar, thin_section, ...")] = "thin_section",
+    seed: Annotated[int, typer.Option(help="Seed of the pictures, the shots and the training.")] = 1,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Run the whole job offline: embedded backbone, embedded specialised domain, about two minutes."""
+    console.show_notes(quiet)
+    from acclimate.cli.demo import run_demo
+
+    run_demo(out, domain, seed, quiet)
+
+
+def adapt(
+    data: opt.DataPath,
+    method: Annotated[str, typer.Option(help="Method, see `acclimate methods`.")] = "coop",
+    backbone: Annotated[
+        str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
+    ] = "mini-clip",
+    shots: Annotated[str, typer.Option(help="Training images per class: a number, or all.")] = "16",
+    seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
+    domain: Annotated[
+        str | None, typer.Option(help="Domain of the prompt templates; guessed and shown if not given.")
+    ] = None,
+    names: Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")] = None,
+    layout: opt.Layout = "auto",
+    images_root: opt.ImagesRoot = None,
+    split_seed: opt.SplitSeed = 0,
+    on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
+    device: opt.DeviceOption = opt.Device.auto,
+    precision: Annotated[opt.Precision, typer.Option(help="Number format of the towers.")] = opt.Precision.auto,
+    no_cache: opt.NoCache = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Adapt a backbone to the labelled images in DATA and measure the result."""
+    console.show_notes(quiet)
+    from acclimate.prompts import read_names_file
+    from acclimate.runs import adapt as run
+
+    number = _shots(shots)
+    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
+    out = out or Path("runs") / f"{images.name}-{method}-{shots}shot-seed{seed}"
+    with Progress(quiet) as progress:
+        model = run(
+            images,
+            method,
+            backbone,
+            shots=number,
+            seed=seed,
+            domain=domain,
+            names=read_names_file(names, images.class_names) if names else None,
+            settings=parse_assignments(set_ or ()),
+            out=out,
+            overwrite=overwrite,
+            device=device.value,
+            precision=precision.value,
+            cache_dir=opt.feature_cache(no_cache),
+            progress=progress,
+        )
+    tables.show_record(model.record, as_json)
+    if not as_json:
+        tables.show_next_steps(out, data)
+
+
+def evaluate(
+    run: opt.RunPath,
+    data: opt.DataPath,
+    split: Annotated[
+        str, typer.Option(help="test, val, train, all; auto: the images that the run has not seen.")
+    ] = "auto",
+    backbone: opt.SavedBackbone = None,
+    rebind: Annotated[
+        bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
+    ] = False,
+    layout: opt.Layout = "auto",
+    images_root: opt.ImagesRoot = None,
+    split_seed: opt.SplitSeed = 0,
+    on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
+    device: opt.DeviceOption = opt.Device.auto,
+    no_cache: opt.NoCache = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Measure a saved adapter on other data."""
+    console.show_notes(quiet)
+    from acclimate.runs import choose_evaluation_images, load
+
+    model = load(run, backbone, device.value, opt.feature_cache(no_cache))
+    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
+    if rebind:
+        model.rebind(images.class_names)
+    with Progress(quiet) as progress:
+        metrics = model.evaluate(choose_evaluation_images(run, images, split), progress=progress)
+    tables.show_metrics(metrics, f"{run} on {images.name}", as_json)
+
+
+def predict(
+    run: opt.RunPath,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images, folders or quoted patterns.")],
+    out: Annotated[Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet.")] = None,
+    backbone: opt.SavedBackbone = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
+    device: opt.DeviceOption = opt.Device.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Label images; any number of them streams through."""
+    console.show_notes(quiet)
+    from acclimate.runs import load
+
+    model = load(run, backbone, device.value)
+    with Progress(quiet) as progress:
+        count, failed = _label(model, images, out, batch_size, as_json, progress)
+    if out:
+        console.err.print(f"[note]{count} rows in {out}[/]", soft_wrap=True)
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise DataError(
+            f"{len(failed)} of {count} images could not be read, the others are labelled: {failed[0]}{more}"
+        )
+
+
+def _label(
+    model: AdaptedModel,
+    sources: list[str],
+    out: Path | None,
+    batch_size: int,
+    as_json: bool,
+    progress: TerminalProgress,
+) -> tuple[int, list[str]]:
+    """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
+    from acclimate.runs.prediction_files import open_writer
+
+    writer = open_writer(out, model.class_names) if out else None
+    failed: list[str] = []
+    count = 0
+    progress.start("images", None)
+    try:
+        for prediction in model.stream(sources, batch_size, on_corrupt="skip"):
+            count += 1
+            if prediction.error:
+                failed.append(prediction.error)
+            if writer:
+                writer.write(prediction)
+            elif as_json:
+                print(json.dumps(tables.prediction_row(prediction, model.class_names), ensure_ascii=False))
+            else:
+                tables.show_prediction(prediction)
+            progress.advance(1)
+        if writer:
+            writer.close()
+    except BaseException:
+        if writer:
+            writer.abandon()
+        raise
+    return count, failed
+
+
+def _shots(text: str) -> int | str:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"--shots {text}: give a whole number or all") from None

@@ -1,0 +1,40 @@
+"""The verbs that only look: `data check`, `methods`, `backbones`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from acclimate.cli import console, tables
+from acclimate.cli import options as opt
+
+
+def check(
+    data: opt.DataPath,
+    layout: opt.Layout = "auto",
+    images_root: opt.ImagesRoot = None,
+    split_seed: opt.SplitSeed = 0,
+    as_json: opt.Json = False,
+) -> None:
+    """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance."""
+    console.show_notes(quiet=as_json)
+    from acclimate.data import check_data
+
+    tables.show_check(check_data(opt.load_images(data, layout, images_root, split_seed)), as_json)
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show the settings of this method.")] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """List the methods, or the settings of one."""
+    if name is None:
+        tables.show_methods(as_json)
+    else:
+        tables.show_settings(name, as_json)
+
+
+def backbones(as_json: opt.Json = False) -> None:
+    """List the catalogue of backbones."""
+    tables.show_backbones(as_json)

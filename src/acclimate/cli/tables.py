@@ -1,0 +1,201 @@
+"""Tables: how results look in a terminal, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from acclimate.cli.console import out
+
+if TYPE_CHECKING:
+    from acclimate.data import CheckReport, ImageData
+    from acclimate.runs.prediction import Prediction
+
+METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro-F1", "ece": "ECE", "nll": "NLL"}
+PERCENT = {"accuracy", "balanced_accuracy", "macro_f1"}
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table: first column left, the others right."""
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for number, name in enumerate(columns):
+        made.add_column(name, justify="right" if number else "left", no_wrap=not number)
+    return made
+
+
+def listing(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table of words: the first column is never cut, the others wrap."""
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for number, name in enumerate(columns):
+        made.add_column(name, no_wrap=not number)
+    return made
+
+
+def data_line(images: ImageData) -> str:
+    """Return one line about a data set."""
+    domains = f", {len(images.domain_names)} domains" if images.domain_names else ""
+    skipped = f"; {len(images.skipped)} unreadable images left out" if images.skipped else ""
+    return f"{images.name}: {len(images)} images, {len(images.class_names)} classes{domains}{skipped}"
+
+
+def figure(name: str, value: dict[str, float]) -> str:
+    """Return a metric with its interval, in percent where it is a share of images."""
+    scale, digits = (100, 1) if name in PERCENT else (1, 3)
+    numbers = [value["value"] * scale, value["low"] * scale, value["high"] * scale]
+    return f"{numbers[0]:.{digits}f} [{numbers[1]:.{digits}f}, {numbers[2]:.{digits}f}]"
+
+
+def print_json(content: Any) -> None:
+    """Print plain JSON, unstyled, for other programs."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def show_record(record: dict[str, Any], as_json: bool = False) -> None:
+    """Show the method beside zero-shot and the linear probe."""
+    if as_json:
+        print_json(record)
+        return
+    if record["metrics"] is None:
+        out.print("Nothing was measured: the data have no test images.")
+        return
+    rows = {**record["baselines"], record["method"]: record["metrics"]}
+    seconds = record["cost"]["seconds"]
+    shots = "all images" if record["shots"] == "all" else f"{record['shots']} images a class"
+    shown = table(
+        "method", *METRICS.values(), "seconds", title=f"{record['data']['name']}, {shots}, seed {record['seed']}"
+    )
+    for name, metrics in rows.items():
+        style = "best" if name == record["method"] else ""
+        time = f"{seconds.get(name, 0.0):.1f}"
+        shown.add_row(name, *(figure(metric, metrics[metric]) for metric in METRICS), time, style=style)
+    out.print()
+    out.print(shown)
+    test = record["metrics"]
+    out.print(
+        f"[note]{test['samples']} test images; brackets: 95 % bootstrap interval over {test['groups']} groups; "
+        f"image features {seconds.get('image features', 0.0):.1f} s[/]"
+    )
+
+
+def show_next_steps(run: Path, data: Path) -> None:
+    """Show what to do with a finished run."""
+    out.print(f"\nThe adapter is in {run}. Next:", highlight=False)
+    out.print(f"  acclimate predict {run} NEW_IMAGES --out labels.csv", soft_wrap=True)
+    out.print(f"  acclimate evaluate {run} OTHER_DATA", soft_wrap=True)
+    out.print(f"  acclimate data check {data}", soft_wrap=True)
+
+
+def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:
+    """Show the metrics of one evaluation, with the classes."""
+    if as_json:
+        print_json(metrics)
+        return
+    shown = table("metric", "value [95 % interval]", title=escape(title))
+    for name, words in METRICS.items():
+        shown.add_row(words, figure(name, metrics[name]))
+    out.print(shown)
+    classes = table("class", "images", "precision", "recall", "F1")
+    for name, row in metrics["per_class"].items():
+        figures = (f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1"))
+        classes.add_row(escape(name), str(row["support"]), *figures)
+    out.print()
+    out.print(classes)
+
+
+def prediction_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return one prediction as plain values."""
+    scores = dict(zip(class_names, prediction.probabilities.tolist(), strict=False))
+    return {
+        "path": prediction.path,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": scores,
+        "error": prediction.error,
+    }
+
+
+def show_prediction(prediction: Prediction) -> None:
+    """Show one prediction as a line."""
+    if not prediction.error:
+        line = f"{prediction.probability:6.1%}  {prediction.label:<24}  {prediction.path}"
+        out.print(escape(line), soft_wrap=True)
+
+
+def show_check(report: CheckReport, as_json: bool = False) -> None:
+    """Show what `acclimate data check` found."""
+    content = report.to_dict()
+    if as_json:
+        print_json(content)
+        return
+    styles = {"error": "error", "warning": "warning", "info": "note"}
+    findings = content["findings"]
+    for finding in findings:
+        out.print(f"[{styles[finding['level']]}]{finding['level']:<8}[/] {escape(finding['message'])}", soft_wrap=True)
+        for example in finding["examples"][:3]:
+            shown = example if isinstance(example, str) else " ~ ".join(map(str, example))
+            out.print(f"         [note]{escape(shown)}[/]", soft_wrap=True)
+    counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
+    out.print(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes")
+
+
+def show_settings(name: str, as_json: bool = False) -> None:
+    """Show the settings of one method."""
+    from acclimate.methods import get_method
+    from acclimate.options import describe_options
+
+    method = get_method(name)
+    rows = describe_options(method.Config)
+    if as_json:
+        print_json({"name": method.name, "settings": rows})
+        return
+    title = f"{method.name}: {method.title} ({method.paper})"
+    shown = listing("setting", "values", "default", "meaning", title=title)
+    for row in rows:
+        shown.add_row(row["name"], row["type"], row["default"], escape(row["help"]))
+    out.print(shown)
+
+
+def show_methods(as_json: bool = False) -> None:
+    """Show all methods."""
+    from acclimate.methods import list_methods
+
+    rows = [
+        {
+            "name": method.name,
+            "title": method.title,
+            "needs": ", ".join(sorted(method.needs)),
+            "learns": method.learns,
+            "paper": method.paper,
+        }
+        for method in list_methods()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    shown = listing("method", "what it is", "input", "learns", "paper")
+    for row in rows:
+        shown.add_row(*row.values())
+    out.print(shown)
+    out.print("\nSettings of one: acclimate methods NAME")
+
+
+def show_backbones(as_json: bool = False) -> None:
+    """Show the catalogue."""
+    from dataclasses import asdict
+
+    from acclimate.backbones.catalogue import list_backbones
+
+    rows = [asdict(info) for info in list_backbones()]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("id", "family", "input_size", "parameters", "domain", "licence")
+    shown = listing("id", "family", "px", "M params", "domain", "licence")
+    for row in rows:
+        shown.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
+    out.print(shown)
+    out.print("\nAny other CLIP or SigLIP folder or Hub id in Hugging Face format works as well: --backbone ID|DIR")

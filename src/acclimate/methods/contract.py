@@ -1,0 +1,151 @@
+"""The contract of a method: one class, one configuration, one registration line.
+
+A method knows backbones and mathematics. It never reads files, parses flags or prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.errors import ConfigError
+from acclimate.training.stages import Stage
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.data.batch import Batch
+    from acclimate.prompts import PromptSet
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a method may know of the training set when it lists its stages.
+
+    Attributes:
+        images: number of training images.
+        shots: largest number of images of one class.
+        domains: number of named domains, 0 where there are none.
+    """
+
+    images: int
+    shots: int
+    domains: int = 0
+
+
+class Method(nn.Module):
+    """Base of all methods.
+
+    A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
+    `acclimate methods`. Its learned tensors are its parameters and persistent buffers, nothing else; the backbone is
+    not a module of it and is never saved with it.
+
+    Args:
+        backbone: frozen dual encoder.
+        config: an instance of `Config`.
+        prompts: words and templates for the class names.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str] = ""
+    learns: ClassVar[str] = ""
+    Config: ClassVar[type]
+    needs: ClassVar[frozenset[str]] = frozenset({"image_features"})
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, backbone: DualEncoder, config: object, prompts: PromptSet) -> None:
+        super().__init__()
+        self.backbone, self.config, self.prompts = backbone, config, prompts
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
+
+        Raises:
+            ConfigError: when the method has learned weights for other classes and cannot serve new ones.
+        """
+        raise NotImplementedError
+
+    def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what the fit loop has to do, in order; nothing for a training-free method."""
+        return ()
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named, weighted terms whose sum is minimised, each a scalar."""
+        raise NotImplementedError
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return logits (B, C) in the order of `class_names`."""
+        raise NotImplementedError
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """Return every learned tensor by name; this is all that an adapter file holds."""
+        return dict(self.state_dict())
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Put learned tensors back; the method must be bound to the same classes.
+
+        Raises:
+            ConfigError: when names or shapes differ from what this configuration learns.
+        """
+        own = self.learned_state()
+        if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+            expected = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in own.items()) or "nothing"
+            found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()) or "nothing"
+            raise ConfigError(f"these weights do not belong to this {self.name}: expected {expected}; found {found}")
+        self.load_state_dict(state)
+
+    def learned_parameters(self) -> int:
+        """Return the number of learned numbers."""
+        return sum(tensor.numel() for tensor in self.learned_state().values())
+
+
+class TextClassifier(Method):
+    """A method whose classes are L2-normalised directions w_c in the joint space, the same for every image.
+
+    logits = s cos(x, w_c) + b with the backbone's own scale s (and, in SigLIP, bias b). In evaluation the directions
+    are computed once and kept until something changes: training resumes, weights are loaded, or classes are bound.
+    """
+
+    def __init__(self, backbone: DualEncoder, config: object, prompts: PromptSet) -> None:
+        super().__init__(backbone, config, prompts)
+        self._kept: Tensor | None = None
+
+    def class_directions(self) -> Tensor:
+        """Return the class directions (C, E), L2-normalised, with gradient where something is learned."""
+        raise NotImplementedError
+
+    def class_weights(self) -> Tensor:
+        """Return the class directions (C, E), computed anew in training and once in evaluation."""
+        if self.training:
+            return self.class_directions()
+        if self._kept is None:
+            with torch.no_grad():
+                self._kept = self.class_directions()
+        return self._kept
+
+    def similarities(self, batch: Batch, weights: Tensor) -> Tensor:
+        """Return s cos(x, w_c) + b for image features (B, E) and directions (C, E): (B, C)."""
+        assert batch.image_features is not None
+        images = F.normalize(batch.image_features.float(), dim=-1)
+        return self.backbone.logit_scale * images @ weights.float().T + self.backbone.logit_bias
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return logits (B, C)."""
+        return self.similarities(batch, self.class_weights())
+
+    def train(self, mode: bool = True) -> TextClassifier:
+        """Switch between training and evaluation; directions kept for evaluation are dropped."""
+        self._kept = None
+        super().train(mode)
+        return self
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Put learned tensors back; directions kept for evaluation are dropped."""
+        self._kept = None
+        super().load_learned_state(state)

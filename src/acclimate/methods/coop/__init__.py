@@ -1,0 +1,5 @@
+"""CoOp: context optimisation."""
+
+from acclimate.methods.coop.method import ContextPrompts, CoOp, CoOpConfig
+
+__all__ = ["CoOp", "CoOpConfig", "ContextPrompts"]

@@ -1,0 +1,116 @@
+"""CoOp: the words around the class name become learned vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.errors import ConfigError
+from acclimate.methods.contract import TextClassifier, TrainingFacts
+from acclimate.methods.registry import register
+from acclimate.options import option
+from acclimate.training.recipe import Recipe
+from acclimate.training.stages import GradientStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoOpConfig(Recipe):
+    """Settings of CoOp; the defaults are those of the paper's unified context (M = 16, class name at the end)."""
+
+    context_tokens: int = option(16, "number M of context tokens; ignored where context_init gives words", low=1)
+    context_init: str | None = option(
+        None, "words that the context starts from, such as 'a photo of a'; 'template': the domain's; none: N(0, 0.02)"
+    )
+    class_position: Literal["end", "middle", "front"] = option("end", "where the class name stands in the context")
+    class_specific: bool = option(False, "one context per class (CSC) instead of one for all")
+
+
+class ContextPrompts(TextClassifier):
+    """Base of methods with a learned context that is the same for every image.
+
+    The sequence of class c is [v_1 ... v_M, c] with c at the end, in the middle or in front of the context.
+    """
+
+    config: CoOpConfig
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes; a class-specific context serves only the classes that it was made for."""
+        if self.class_names and self.config.class_specific and tuple(class_names) != self.class_names:
+            raise ConfigError(
+                f"{self.name} with class_specific=true has learned one context for each of its own classes "
+                f"and none for others; use class_specific=false to serve new classes"
+            )
+        first = not self.class_names
+        self.class_names = tuple(class_names)
+        self._kept = None
+        self.names = self.backbone.class_tokens(self.prompts.words(self.class_names))
+        if first:
+            self.context = nn.Parameter(self._initial_context())  # (M, D), or (C, M, D) class-specific
+
+    def _initial_context(self) -> Tensor:
+        words = self.config.context_init
+        if words == "template":
+            words = self.prompts.template.partition("{}")[0].strip()
+        if words:
+            context = self.backbone.word_embeddings(words).detach().float().clone()
+        else:
+            width = self.backbone.text_width
+            context = torch.randn(self.config.context_tokens, width, device=self.backbone.device) * 0.02
+        if self.config.class_specific:
+            context = context.expand(len(self.class_names), -1, -1).clone()
+            if not words:  # every class starts from vectors of its own
+                context = torch.randn_like(context) * 0.02
+        return context
+
+    def class_directions(self) -> Tensor:
+        """Return w_c = norm(g([v, c])) (C, E)."""
+        features = self.backbone.encode_context(
+            self.context,
+            self.names,
+            position=self.config.class_position,
+            per="class" if self.config.class_specific else "shared",
+        )
+        return F.normalize(features.float(), dim=-1)
+
+    def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
+        """Return the single stage that learns the context."""
+        epochs = self.config.epochs or self.default_epochs(facts.shots)
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
+
+    def default_epochs(self, shots: int) -> int:
+        """Return the published number of epochs for a number of shots."""
+        raise NotImplementedError
+
+
+@register
+class CoOp(ContextPrompts):
+    """Context Optimization.
+
+    Minimises the cross-entropy of p(c|x) = softmax_c(s cos(x, g([v_1 ... v_M, c]))) over the context v alone.
+    Source: Zhou et al. 2022 (arXiv 2109.01134), section 3.2, equations 2 and 3; recipe of section 4.1: SGD, learning
+    rate 0.002 with cosine decay after one epoch at 1e-5, batches of 32, 200 epochs for 8 shots and more, 100 for 2 and
+    4 shots, 50 for 1 shot.
+    """
+
+    name = "coop"
+    title = "Context optimisation"
+    paper = "arXiv 2109.01134"
+    learns = "context tokens of the text tower"
+    Config = CoOpConfig
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy."""
+        assert batch.labels is not None
+        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
+
+    def default_epochs(self, shots: int) -> int:
+        """Return 50, 100 or 200 epochs for 1, up to 4, or more shots."""
+        if shots <= 1:
+            return 50
+        return 100 if shots <= 4 else 200

@@ -1,0 +1,65 @@
+"""KgCoOp: CoOp with a pull towards the directions of hand-written prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.methods.coop.method import ContextPrompts, CoOpConfig
+from acclimate.methods.registry import register
+from acclimate.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class KgCoOpConfig(CoOpConfig):
+    """Settings of KgCoOp; the defaults are those of its released ViT-B/16 configuration."""
+
+    batch_size: int = option(128, "images in a step", low=1)
+    context_init: str | None = option(
+        "a photo of a", "words that the context starts from; 'template': the domain's; none: N(0, 0.02)"
+    )
+    guidance: float = option(8.0, "weight lambda of the pull towards the domain template's directions", low=0.0)
+
+
+@register
+class KgCoOp(ContextPrompts):
+    """Knowledge-guided Context Optimization.
+
+    Minimises cross-entropy + lambda (1 - mean_c cos(w_c, w_c^clip)), where w_c^clip are the frozen directions of the
+    domain template. On unit vectors this equals half the squared Euclidean distance of the paper's equation.
+    Source: Yao et al. 2023 (arXiv 2303.13283), section 3.2, equations 4 and 5.
+    """
+
+    name = "kgcoop"
+    title = "Knowledge-guided context optimisation"
+    paper = "arXiv 2303.13283"
+    learns = "context tokens of the text tower"
+    Config = KgCoOpConfig
+    config: KgCoOpConfig
+    anchors: Tensor
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes and encode their template once."""
+        super().bind(class_names)
+        with torch.no_grad():
+            anchors = F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)), dim=-1)
+        self.register_buffer("anchors", anchors, persistent=False)  # (C, E)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy and the weighted guidance term."""
+        assert batch.labels is not None
+        directions = self.class_weights()
+        distance = 1.0 - (directions * self.anchors).sum(dim=-1).mean()
+        return {
+            "cross_entropy": F.cross_entropy(self.similarities(batch, directions), batch.labels),
+            "guidance": self.config.guidance * distance,
+        }
+
+    def default_epochs(self, shots: int) -> int:
+        """Return 100 epochs for any number of shots."""
+        return 100

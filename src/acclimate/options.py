@@ -1,0 +1,127 @@
+"""Typed options: one dataclass is the documentation, the default and the check of a setting.
+
+A configuration is a frozen dataclass whose fields are made with `option`. The same declaration serves the Python
+caller, `--set name=value` on the command line, the table of `acclimate methods NAME` and `adapter.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from acclimate.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """Declare one setting of a configuration dataclass.
+
+    Args:
+        default: value when the user says nothing; its annotation is the type that `parse_settings` converts to.
+        help: one sentence with the unit or the source of the default.
+        low: smallest value allowed, inclusive.
+        high: largest value allowed, inclusive.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the closest known word, or the empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class Checked:
+    """Base of configuration dataclasses: ranges and choices are verified when one is made."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            choices = _choices(hints[field.name])
+            if choices and value not in choices:
+                raise ConfigError(f"{field.name}={value!r} is not one of {', '.join(map(str, choices))}")
+            low, high = field.metadata.get("low"), field.metadata.get("high")
+            if value is None or isinstance(value, str):
+                continue
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                raise ConfigError(f"{field.name}={value} is out of range; choose a value {_range(low, high)}")
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"from {low} to {high}"
+    return f"of at least {low}" if low is not None else f"of at most {high}"
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+
+
+def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
+    """Build a configuration from names and values; text values are converted to each field's type.
+
+    Raises:
+        ConfigError: for an unknown name (with the nearest known one), or a value of the wrong type or out of range.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(f"unknown setting '{name}'{nearest(name, known)} (settings: {', '.join(known)})")
+        values[name] = _convert(name, value, hints[name]) if isinstance(value, str) else value
+    return cls(**values)
+
+
+def parse_assignments(items: Iterable[str]) -> dict[str, str]:
+    """Read `name=value` texts, as given to `--set`, into a dictionary."""
+    settings = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {item}: write it as name=value, for example --set epochs=20")
+        settings[name.strip().replace("-", "_")] = value.strip()
+    return settings
+
+
+def _convert(name: str, text: str, annotation: Any) -> Any:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        members = typing.get_args(annotation)
+        if type(None) in members and text.lower() in {"none", "null"}:
+            return None
+        annotation = next(member for member in members if member is not type(None))
+    if _choices(annotation):
+        return next((choice for choice in _choices(annotation) if str(choice) == text), text)
+    if annotation is bool:
+        if text.lower() in {"true", "yes", "on", "1"}:
+            return True
+        if text.lower() in {"false", "no", "off", "0"}:
+            return False
+        raise ConfigError(f"{name}={text}: give true or false")
+    if annotation in (int, float):
+        try:
+            return annotation(text)
+        except ValueError:
+            kind = "a whole number" if annotation is int else "a number"
+            raise ConfigError(f"{name}={text}: give {kind}") from None
+    return text
+
+
+def describe_options(cls: type) -> list[dict[str, str]]:
+    """Return one row (name, type, default, help) for each option of a configuration, for tables and documentation."""
+    hints = typing.get_type_hints(cls)
+    rows = []
+    for field in dataclasses.fields(cls):
+        annotation = hints[field.name]
+        choices = _choices(annotation)
+        kind = " | ".join(map(str, choices)) if choices else getattr(annotation, "__name__", str(annotation))
+        rows.append(
+            {"name": field.name, "type": kind, "default": str(field.default), "help": field.metadata.get("help", "")}
+        )
+    return rows

@@ -1,0 +1,308 @@
+"""`adapt`: from labelled images to an adapted model with a record of what it is worth."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from acclimate.data import ImageData, load_data, sample_shots
+from acclimate.data.augment import Augmentation
+from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
+from acclimate.errors import DataError, RunError
+from acclimate.methods import Method, TrainingFacts, get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.runs import folder
+from acclimate.runs.environment import environment, peak_memory
+from acclimate.runs.evaluation import evaluate, feature_feed
+from acclimate.runs.model import AdaptedModel, load
+from acclimate.training.checkpoint import CheckpointFile
+from acclimate.training.devices import Precision, make_accelerator, resolve_device
+from acclimate.training.features import augmented_features
+from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, PixelFeed
+from acclimate.training.fit import FitContext, fit
+from acclimate.training.journal import Journal
+from acclimate.training.progress import Progress, Silent
+from acclimate.training.recipe import Recipe
+from acclimate.training.seeding import seed_step
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+
+logger = logging.getLogger("acclimate.runs")
+
+VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, after Zhou et al. 2022
+BASELINES = ("zero-shot", "linear-probe")
+
+
+@dataclass
+class Task:
+    """What is learned from what: data, splits, backbone and prompts, shared by a method and its baselines.
+
+    Attributes:
+        backbone: frozen dual encoder.
+        prompts: words and templates of the classes.
+        splits: `train`, `val` and `test` images.
+        shots: images per class in `train`, or `all`.
+        seed: of the shots, the initial values and the training.
+        cache_dir: folder of the feature cache, or none.
+        progress: told of every step.
+        seconds: time spent, by what it was spent on.
+    """
+
+    backbone: DualEncoder
+    prompts: PromptSet
+    splits: dict[str, ImageData]
+    shots: int | str
+    seed: int
+    cache_dir: Path | None
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    _feeds: dict[str, FeatureFeed] = field(default_factory=dict)
+
+    def features(self, split: str) -> FeatureFeed:
+        """Return the features of a split, computed once."""
+        if split not in self._feeds:
+            started = time.monotonic()
+            self._feeds[split] = feature_feed(self.backbone, self.splits[split], self.cache_dir, self.progress)
+            self.spend("image features", started)
+        return self._feeds[split]
+
+    def spend(self, purpose: str, started: float) -> None:
+        """Add the time since `started` to a purpose."""
+        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.monotonic() - started
+
+    def facts(self) -> TrainingFacts:
+        """Return what a method may know of the training images."""
+        train = self.splits["train"]
+        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names))
+
+    def feed(self, method: Method, split: str) -> Feed:
+        """Return the evaluation views of a split as the method needs them."""
+        if "pixels" in method.needs:
+            return PixelFeed(self.splits[split], self.backbone)
+        return self.features(split)
+
+    def training_feed(self, method: Method) -> Feed:
+        """Return the training images as the method and its recipe need them."""
+        recipe, train = method.config, self.splits["train"]
+        if not isinstance(recipe, Recipe) or recipe.augment == "none":
+            return self.feed(method, "train")
+        recipe.check_flip(self.prompts.domain.flip, self.prompts.domain.id)
+        augmentation = Augmentation(
+            crop="crop" in recipe.augment, min_scale=recipe.crop_scale, flip="flip" in recipe.augment
+        )
+        if "pixels" in method.needs:
+            return PixelFeed(train, self.backbone, augmentation, self.seed)
+        if recipe.views == 0:
+            return EncodedFeed(PixelFeed(train, self.backbone, augmentation, self.seed), self.backbone)
+        started = time.monotonic()
+        views = augmented_features(
+            self.backbone, train, augmentation, recipe.views, self.seed, self.cache_dir, self.progress
+        )
+        self.spend("image features", started)
+        plain = self.features("train")
+        return FeatureFeed(plain.features, plain.labels, plain.domains, views)
+
+    def learn(self, method: Method, context: FitContext) -> None:
+        """Run the stages of a method."""
+        train, val = self.training_feed(method), self.feed(method, "val")
+        started = time.monotonic()
+        position = fit(method, method.stages(self.facts()), train, val, context=context)
+        self.seconds[method.name] = max(position.seconds, time.monotonic() - started)
+
+    def make(self, name: str, settings: Mapping[str, Any]) -> Method:
+        """Return a method bound to the classes, with initial values drawn from the seed."""
+        method_class = get_method(name)
+        method = method_class(self.backbone, make_config(method_class.Config, settings), self.prompts)
+        seed_step(self.seed, "init", name)
+        method.bind(self.splits["train"].class_names)
+        return method
+
+    def score(self, method: Method) -> dict[str, Any] | None:
+        """Return the test metrics of a method; none without test images."""
+        if len(self.splits["test"]) == 0:
+            return None
+        feed = self.feed(method, "test")
+        started = time.monotonic()
+        metrics = evaluate(method, feed, self.splits["test"])
+        self.spend("evaluation", started)
+        return metrics
+
+
+def adapt(
+    data: ImageData | str | os.PathLike[str],
+    method: str = "coop",
+    backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
+    *,
+    shots: int | str = 16,
+    seed: int = 1,
+    domain: str | None = None,
+    names: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: Precision = "auto",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> AdaptedModel:
+    """Adapt a backbone to labelled images.
+
+    Args:
+        data: what `load_data` returns or reads. Training, validation and test images are its splits.
+        method: name of a method, see `acclimate methods`.
+        backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        shots: training images per class, or `all`; validation uses at most 4 per class unless `all`.
+        seed: of the shots, the initial values and the training; the split itself does not depend on it.
+        domain: domain of the templates, see `acclimate.prompts.list_domains`; none guesses it and says so.
+        names: words for class names, where the names themselves read badly.
+        settings: of the method, as in `--set`.
+        out: run folder; a run that was killed goes on there, a finished one is loaded. None keeps everything in memory.
+        overwrite: forget what `out` holds.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        cache_dir: folder of the feature cache; none computes features anew.
+        progress: told of every step.
+
+    Returns:
+        The model; its `record` holds the test metrics beside those of zero-shot and a linear probe.
+
+    Raises:
+        AcclimateError: one of its subclasses, for anything that the caller can mend.
+    """
+    data = load_data(data)
+    torch_device = resolve_device(device)
+    accelerator = make_accelerator(torch_device, precision)
+    method_class = get_method(method)
+    config: Any = make_config(method_class.Config, settings or {})
+    encoder = _backbone(backbone, torch_device)
+    splits = choose_splits(data, shots, seed)
+    prompts = choose_prompts(data, domain, names)
+    task = Task(encoder, prompts, splits, shots, seed, cache_dir, progress or Silent())
+    identity = _identity(task, method, config, precision)
+
+    path = None
+    if out is not None:
+        path = folder.open_folder(Path(out), overwrite)
+        if (path / folder.RECORD).exists():
+            return _finished(path, identity, encoder, cache_dir)
+        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name)
+    checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
+    checkpoint = checkpoints.load()
+    if checkpoint is not None:
+        logger.info("going on with the run in %s", path)
+    journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
+
+    learner = task.make(method, vars(config))
+    started = time.monotonic()
+    task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress))
+    record = _record(task, learner, identity, data, accelerator.mixed_precision)
+    record["cost"]["seconds"]["total"] = time.monotonic() - started
+    model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
+    if path is not None:
+        model.save(path)
+        checkpoints.delete()
+    return model
+
+
+def _backbone(backbone: str | os.PathLike[str] | DualEncoder, device: torch.device) -> DualEncoder:
+    from acclimate.backbones import DualEncoder, load_backbone
+
+    return backbone if isinstance(backbone, DualEncoder) else load_backbone(os.fspath(backbone), device=device)
+
+
+def choose_splits(data: ImageData, shots: int | str, seed: int) -> dict[str, ImageData]:
+    """Return the training shots, the validation images that a few-shot run may look at, and all test images.
+
+    Raises:
+        DataError: when a class has no training image.
+    """
+    train, val = sample_shots(data.train, shots, seed), data.val
+    if shots != "all" and len(val):
+        val = sample_shots(val, min(int(shots), VAL_SHOTS), seed)
+    empty = [name for name, count in train.counts().items() if count == 0]
+    if empty:
+        raise DataError(f"{data.name}: the class '{empty[0]}' has no training image; add some or drop the class")
+    if len(data.test) == 0:
+        logger.warning("%s has no test images: the adapter is made, but nothing is measured", data.name)
+    return {"train": train, "val": val, "test": data.test}
+
+
+def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
+    """Return templates of the named or guessed domain and words for the classes."""
+    if domain is None:
+        guessed, reason = guess_domain(data.class_names, data.name)
+        logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
+        domain = guessed.id
+    return PromptSet(get_domain(domain), overrides=names or {})
+
+
+def _identity(task: Task, method: str, config: object, precision: str) -> str:
+    """Return a fingerprint of everything that decides the result of a run."""
+    return folder.fingerprint(
+        {
+            "method": method,
+            "config": dict(vars(config)),
+            "backbone": task.backbone.fingerprint,
+            "transform": task.backbone.transform.fingerprint,
+            "classes": list(task.splits["train"].class_names),
+            "prompts": task.prompts.to_dict(),
+            "splits": assignment_hash(split_table(task.splits)),
+            "shots": task.shots,
+            "seed": task.seed,
+            "precision": precision,
+        }
+    )
+
+
+def _finished(path: Path, identity: str, backbone: DualEncoder, cache_dir: Path | None) -> AdaptedModel:
+    model = load(path, backbone, cache_dir=cache_dir)
+    if model.record.get("identity") != identity:
+        raise RunError(
+            f"{path} holds a finished run of other data or settings; choose another --out, or use --overwrite"
+        )
+    logger.info("%s holds this very run, finished; nothing to do (--overwrite repeats it)", path)
+    return model
+
+
+def _record(task: Task, method: Method, identity: str, data: ImageData, precision: str) -> dict[str, Any]:
+    """Measure the method and its baselines on the test images and describe the run."""
+    metrics = {method.name: task.score(method)}
+    for name in BASELINES:
+        if name not in metrics:
+            baseline = task.make(name, {})
+            context = FitContext(make_accelerator(task.backbone.device, "fp32"), task.seed, progress=task.progress)
+            task.learn(baseline, context)
+            metrics[name] = task.score(baseline)
+    return {
+        "identity": identity,
+        "method": method.name,
+        "metrics": metrics[method.name],
+        "baselines": {name: metrics[name] for name in BASELINES},
+        "data": {
+            "name": data.name,
+            "split": data.split_origin,
+            "images": {name: len(part) for name, part in task.splits.items()},
+            "classes": len(data.class_names),
+            "skipped": list(data.skipped),
+        },
+        "domain": task.prompts.domain.id,
+        "shots": task.shots,
+        "seed": task.seed,
+        "precision": precision,
+        "backbone": {"id": task.backbone.name, "fingerprint": task.backbone.fingerprint},
+        "cost": {
+            "seconds": dict(task.seconds),
+            "peak_memory": peak_memory(task.backbone.device),
+            "learned_parameters": method.learned_parameters(),
+        },
+        "environment": environment(task.backbone.device),
+    }

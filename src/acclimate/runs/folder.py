@@ -1,0 +1,100 @@
+"""The run folder: names of its files, and the only writer and reader of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate.errors import RunError
+
+ADAPTER = "adapter.safetensors"
+ADAPTER_INFO = "adapter.json"
+RECORD = "record.json"
+SPLITS = "splits.json"
+LOG = "log.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        RunError: when the file cannot be written.
+    """
+    _replace(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_json(path: Path, next_step: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunError: when it is missing or not JSON, with `next_step`.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; {next_step}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON ({error}); {next_step}") from None
+
+
+def fingerprint(content: Any) -> str:
+    """Return a sha256 (hex) of plain content, the same for equal content on every machine."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def open_folder(out: Path, overwrite: bool = False) -> Path:
+    """Make a run folder, or accept the one that is there.
+
+    Args:
+        out: the folder.
+        overwrite: remove the files of an earlier run first.
+
+    Raises:
+        RunError: when `out` is a file, holds other things than a run, or cannot be made.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; name a folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        present = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+    if present and not present & set(FILES):
+        raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
+    if overwrite:
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
+    return out
+
+
+def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write entries as one JSON object a line, atomically, unless the file holds them already."""
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    _replace(path, text)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read such a file; nothing where there is none."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

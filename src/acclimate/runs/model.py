@@ -1,0 +1,190 @@
+"""`AdaptedModel`: an adapted backbone that evaluates, predicts, saves and loads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import acclimate
+from acclimate.data.frozen import freeze_splits
+from acclimate.errors import RunError
+from acclimate.methods.registry import get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet
+from acclimate.runs import folder
+from acclimate.runs.evaluation import evaluate, evaluation_feed
+from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
+from acclimate.training.checkpoint import read_tensors, save_tensors
+from acclimate.training.devices import resolve_device
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.data import ImageData
+    from acclimate.methods import Method
+    from acclimate.training.progress import Progress
+
+FORMAT = 1  # of adapter.json
+
+
+class AdaptedModel:
+    """A method with its learned tensors on a frozen backbone.
+
+    Made by `acclimate.adapt` and `acclimate.load`.
+
+    Attributes:
+        method: the method, bound to its classes.
+        record: what `record.json` holds: metrics, baselines, cost, versions, seed and fingerprints.
+        splits: the images of the train, val and test splits, where the model was adapted in this process.
+        journal: the entries of `log.jsonl`.
+        cache_dir: feature cache used by `evaluate`; none computes everything.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        record: dict[str, Any],
+        splits: dict[str, ImageData] | None = None,
+        journal: Sequence[dict[str, Any]] = (),
+        cache_dir: Path | None = None,
+    ) -> None:
+        self.method, self.record, self.splits = method, record, splits
+        self.journal, self.cache_dir = list(journal), cache_dir
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.method.class_names
+
+    @property
+    def backbone(self) -> DualEncoder:
+        """The frozen backbone."""
+        return self.method.backbone
+
+    def rebind(self, class_names: Sequence[str]) -> AdaptedModel:
+        """Serve other classes with the same learned tensors, where the method can.
+
+        Raises:
+            ConfigError: when the method has weights for its own classes only.
+        """
+        self.method.bind(class_names)
+        return self
+
+    def evaluate(self, data: ImageData, resamples: int = 1000, progress: Progress | None = None) -> dict[str, Any]:
+        """Return metrics on labelled images, each with a 95 % bootstrap interval over groups.
+
+        Args:
+            data: images whose classes the model knows.
+            resamples: bootstrap resamples.
+            progress: told of every batch.
+
+        Raises:
+            DataError: when there is no image, or a class that the model does not know.
+        """
+        feed = evaluation_feed(self.method, data, self.cache_dir, progress)
+        return evaluate(self.method, feed, data, resamples)
+
+    def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Prediction]:
+        """Return a prediction for each image.
+
+        Args:
+            images: files, folders, glob patterns or Pillow images; one of them or several.
+            batch_size: images a pass.
+
+        Raises:
+            DataError: when an image cannot be read; `stream` can skip such images.
+        """
+        return list(self.stream(images, batch_size))
+
+    def stream(
+        self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32, on_corrupt: str = "error"
+    ) -> Iterator[Prediction]:
+        """Yield a prediction for each image without holding more than two batches; see `stream_predictions`."""
+        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+            images = [images]
+        return stream_predictions(self.method, images, batch_size, on_corrupt)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `adapter.json` holds."""
+        method, backbone = self.method, self.backbone
+        return {
+            "format": FORMAT,
+            "acclimate": acclimate.__version__,
+            "method": method.name,
+            "config": dict(vars(method.config)),
+            "backbone": {"id": backbone.name, "family": backbone.family, "fingerprint": backbone.fingerprint},
+            "class_names": list(self.class_names),
+            "prompts": method.prompts.to_dict(),
+            "transform": backbone.transform.to_dict(),
+            "learned_parameters": method.learned_parameters(),
+        }
+
+    def save(self, out: str | os.PathLike[str]) -> Path:
+        """Write the run folder; `record.json` comes last and marks it complete.
+
+        Raises:
+            RunError: when the folder holds other things or cannot be written.
+        """
+        path = folder.open_folder(Path(out))
+        save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
+        folder.write_json(path / folder.ADAPTER_INFO, self.describe())
+        if self.splits is not None:
+            freeze_splits(self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"])
+        folder.write_lines(path / folder.LOG, self.journal)
+        folder.write_json(path / folder.RECORD, self.record)
+        return path
+
+
+def load(
+    run: str | os.PathLike[str],
+    backbone: str | os.PathLike[str] | DualEncoder | None = None,
+    device: str = "auto",
+    cache_dir: Path | None = None,
+) -> AdaptedModel:
+    """Load an adapted model from its run folder.
+
+    Args:
+        run: folder written by `acclimate adapt` or `AdaptedModel.save`.
+        backbone: where the backbone is, if not under the id that the adapter names.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        cache_dir: feature cache used by `evaluate`.
+
+    Raises:
+        RunError: when files are missing or damaged, or the backbone's weights are not those of the adapter.
+        BackboneError: when the backbone cannot be loaded.
+    """
+    from acclimate.backbones import DualEncoder, load_backbone
+
+    path = Path(run)
+    if not path.is_dir():
+        raise RunError(f"{path}: there is no such run folder; give the folder named by --out of `acclimate adapt`")
+    next_step = "give a folder written by `acclimate adapt`" + (
+        "; this run is not finished, start its command again" if (path / folder.CHECKPOINT).exists() else ""
+    )
+    info = folder.read_json(path / folder.ADAPTER_INFO, next_step)
+    try:
+        if info["format"] != FORMAT:
+            raise RunError(f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate")
+        trained_on = info["backbone"]
+        method_class = get_method(info["method"])
+        config: Any = make_config(method_class.Config, info["config"])
+        prompts = PromptSet.from_dict(info["prompts"])
+        class_names = info["class_names"]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path / folder.ADAPTER_INFO}: the entry {error} is missing or wrong; adapt again") from None
+    if not isinstance(backbone, DualEncoder):
+        name = trained_on["id"] if backbone is None else os.fspath(backbone)
+        backbone = load_backbone(name, device=resolve_device(device))
+    if backbone.fingerprint != trained_on["fingerprint"]:
+        raise RunError(
+            f"{path}: this adapter was trained on '{trained_on['id']}' with weights {trained_on['fingerprint'][:12]}, "
+            f"but '{backbone.name}' has weights {backbone.fingerprint[:12]}; name the original with --backbone"
+        )
+    method = method_class(backbone, config, prompts)
+    method.bind(class_names)
+    tensors, _ = read_tensors(path / folder.ADAPTER)
+    method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
+    method.eval()
+    record = folder.read_json(path / folder.RECORD, next_step)
+    return AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)

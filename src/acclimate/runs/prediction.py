@@ -1,0 +1,146 @@
+"""Bulk prediction: images stream in, rows stream out, and memory does not grow with their number."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from acclimate.data import open_image
+from acclimate.data.batch import Batch
+from acclimate.data.images import IMAGE_SUFFIXES
+from acclimate.errors import DataError
+from acclimate.training.feeds import DECODERS
+
+if TYPE_CHECKING:
+    from acclimate.methods import Method
+
+ImageSource = str | os.PathLike[str] | Image.Image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the adapter says of one image.
+
+    Attributes:
+        path: the file, or empty for an image in memory.
+        label: most probable class; empty where the image could not be read.
+        probability: of that class, 0 to 1.
+        probabilities: (C,) in the order of the adapter's classes; empty where the image could not be read.
+        error: why the image could not be read, else empty.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: np.ndarray
+    error: str = ""
+
+
+def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
+    """Yield images of files, folders (searched to any depth, in name order) and glob patterns, one after another.
+
+    Raises:
+        DataError: for a path or pattern that matches nothing, or a folder without images.
+    """
+    for source in sources:
+        if isinstance(source, Image.Image):
+            yield source
+            continue
+        path = Path(source)
+        if path.is_dir():
+            first = next(images := _walk(path), None)
+            if first is None:
+                raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+            yield first
+            yield from images
+        elif path.exists() or not glob.has_magic(str(path)):
+            yield path
+        else:
+            matches = sorted(glob.glob(str(path), recursive=True))
+            if not matches:
+                raise DataError(f"{path}: no file matches this pattern; check it, and quote it in the shell")
+            yield from (Path(match) for match in matches)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield Path(entry.path)
+
+
+def stream_predictions(
+    method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
+) -> Iterator[Prediction]:
+    """Yield one prediction an image, in order, holding two batches at a time.
+
+    Args:
+        method: bound to its classes.
+        sources: images, files, folders and patterns; see `find_images`.
+        batch_size: images a pass.
+        on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
+
+    Raises:
+        DataError: see `find_images`, and for an unreadable image where `on_corrupt` is `error`.
+    """
+    method.eval()
+    images = find_images(sources)
+    with ThreadPoolExecutor(max_workers=DECODERS) as pool:
+        window: list[tuple[list, list]] = []
+        for chunk in iter(lambda: list(islice(images, batch_size)), []):
+            window.append((chunk, [pool.submit(_decode, method, image) for image in chunk]))
+            if len(window) == 2:  # the tower works on one batch while the next is decoded
+                ready, futures = window.pop(0)
+                yield from _predict_batch(method, ready, futures, on_corrupt)
+        for chunk, futures in window:
+            yield from _predict_batch(method, chunk, futures, on_corrupt)
+
+
+def _decode(method: Method, image: ImageSource) -> torch.Tensor:
+    transform = method.backbone.transform
+    if isinstance(image, Image.Image):
+        return transform(image.convert("RGB"))
+    return transform(open_image(image))
+
+
+@torch.no_grad()
+def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) -> Iterator[Prediction]:
+    pixels, errors = [], []
+    for future in futures:
+        try:
+            pixels.append(future.result())
+            errors.append("")
+        except DataError as error:
+            if on_corrupt == "error":
+                raise
+            errors.append(str(error))
+    rows: Iterator[np.ndarray] = iter(())
+    if pixels:
+        backbone = method.backbone
+        inputs = backbone.transform.normalise(torch.stack(pixels)).to(backbone.device)
+        if "pixels" in method.needs:
+            batch = Batch(pixels=inputs)
+        else:
+            batch = Batch(image_features=backbone.encode_image(inputs))
+        rows = iter(method.logits(batch).double().softmax(dim=-1).cpu().numpy())
+    for image, reason in zip(chunk, errors, strict=True):
+        path = "" if isinstance(image, Image.Image) else str(image)
+        if reason:
+            yield Prediction(path, "", 0.0, np.zeros(0), reason)
+            continue
+        row = next(rows)
+        best = int(row.argmax())
+        yield Prediction(path, method.class_names[best], float(row[best]), row)

@@ -1,0 +1,60 @@
+"""Which images of a data set a saved run may be measured on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acclimate.data import load_splits
+from acclimate.errors import ConfigError, DataError
+from acclimate.runs import folder
+
+if TYPE_CHECKING:
+    from acclimate.data import ImageData
+
+logger = logging.getLogger("acclimate.runs")
+
+SPLITS = ("auto", "all", "train", "val", "test")
+
+
+def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split: str = "auto") -> ImageData:
+    """Return the images of a data set that a run is measured on.
+
+    `auto` never returns images that the run has learned from or selected by: on the run's own data these are the test
+    images frozen in its `splits.json`; on other data with a given split, its test images; on anything else, all.
+
+    Args:
+        run: run folder.
+        data: labelled images.
+        split: `auto`, `all`, or the name of a split of `data`.
+
+    Raises:
+        ConfigError: for an unknown split.
+        DataError: when the chosen split has no image.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"--split {split}: choose {', '.join(SPLITS)}")
+    if split == "all":
+        return data
+    chosen = _unseen(Path(run), data) if split == "auto" else data.split(split)
+    if len(chosen) == 0:
+        raise DataError(f"{data.name}: the split '{split}' has no image; use --split all")
+    return chosen
+
+
+def _unseen(run: Path, data: ImageData) -> ImageData:
+    if (run / folder.SPLITS).exists():
+        frozen = load_splits(run / folder.SPLITS)["splits"]
+        known = set(zip(data.keys, data.label_names, strict=True))
+        seen = {(row["key"], row["label"]) for name in ("train", "val") for row in frozen.get(name, ())}
+        if seen and seen <= known:
+            logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
+            test = {row["key"] for row in frozen.get("test", ())}
+            return data.select([row for row, key in enumerate(data.keys) if key in test])
+    if data.split_origin == "given" and len(data.test):
+        logger.info("%s gives a split: measuring on its test images (--split all for every image)", data.name)
+        return data.test
+    logger.info("%s is new to this run: measuring on all its images", data.name)
+    return data

@@ -1,0 +1,147 @@
+"""Checkpoints of a fit: learned tensors and optimiser state in one safetensors file, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from acclimate.errors import RunError
+
+
+@dataclass
+class Position:
+    """Where a fit stands.
+
+    Attributes:
+        stage: index of the stage in progress.
+        epoch: epochs completed in it.
+        step: steps completed in the epoch in progress.
+        sums: sums of the loss terms over those steps, for the log.
+        best: best validation accuracy so far, for `select=best-val`.
+        best_epoch: its epoch.
+        journal: size of the log in bytes.
+        seconds: time spent so far over all attempts.
+        scale: loss scale of fp16.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] | None = None
+    best: float | None = None
+    best_epoch: int | None = None
+    journal: int = 0
+    seconds: float = 0.0
+    scale: float | None = None
+
+
+@dataclass
+class Checkpoint:
+    """A position together with the tensors that belong to it."""
+
+    position: Position
+    learned: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically: a reader sees the old file or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
+        os.chmod(part, 0o644)  # safetensors makes it private; results are shared like any other file
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write {path}: {error}; free some space or choose another --out") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors and its metadata.
+
+    Raises:
+        RunError: when the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot read {path}: {error}; restore the file, or adapt again into a new folder") from None
+
+
+class CheckpointFile:
+    """The checkpoint of one run, if it is kept at all.
+
+    Args:
+        path: file, or none to keep no checkpoint.
+        identity: text that names the run's data, method, backbone and settings; a checkpoint of another is refused.
+    """
+
+    def __init__(self, path: Path | None, identity: str = "") -> None:
+        self.path, self.identity = path, identity
+
+    def load(self) -> Checkpoint | None:
+        """Return the checkpoint, or none when there is none yet.
+
+        Raises:
+            RunError: when the file belongs to another run or is damaged.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        tensors, metadata = read_tensors(self.path)
+        if metadata.get("identity") != self.identity:
+            raise RunError(f"{self.path} is a checkpoint of another run; choose another --out, or delete the file")
+        groups: dict[str, dict[str, Tensor]] = {"learned": {}, "optimizer": {}, "best": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        return Checkpoint(Position(**json.loads(metadata["position"])), **groups)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint."""
+        if self.path is None:
+            return
+        tensors = {
+            f"{group}/{name}": tensor
+            for group in ("learned", "optimizer", "best")
+            for name, tensor in getattr(checkpoint, group).items()
+        }
+        position = json.dumps(asdict(checkpoint.position))
+        save_tensors(tensors, self.path, {"identity": self.identity, "position": position})
+
+    def delete(self) -> None:
+        """Remove the checkpoint of a finished run."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten the state of an optimiser (momentum buffers, moments, step counts) into named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, values in state.items()
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the tensors of `optimizer_tensors` back."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,176 @@
+"""Feeds: labelled images served by index, as pixels or as features of the frozen image tower."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from acclimate.data.augment import Augmentation
+from acclimate.data.batch import Batch
+from acclimate.training.seeding import generator
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.data import ImageData
+
+CANVAS_FACTOR = 1.5  # canvas side in multiples of the input side: crops lose little detail and stay small in memory
+DECODERS = min(8, os.cpu_count() or 1)
+CANVAS_BUDGET = 2**30  # bytes of canvases kept in memory; beyond it pictures are decoded anew in every epoch
+
+
+class Feed(Protocol):
+    """Labelled images served by index."""
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the images at `index` (B,); `epoch` selects their random views, none means the evaluation view."""
+        ...
+
+
+def epoch_order(count: int, *seed: object) -> Tensor:
+    """Return a permutation of `count` images that depends on `seed` alone."""
+    return torch.from_numpy(generator("order", *seed).permutation(count))
+
+
+def chunks(feed: Feed, batch_size: int) -> Iterator[Batch]:
+    """Serve a whole feed in order, evaluation views, in batches of at most `batch_size`."""
+    for index in torch.arange(len(feed)).split(batch_size):
+        yield feed.batch(index)
+
+
+class FeatureFeed:
+    """Features of a frozen image tower, computed once.
+
+    Args:
+        features: (N, E) features of the evaluation view.
+        labels: (N,) class indices.
+        domains: (N,) domain indices, or none.
+        views: (V, N, E) features of augmented views, or none; epoch e then serves view e mod V of each image.
+    """
+
+    def __init__(
+        self, features: Tensor, labels: Tensor, domains: Tensor | None = None, views: Tensor | None = None
+    ) -> None:
+        self.features, self.labels, self.domains, self.views = features, labels, domains, views
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the features at `index` (B,)."""
+        source = self.features if self.views is None or epoch is None else self.views[epoch % len(self.views)]
+        domains = None if self.domains is None else self.domains[index]
+        return Batch(image_features=source[index], labels=self.labels[index], domains=domains, index=index)
+
+
+class PixelFeed:
+    """Normalised pixels, augmented freshly in every epoch where an augmentation is given.
+
+    Args:
+        data: images.
+        backbone: gives the evaluation transform.
+        augmentation: random views for training, or none.
+        seed: the view of an image in epoch e depends on (seed, e, image bytes) alone, not on its batch or place.
+    """
+
+    def __init__(
+        self, data: ImageData, backbone: DualEncoder, augmentation: Augmentation | None = None, seed: int = 0
+    ) -> None:
+        self.data, self.transform = data, backbone.transform
+        self.augmentation, self.seed = augmentation, seed
+        self.labels, self.domains = label_tensors(data)
+        self._canvases: dict[int, tuple[Tensor, float]] = {}
+        self._held = 0  # bytes of canvases in memory
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the pixels at `index` (B,)."""
+        positions = index.tolist()
+        if self.augmentation is None or epoch is None:
+            pixels = self.transform.normalise(evaluation_pixels(self.data, positions, self.transform))
+        else:
+            pixels = self.transform.normalise(self._views(positions, epoch))
+        domains = None if self.domains is None else self.domains[index]
+        return Batch(pixels=pixels, labels=self.labels[index], domains=domains, index=index)
+
+    def _views(self, positions: Sequence[int], epoch: int) -> Tensor:
+        """Draw one random view of each image: (B, 3, H, W) in 0..255."""
+        assert self.augmentation is not None
+        canvases = self._load_canvases(positions)
+        views: list[Tensor | None] = [None] * len(positions)
+        for side in {canvas.shape[-1] for canvas, _ in canvases}:  # pictures of one canvas size make one batch
+            rows = [row for row, (canvas, _) in enumerate(canvases) if canvas.shape[-1] == side]
+            drawn = self.augmentation(
+                torch.stack([canvases[row][0] for row in rows]),
+                [canvases[row][1] for row in rows],
+                self.transform.output_size,
+                [(self.seed, epoch, self.data.digest(positions[row])) for row in rows],
+                transform=self.transform,
+            )
+            for row, view in zip(rows, drawn, strict=True):
+                views[row] = view
+        return torch.stack([view for view in views if view is not None])
+
+    def _load_canvases(self, positions: Sequence[int]) -> list[tuple[Tensor, float]]:
+        missing = [position for position in positions if position not in self._canvases]
+        loaded = dict(zip(missing, decode_all(self._canvas, missing), strict=True))
+        found = [self._canvases.get(position) or loaded[position] for position in positions]
+        for position, (canvas, aspect) in loaded.items():
+            if self._held + canvas.numel() <= CANVAS_BUDGET:
+                self._held += canvas.numel()
+                self._canvases[position] = (canvas, aspect)
+        return found
+
+    def _canvas(self, position: int) -> tuple[Tensor, float]:
+        return self.transform.canvas(self.data.image(position), CANVAS_FACTOR)
+
+
+class EncodedFeed:
+    """Features of pixels that change in every epoch: the frozen image tower runs in each step, without gradient."""
+
+    def __init__(self, pixels: PixelFeed, backbone: DualEncoder) -> None:
+        self.pixels, self.backbone = pixels, backbone
+        self.labels = pixels.labels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the features of the views at `index` (B,)."""
+        batch = self.pixels.batch(index, epoch)
+        assert batch.pixels is not None
+        with torch.no_grad():
+            features = self.backbone.encode_image(batch.pixels.to(self.backbone.device))
+        return Batch(image_features=features, labels=batch.labels, domains=batch.domains, index=index)
+
+
+def label_tensors(data: ImageData) -> tuple[Tensor, Tensor | None]:
+    """Return class indices (N,) and domain indices (N,) of a data set; no domains, none."""
+    labels = torch.from_numpy(data.labels)
+    if not data.domain_names:
+        return labels, None
+    numbers = {name: number for number, name in enumerate(data.domain_names)}
+    return labels, torch.tensor([numbers.get(domain, -1) for domain in data.domains])
+
+
+def evaluation_pixels(data: ImageData, positions: Sequence[int], transform: Callable) -> Tensor:
+    """Decode images and apply an evaluation transform: uint8 (B, 3, H, W)."""
+    return torch.stack(decode_all(lambda position: transform(data.image(position)), positions))
+
+
+def decode_all(decode: Callable[[int], Any], positions: Sequence[int]) -> list[Any]:
+    """Apply `decode` to every position on a few threads (image decoders release the interpreter), in order."""
+    with ThreadPoolExecutor(max_workers=DECODERS) as pool:
+        return list(pool.map(decode, positions))

@@ -1,0 +1,42 @@
+"""`log.jsonl`: one JSON object a line, cut back to the checkpoint when a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Append-only log of a run; without a path it is kept in memory.
+
+    Args:
+        path: file to append to.
+        resume_at: size in bytes that the log had at the checkpoint; whatever was written after it is cut off, so that
+            no line appears twice and no half-written line stays.
+    """
+
+    def __init__(self, path: Path | None = None, resume_at: int = 0) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        if path is None:
+            return
+        path.touch()
+        with path.open("r+b") as file:
+            file.truncate(min(resume_at, path.stat().st_size))
+        self.lines = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def write(self, **entry: Any) -> None:
+        """Append one entry; numbers, texts and lists only."""
+        self.lines.append(entry)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    @property
+    def size(self) -> int:
+        """Size of the file in bytes; 0 in memory."""
+        return self.path.stat().st_size if self.path is not None else 0

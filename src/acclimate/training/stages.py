@@ -1,0 +1,50 @@
+"""The stages that a method lists: what the fit loop does, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from acclimate.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from acclimate.data.batch import Batch
+    from acclimate.training.feeds import Feed
+
+
+@dataclass(frozen=True)
+class GradientStage:
+    """Minimise the sum of the terms of `loss` over `parameters`.
+
+    Attributes:
+        name: short word for progress and `log.jsonl`.
+        recipe: optimiser, schedule, batch size.
+        epochs: passes over the training images.
+        loss: maps a batch to named, already weighted terms, each a scalar tensor.
+        parameters: what is learned in this stage.
+    """
+
+    name: str
+    recipe: Recipe
+    epochs: int
+    loss: Callable[[Batch], dict[str, Tensor]]
+    parameters: Sequence[nn.Parameter]
+
+
+@dataclass(frozen=True)
+class SolverStage:
+    """Compute the learned tensors at once, such as a convex probe.
+
+    Attributes:
+        name: short word for progress and `log.jsonl`.
+        solve: takes the training feed and the validation feed (or none) and returns figures for `log.jsonl`.
+    """
+
+    name: str
+    solve: Callable[[Feed, Feed | None], dict[str, float]]
+
+
+Stage = GradientStage | SolverStage
