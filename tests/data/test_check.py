@@ -63,6 +63,7 @@ def test_corrupt_blank_tiny_and_other_files(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (9, 9, 9)).save(root / "class1" / "00.png")
     scene(77, 20).save(root / "class1" / "01.png")
     (root / "class1" / "notes.txt").write_text("x")
+    (root / "class1" / "notes").write_text("x")
     report = check_data(root)
     kinds = found(report)
     assert not report.ok

@@ -65,6 +65,7 @@ GOOD = """path,label,domain,group,split
         (["cat/patient1", "cat/patient2", "dog/patient3", "dog/patient4"], "class", (), "made"),
         (["cat/more", "cat", "dog/more", "dog"], "class", (), "made"),
         (["a/cat", "a/dog", "a/cow", "b/cat", "b/dog"], "domain/class", ("a", "b"), "made"),
+        (["a/cat", "a/dog", "b/cat", "b/dog", "c/dog"], "domain/class", ("a", "b", "c"), "made"),
     ],
 )
 def test_layouts_are_told_apart_by_names(
@@ -109,11 +110,12 @@ def test_messy_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     (root / "dog" / "round").symlink_to(root / "dog", target_is_directory=True)
     (root / "dog" / "link.png").symlink_to(root / "cat" / "0.png")
     (root / "dog" / "broken.png").symlink_to(root / "none.png")
+    (root / "dog" / "itself.png").symlink_to(root / "dog" / "itself.png")
     with caplog.at_level(logging.INFO, "acclimate.data"):
         data = load_data(root)
     assert data.counts() == {"cat": 4, "dog": 4}
-    assert set(data.other_files) == {"cat/notes.txt", "cat/scan.dcm", "README", "dog/broken.png"}
-    assert "4 files are not images" in caplog.text
+    assert set(data.other_files) == {"cat/notes.txt", "cat/scan.dcm", "README", "dog/broken.png", "dog/itself.png"}
+    assert "5 files are not images" in caplog.text
     assert "1 images lie above" in caplog.text
 
 
@@ -132,6 +134,11 @@ def test_the_same_names_on_every_file_system(tmp_path: Path) -> None:
         (lambda root: picture(root / "a.png"), "no manifest by its name"),
         (lambda root: tree(root, "train", "test"), "test, train hold images without class folders"),
         (lambda root: tree(root, "cat"), r"only one class \('cat'\)"),
+        (
+            lambda root: tree(root, "train/a", "train/b", "test/a", "more/b"),
+            "test, train are splits, but beside .* more",
+        ),
+        (lambda root: "", "the name of the data is empty"),
         (lambda root: 3, "cannot load data from int"),
     ],
 )
@@ -232,6 +239,7 @@ def test_numbers_are_labels_too(tmp_path: Path) -> None:
         ("path,label\n0.png,cat,tabby\n", "row 2: 3 values for 2 columns"),
         ("path,label\n0.png,cat\n1.png,cat\n", "only one class"),
         ("path,label\n0.png,\x00\n", "not a text file"),
+        (f"path,label\n{'a' * 5000},b\n", "row 2: no such image"),
     ],
 )
 def test_bad_manifests_name_the_row(tmp_path: Path, text: str, message: str) -> None:
@@ -451,6 +459,10 @@ def test_the_view(tmp_path: Path) -> None:
     assert data.filter_domains("day").select([0]).counts() == {"cat": 1, "dog": 0}
     with pytest.raises(DataError, match="no domain 'noon'; it has day, night"):
         data.filter_domains(["noon"])
+    assert night.select(-1 for _ in range(2)).keys == ["night/dog/2.png"] * 2
+    assert len(night.select(np.array(night.labels == 1))) == len(night.select([])) + 3
+    with pytest.raises(IndexError):
+        night.select([6])
     assert data.image(0).size == (8, 8)
     assert len(data.digest(0)) == 64
 

@@ -111,7 +111,7 @@ def test_single_pictures_stay_in_train_and_are_named(caplog: pytest.LogCaptureFi
     assert [record.levelname for record in caplog.records if "lonely" in record.getMessage()] == ["WARNING"]
 
 
-@pytest.mark.parametrize("shares", [(-0.1, 0.3), (0.2, 1.0), (0.5, 0.5), (float("nan"), 0.1)])
+@pytest.mark.parametrize("shares", [(-0.1, 0.3), (0.2, 1.0), (0.5, 0.5), (float("nan"), 0.1), ("a", 0.1)])
 def test_impossible_fractions(shares: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="fraction"):
         make_splits(simple(4), 0, *shares)
@@ -141,6 +141,7 @@ def test_shots_all_and_more_than_there_are(caplog: pytest.LogCaptureFixture) -> 
     assert sample_shots(data, "all", 0).keys == sorted(data.keys)
     with caplog.at_level(logging.INFO, "acclimate.data"):
         assert sample_shots(data, 5, 0).counts() == {"a": 3, "b": 5}
+    assert len(sample_shots(data, np.int64(2), 0)) == 4
     assert "a (3)" in caplog.text
     assert "b (" not in caplog.text
 

@@ -129,9 +129,14 @@ class ImageData:
         return self.select([row for row, split in enumerate(self.splits) if split == name])
 
     def select(self, indices: Iterable[int] | np.ndarray) -> ImageData:
-        """Return the pictures at these rows, in this order, as data with the same classes."""
-        rows = [int(index) for index in indices]
-        return dataclasses.replace(self, table=self.table.select(rows, keep_in_memory=True))
+        """Return the pictures at these rows, in this order, as data with the same classes.
+
+        Args:
+            indices: rows (negative ones count from the end), or a mask of N truth values.
+        """
+        wanted = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
+        return dataclasses.replace(self, table=self.table.select(rows.tolist(), keep_in_memory=True))
 
     def with_splits(self, splits: Sequence[str], origin: str) -> ImageData:
         """Return the same pictures with another `split` column; `origin` is "given" or "made"."""

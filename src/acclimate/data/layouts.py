@@ -76,9 +76,13 @@ def _walk(folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ..
         if not entry.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in entry.name):
             raise DataError(f"{folder}: the name {entry.name!r} is not UTF-8; rename it")
         inner = (*parts, entry.name)
-        if entry.is_dir():
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link that leads to itself
+            is_folder = is_file = False
+        if is_folder:
             _walk(Path(entry.path), inner, (*above, here), tree)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file():
+        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_file:
             tree.images.append(inner)
         else:
             tree.others.append("/".join(inner))
@@ -88,8 +92,8 @@ def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
     """Tell the layouts apart by the names of the folders, and log the decision.
 
     Folders are splits when all names on their level mean one ("train", "valid", "test", ...). First-level folders are
-    domains when the same names recur below them: every first-level folder has at least two folders with images and at
-    least half of all such names, and at least half of these names occur below two first-level folders or more.
+    domains when the same names recur below them: every first-level folder has at least half of all such names, of which
+    there are two or more, and at least half of them occur below several first-level folders.
 
     Raises:
         DataError: no image lies in a folder of its class.
@@ -113,13 +117,28 @@ def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
         layout = "split/domain/class" if _are_domains(below) else "split/class"
     else:
         deep = {chain for chain in inner if len(chain) > 1}
+        _refuse_mixture(root, first, deep)
         second_is_split = bool(deep) and len(deep) == len(inner) and all(split_of(chain[1]) for chain in deep)
         if second_is_split:
             layout = "domain/split/class" if all(len(chain) > 2 for chain in deep) else "class/split"
         else:
             layout = "domain/class" if _are_domains(inner) else "class"
     log.info("%s: read as %s; say layout=... if this is wrong", root, f"{layout}/image")
+    nested = sorted("/".join(chain) for chain in inner if len(chain) > 1) if layout == "class" else []
+    if nested:
+        log.info("%s: folders within a class belong to it: %s", root, some(nested))
     return layout
+
+
+def _refuse_mixture(root: Path, first: set[str], deep: set[tuple[str, ...]]) -> None:
+    """Refuse folders such as train, test and extra: taken for domains or classes, they would hide a given split."""
+    splits = sorted(name for name in first if split_of(name) and any(chain[0] == name for chain in deep))
+    if len({split_of(name) for name in splits}) > 1:
+        others = some(sorted(name for name in first if not split_of(name)))
+        raise DataError(
+            f"{root}: {some(splits)} are splits, but beside them lies {others}; move it away, or say what the folders "
+            "mean with layout='class' or 'domain/class'"
+        )
 
 
 def _are_domains(chains: set[tuple[str, ...]]) -> bool:
@@ -130,8 +149,8 @@ def _are_domains(chains: set[tuple[str, ...]]) -> bool:
         below.setdefault(chain[0], set()).add(chain[1])
     recurring = Counter(name for names in below.values() for name in names)
     shared = sum(count > 1 for count in recurring.values())
-    enough = all(len(names) >= max(2, len(recurring) / 2) for names in below.values())
-    return len(below) > 1 and enough and shared >= len(recurring) / 2
+    enough = all(len(names) >= len(recurring) / 2 for names in below.values())
+    return len(below) > 1 and len(recurring) > 1 and enough and shared >= len(recurring) / 2
 
 
 def _rows(root: Path, tree: Tree, layout: str) -> Rows:

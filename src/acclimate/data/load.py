@@ -15,7 +15,7 @@ from acclimate.data.images import UnreadableImage
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows
-from acclimate.data.splits import make_splits
+from acclimate.data.splits import check_fractions, make_splits
 from acclimate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ def load_data(
         raise ConfigError(f"unknown layout {layout!r}; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"on_corrupt={on_corrupt!r} is neither 'error' nor 'skip'")
+    check_fractions(val_fraction, test_fraction)
     if isinstance(source, ImageData):
         return source
+    if isinstance(source, str) and not source.strip():
+        raise DataError("the name of the data is empty; name a folder of images or a manifest")
     root = _images_root(images_root)
     store = None
     if isinstance(source, (str, os.PathLike)):

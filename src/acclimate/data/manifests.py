@@ -98,7 +98,7 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         rows.add(key, path, values["label"], domain=domain, group=group, split=split)
     if missing:
         number, raw = missing[0]
-        kind = "is a folder, not an image" if (root / raw).is_dir() else "no such image"
+        kind = "is a folder, not an image" if os.path.isdir(root / raw) else "no such image"
         text = f"{raw!r} {kind}" if "folder" in kind else f"{kind} {raw!r}"
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
@@ -211,7 +211,7 @@ def _text(file: Path) -> str:
 def _json_lines(file: Path) -> tuple[list[str], Iterator[Record]]:
     columns: dict[str, None] = {}
     records: list[Record] = []
-    for number, line in enumerate(_text(file).splitlines(), start=1):
+    for number, line in enumerate(_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         try:

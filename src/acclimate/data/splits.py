@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from numbers import Integral
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import draw, some
@@ -43,14 +44,7 @@ def make_splits(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_
     Raises:
         ConfigError: a fraction out of its range.
     """
-    for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if not 0 <= value < 1:
-            raise ConfigError(f"{name}={value} is out of range; say a number from 0 up to, but not including, 1")
-    if val_fraction + test_fraction >= 1:
-        raise ConfigError(
-            f"val_fraction={val_fraction} and test_fraction={test_fraction} leave nothing for training; together "
-            "they must be below 1"
-        )
+    check_fractions(val_fraction, test_fraction)
     shares = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     by_class: dict[str, list[Unit]] = defaultdict(list)
     for unit in units(data):
@@ -62,6 +56,18 @@ def make_splits(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_
                 column[row] = split
     _report_made(data.name, by_class, column, shares)
     return data.with_splits(column, "made")
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Raise `ConfigError` unless both fractions are in [0, 1) and leave something for training."""
+    for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ConfigError(f"{name}={value!r} is out of range; say a number from 0 up to, but not including, 1")
+    if val_fraction + test_fraction >= 1:
+        raise ConfigError(
+            f"val_fraction={val_fraction} and test_fraction={test_fraction} leave nothing for training; together "
+            "they must be below 1"
+        )
 
 
 def units(data: ImageData) -> list[Unit]:
@@ -145,7 +151,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     """
     if shots == "all":
         return data.select(sorted(range(len(data)), key=data.keys.__getitem__))
-    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
+    if isinstance(shots, bool) or not isinstance(shots, Integral) or shots < 1:
         raise ConfigError(f"shots={shots!r} is neither a whole number from 1 nor 'all'")
     keys, groups = data.keys, data.groups
     by_class: dict[int, dict[tuple[bool, str], list[int]]] = defaultdict(lambda: defaultdict(list))

@@ -63,7 +63,7 @@ def _splits(data: ImageData) -> list[Finding]:
     present = {split for split, _ in counts}
     for split in ("train", "test"):
         if split not in present:
-            verb = "learned from" if split == "train" else "measured on"
+            verb = "learned" if split == "train" else "measured"
             text = f"there are no {split} pictures, so nothing can be {verb}; correct the split or leave it out"
             findings.append(Finding("warning", f"no_{split}", text))
     for split in ("train", "val", "test"):

@@ -20,7 +20,8 @@ class Finding:
         kind: a short, stable name, such as "corrupt" or "duplicate_across_splits".
         message: one line: what, how much, and what to do.
         count: how many pictures, pairs, classes or files are concerned.
-        examples: some of them, each a tuple of keys, class names or files: one, or two for a pair.
+        examples: some of them, each a tuple of keys, class names or files: one; two for a pair; for a corrupt file its
+            key and the reason.
     """
 
     level: Level
