@@ -152,7 +152,7 @@ def _label(
     out: Path | None,
     batch_size: int,
     as_json: bool,
-    progress: TerminalProgress,
+    progress: Progress,
 ) -> tuple[int, list[str]]:
     """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
