@@ -172,6 +172,12 @@ def test_close_is_quick_for_many() -> None:
     assert time.process_time() - start < 8
 
 
+def test_close_stops_when_nearly_everything_is_alike(caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = close(np.zeros(2500, np.uint64), np.zeros(2500, np.uint64))
+    assert 2_000_000 < len(first) <= 2500 * 2499 // 2
+    assert "pairs look alike" in caplog.text
+
+
 # ---------------------------------------------------------------- classes and splits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from acclimate.data.check.facts import TURNS, Fact
 from acclimate.data.check.report import EXAMPLES, Finding, Level
 from acclimate.data.dataset import ImageData
 
+log = logging.getLogger("acclimate.data")
+
 RADIUS = 4
 """Largest number of bits, of 64, by which the perceptual hashes of near duplicates differ."""
 
@@ -22,7 +25,9 @@ CORRELATION = 0.97
 FLAT = 4.0
 """Pictures with a contrast (standard deviation of grey) below this have no structure to compare."""
 
-_MOST_PAIRS = 1_000_000
+MOST_PAIRS = 2_000_000
+"""Pairs after which the search stops, with a warning: data that are mostly copies need no full list."""
+
 _AT_ONCE = 4_000_000
 
 
@@ -88,18 +93,21 @@ def close(queries: np.ndarray, hashes: np.ndarray, radius: int = RADIUS) -> tupl
     """
     total = len(hashes)
     found: list[np.ndarray] = []
-    amount = 0
-    edges = np.linspace(0, 64, radius + 2).round().astype(int)
-    for low, high in pairwise(edges.tolist()):
-        for first, second in _sharing(_block(queries, low, high), _block(hashes, low, high)):
-            near = (np.bitwise_count(queries[first] ^ hashes[second]) <= radius) & (first != second)
-            one, other = first[near], second[near]
-            found.append(np.unique(np.minimum(one, other) * total + np.maximum(one, other)))
-            amount += len(found[-1])
-            if amount > _MOST_PAIRS:
-                break
+    edges = np.linspace(0, 64, radius + 2).round().astype(int).tolist()
+    for first, second in _candidates(queries, hashes, edges):
+        near = (np.bitwise_count(queries[first] ^ hashes[second]) <= radius) & (first != second)
+        one, other = first[near], second[near]
+        found.append(np.unique(np.minimum(one, other) * total + np.maximum(one, other)))
+        if sum(map(len, found)) > MOST_PAIRS:
+            log.warning("more than %d pairs look alike; only the first are compared further", MOST_PAIRS)
+            break
     codes = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
     return codes // total, codes % total
+
+
+def _candidates(queries: np.ndarray, hashes: np.ndarray, edges: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for low, high in pairwise(edges):
+        yield from _sharing(_block(queries, low, high), _block(hashes, low, high))
 
 
 def _block(hashes: np.ndarray, low: int, high: int) -> np.ndarray:
