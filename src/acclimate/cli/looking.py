@@ -17,11 +17,14 @@ def check(
     split_seed: opt.SplitSeed = 0,
     as_json: opt.Json = False,
 ) -> None:
-    """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance."""
+    """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance; exit code 1 on errors."""
     console.show_notes(quiet=as_json)
     from acclimate.data import check_data
 
-    tables.show_check(check_data(opt.load_images(data, layout, images_root, split_seed)), as_json)
+    report = check_data(opt.load_images(data, layout, images_root, split_seed))
+    tables.show_check(report, as_json)
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 def methods(
