@@ -95,6 +95,11 @@ def test_one_class(clip):
     close(clip.backbone.encode_context(context, names), clip.backbone.encode_text(["a photo of a bare land."]))
 
 
+def test_no_class_is_refused(clip):
+    with pytest.raises(BackboneError, match="at least one class"):
+        clip.backbone.class_tokens([])
+
+
 def test_other_classes_after_training(clip):
     context = noise(2, clip.backbone.text_width)
     both = clip.backbone.class_tokens(["river", *WORDS])

@@ -31,6 +31,12 @@ def test_text_in_small_batches(pair):
     close(pair.backbone.encode_text(TEXTS * 3, max_tokens=11), plain_text(pair, TEXTS * 3))
 
 
+def test_many_texts_keep_their_order(pair):
+    texts = [f"{'small ' * (i % 5)}cat" for i in range(1100)]
+    features = pair.backbone.encode_text(texts)
+    close(features, plain_text(pair, texts[:5]).repeat(220, 1))
+
+
 def test_text_from_ids(pair):
     close(pair.backbone.encode_text(pair.backbone.tokenize(TEXTS)), plain_text(pair, TEXTS))
 

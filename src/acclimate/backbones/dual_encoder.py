@@ -21,7 +21,8 @@ from acclimate.errors import BackboneError
 if TYPE_CHECKING:
     from acclimate.data.transforms import ImageTransform
 
-MAX_TOKENS = 16384
+MAX_TOKENS = 16384  # bounds the memory of one pass; larger batches are no faster
+TEXTS = 1024  # texts whose embeddings are looked up at once
 
 
 class DualEncoder:
@@ -139,7 +140,12 @@ class DualEncoder:
 
         Args:
             words: what each class is called in a prompt, such as "bare land".
+
+        Raises:
+            BackboneError: no classes.
         """
+        if not words:
+            raise BackboneError("no class names given; a prompt needs at least one class")
         return self.tokenizer.class_tokens(words)
 
     def encode_text(
@@ -166,9 +172,17 @@ class DualEncoder:
         ids = texts.cpu() if isinstance(texts, Tensor) else self.tokenize(texts)
         if not len(ids):
             return torch.zeros(0, self.embed_dim if project else self.text_width, device=self.device, dtype=self.dtype)
-        layout = make_layout(self._family, ids, max_tokens=max_tokens)
-        pooled = run_layout(self._family.text, layout, [], deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
-        return self._family.leave_text(pooled[0], project)
+        order = self._family.text_pool(ids).argsort(stable=True)  # attention pads to the longest text of a batch
+        pooled = []
+        for some in ids[order].split(TEXTS):
+            layout = make_layout(self._family, some, max_tokens=max_tokens)
+            pooled.append(
+                run_layout(self._family.text, layout, [], deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)[
+                    0
+                ]
+            )
+        back = order.argsort().to(self.device)
+        return self._family.leave_text(torch.cat(pooled).index_select(0, back), project)
 
     def encode_context(
         self,

@@ -39,6 +39,12 @@ class Packing:
             slots = (torch.arange(longest)[None] < sizes[:, None]).flatten().nonzero().squeeze(1).to(device)
         return cls(len(sizes), longest, slots, (sizes.cumsum(0) - 1).to(device), (sizes - 1).to(device))
 
+    @classmethod
+    def even(cls, count: int, length: int, device: torch.device | str = "cpu") -> Packing:
+        """Sequences of one length."""
+        ends = torch.arange(1, count + 1, device=device) * length - 1
+        return cls(count, length, None, ends, torch.full((count,), length - 1, device=device))
+
     @property
     def tokens(self) -> int:
         """T, the number of real tokens."""

@@ -160,7 +160,7 @@ class Tower:
             raise ValueError("packed sequences and shared prefixes need a causal tower")
         shape = x.shape
         if packing is None:
-            packing = Packing.of([shape[1]] * shape[0], x.device)
+            packing = Packing.even(shape[0], shape[1], x.device)
         elif isinstance(pool, Tensor) or pool not in (None, -1):
             raise ValueError("packed sequences are pooled at their last token: pass pool=-1")
         x = x.reshape(-1, shape[-1])
@@ -184,7 +184,7 @@ class Tower:
         if not self.causal:
             raise ValueError("a shared prefix needs a causal tower")
         count, length, width = x.shape
-        packing = Packing.of([length] * count, x.device)
+        packing = Packing.even(count, length, x.device)
         x = x.reshape(-1, width)
         keys: list[Tensor] = []
         values: list[Tensor] = []

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -119,8 +118,3 @@ class Family(ABC):
 
 def _activation(name: str, module: nn.Module) -> Callable[[Tensor], Tensor]:
     return quick_gelu if name == "quick_gelu" else module
-
-
-def last_position(ids: Tensor) -> Tensor:
-    """Last position (N,) of texts (N, L)."""
-    return torch.full((ids.shape[0],), ids.shape[1] - 1, device=ids.device)

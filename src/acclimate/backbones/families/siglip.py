@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from acclimate.backbones.families.base import Family, last_position
+from acclimate.backbones.families.base import Family
 from acclimate.errors import BackboneError
 
 
@@ -32,7 +33,7 @@ class SiglipFamily(Family):
 
     def text_pool(self, ids: Tensor) -> Tensor:
         """The last position, which is padding in all but the longest texts."""
-        return last_position(ids)
+        return torch.full((ids.shape[0],), ids.shape[1] - 1, device=ids.device)
 
     def leave_text(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and the linear head."""
