@@ -1,1 +1,51 @@
 """Shared by all tests; beside tests/__init__.py, it puts the repository root on sys.path for `tests.helpers`."""
+
+from __future__ import annotations
+
+import pytest
+
+from acclimate.backbones import load_backbone
+from acclimate.data import load_data
+from tests.helpers.pictures import make_split_pictures
+from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory):
+    """Keep the user's feature cache out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCLIMATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tmp_path_factory):
+    """Folders of a tiny CLIP and a tiny SigLIP with random weights, by family."""
+    return {
+        "clip": tiny_clip(tmp_path_factory.mktemp("tiny") / "clip"),
+        "siglip": tiny_siglip(tmp_path_factory.mktemp("tiny") / "siglip", context_length=24),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(tiny_folders):
+    """The same, loaded."""
+    return {family: load_backbone(folder) for family, folder in tiny_folders.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_backbones):
+    """The tiny CLIP."""
+    return tiny_backbones["clip"]
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory):
+    """Pictures of three classes in train, val and test."""
+    return make_split_pictures(tmp_path_factory.mktemp("pictures") / "animals")
+
+
+@pytest.fixture(scope="session")
+def pictures(picture_folder):
+    """The same, loaded."""
+    return load_data(picture_folder)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from acclimate.errors import ConfigError
 
 Config = TypeVar("Config")
+
+_WANTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
@@ -37,7 +41,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 class Checked:
-    """Base of configuration dataclasses: ranges and choices are verified when one is made."""
+    """Base of configuration dataclasses: types, choices and ranges are verified when one is made."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -46,6 +50,9 @@ class Checked:
             choices = _choices(hints[field.name])
             if choices and value not in choices:
                 raise ConfigError(f"{field.name}={value!r} is not one of {', '.join(map(str, choices))}")
+            members = _members(hints[field.name])
+            if not choices and not any(_fits(value, member) for member in members):
+                raise ConfigError(f"{field.name}={value!r}: give {_WANTED[members[0]]}")
             low, high = field.metadata.get("low"), field.metadata.get("high")
             if value is None or isinstance(value, str):
                 continue
@@ -57,6 +64,22 @@ def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"from {low} to {high}"
     return f"of at least {low}" if low is not None else f"of at most {high}"
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """Return the types that an annotation allows; None comes last."""
+    union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+    if not union:
+        return (annotation,)
+    return tuple(sorted(typing.get_args(annotation), key=lambda member: member is types.NoneType))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, kind)
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
@@ -91,11 +114,10 @@ def parse_assignments(items: Iterable[str]) -> dict[str, str]:
 
 
 def _convert(name: str, text: str, annotation: Any) -> Any:
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        members = typing.get_args(annotation)
-        if type(None) in members and text.lower() in {"none", "null"}:
-            return None
-        annotation = next(member for member in members if member is not type(None))
+    members = _members(annotation)
+    if types.NoneType in members and text.lower() in {"none", "null"}:
+        return None
+    annotation = members[0]
     if _choices(annotation):
         return next((choice for choice in _choices(annotation) if str(choice) == text), text)
     if annotation is bool:
@@ -103,13 +125,12 @@ def _convert(name: str, text: str, annotation: Any) -> Any:
             return True
         if text.lower() in {"false", "no", "off", "0"}:
             return False
-        raise ConfigError(f"{name}={text}: give true or false")
+        raise ConfigError(f"{name}={text}: give {_WANTED[bool]}")
     if annotation in (int, float):
         try:
             return annotation(text)
         except ValueError:
-            kind = "a whole number" if annotation is int else "a number"
-            raise ConfigError(f"{name}={text}: give {kind}") from None
+            raise ConfigError(f"{name}={text}: give {_WANTED[annotation]}") from None
     return text
 
 

@@ -1,0 +1,50 @@
+"""Small labelled pictures: each class has a colour and a stripe width of its own, under noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ("cat", "dog", "river")
+SPLITS = {"train": 6, "val": 3, "test": 5}
+
+
+def picture(number: int, index: int, *, size: tuple[int, int] = (36, 32), seed: int = 0, noise: float = 25.0):
+    """Draw picture `index` of class `number`: (width, height) pixels of RGB."""
+    random = np.random.default_rng([seed, number, index])
+    width, height = size
+    colour = np.random.default_rng(number).uniform(40, 215, 3)
+    phase = (np.arange(width) + random.integers(16)) // (2 + 2 * number) % 2
+    pixels = np.where(phase[None, :, None] == 1, colour, 255 - colour) * np.ones((height, 1, 1))
+    pixels = pixels + random.normal(0, noise, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def make_pictures(
+    folder: Path,
+    classes: Sequence[str] = CLASSES,
+    per_class: int | Sequence[int] = 8,
+    *,
+    seed: int = 0,
+    noise: float = 25.0,
+    size: tuple[int, int] = (36, 32),
+) -> Path:
+    """Write `class/000.png` ...; `per_class` is one number for all classes, or one for each."""
+    counts = [per_class] * len(classes) if isinstance(per_class, int) else per_class
+    for number, (name, count) in enumerate(zip(classes, counts, strict=True)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            picture(number, index, size=size, seed=seed, noise=noise).save(folder / name / f"{index:03}.png")
+    return folder
+
+
+def make_split_pictures(
+    folder: Path, classes: Sequence[str] = CLASSES, splits: dict[str, int] | None = None, **options
+) -> Path:
+    """Write `split/class/000.png` ...; `splits` gives the number of pictures of every class in each."""
+    for number, (split, count) in enumerate((splits or SPLITS).items()):
+        make_pictures(folder / split, classes, count, seed=100 * number, **options)
+    return folder
