@@ -1,0 +1,78 @@
+"""Synthetic pictures as an ordinary folder with a manifest, as any other data set comes."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from acclimate.errors import ConfigError, DataError
+from acclimate.synthetic.catalogue import get_domain, pick
+from acclimate.synthetic.picture import group_of, render
+
+logger = logging.getLogger("acclimate.synthetic")
+
+
+def write_dataset(
+    domain: str,
+    out_dir: str | os.PathLike[str],
+    per_class: int = 40,
+    size: int = 128,
+    seed: int = 0,
+    acquisitions: Sequence[str] | None = None,
+) -> Path:
+    """Write `images/<acquisition>/<class>/<number>.png` and `labels.csv` (path, label, domain, group).
+
+    The folder appears complete or not at all: it is written beside its place and renamed.
+
+    Returns the folder.
+
+    Args:
+        domain: one of `list_domains()`.
+        out_dir: folder to make; must not exist, or be empty.
+        per_class: pictures of each class in each acquisition domain, >= 1.
+        size: edge of the pictures in pixels.
+        seed: number of the collection.
+        acquisitions: which acquisition domains; all of them by default.
+
+    Raises:
+        ConfigError: an unknown name or a number out of range.
+        DataError: the folder holds something already.
+    """
+    described = get_domain(domain)
+    if per_class < 1:
+        raise ConfigError(f"per_class {per_class} asks for no pictures: use 1 or more")
+    wanted = [pick(described, "acquisition", name) for name in acquisitions or described.acquisitions]
+    target = Path(out_dir)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} exists and is not an empty folder: name a new folder, or remove this one first")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        rows = []
+        for acquisition in wanted:
+            for class_name in described.classes:
+                folder = work / "images" / acquisition / class_name
+                folder.mkdir(parents=True)
+                for index in range(per_class):
+                    path = folder / f"{index:04d}.png"
+                    render(domain, class_name, acquisition, index, seed=seed, size=size).save(path, compress_level=3)
+                    group = group_of(domain, class_name, acquisition, index, seed, size)
+                    rows.append((path.relative_to(work).as_posix(), class_name, acquisition, group))
+        with open(work / "labels.csv", "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("path", "label", "domain", "group"))
+            writer.writerows(rows)
+        work.chmod(0o755)  # mkdtemp made it private
+        if target.exists():
+            target.rmdir()
+        work.rename(target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    logger.info("wrote %d pictures of %s to %s", len(rows), described.title, target)
+    return target
