@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from acclimate.errors import TrainingError
+from acclimate.training.checkpoint import CheckpointFile
+from acclimate.training.feeds import FeatureFeed, epoch_order
+from acclimate.training.fit import fit
+from acclimate.training.journal import Journal
+from acclimate.training.stages import SolverStage
+from tests.training.learner import Linear, blobs, context, recipe
+
+
+def learn(accelerator, *recipes, train=None, val=None, **settings):
+    learner, journal = Linear(), Journal()
+    train = train or blobs()
+    fit(learner, learner.stages(*recipes), train, val, context=context(accelerator, journal=journal, **settings))
+    return learner, journal.lines
+
+
+def accuracy(learner, feed):
+    return float((learner.logits(feed.batch(torch.arange(len(feed)))).argmax(1) == feed.labels).float().mean())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_learns_what_can_be_separated(accelerator, optimizer):
+    train = blobs()
+    assert accuracy(Linear(), train) < 0.9
+    learner, lines = learn(accelerator, recipe(epochs=40, optimizer=optimizer), train=train)
+    assert accuracy(learner, train) == 1.0
+    assert lines[-1]["cross_entropy"] < 0.2 * lines[0]["cross_entropy"]
+
+
+def test_journal_has_one_entry_an_epoch(accelerator):
+    settings = recipe(epochs=4)
+    _, lines = learn(accelerator, settings)
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert [line["lr"] for line in lines] == [settings.learning_rate(epoch, 4) for epoch in range(4)]
+    assert all(set(line) == {"stage", "epoch", "lr", "cross_entropy", "size"} for line in lines)
+    json.dumps(lines)
+
+
+def test_every_image_once_an_epoch_in_an_order_of_its_own(accelerator):
+    learner, _ = learn(accelerator, recipe(epochs=2))
+    first, second = learner.seen[:30], learner.seen[30:]
+    assert sorted(first) == sorted(second) == list(range(30))
+    assert first != second
+
+
+def test_one_seed_one_result(accelerator):
+    torch.manual_seed(1)
+    one, lines = learn(accelerator, recipe(), seed=5)
+    torch.manual_seed(2)
+    same, same_lines = learn(accelerator, recipe(), seed=5)
+    other, _ = learn(accelerator, recipe(), seed=6)
+    assert torch.equal(one.weight, same.weight)
+    assert lines == same_lines
+    assert not torch.equal(one.weight, other.weight)
+
+
+def test_order_depends_on_the_seed_alone():
+    torch.testing.assert_close(epoch_order(50, 1, "coop", 3), epoch_order(50, 1, "coop", 3))
+    assert not torch.equal(epoch_order(50, 1, "coop", 3), epoch_order(50, 1, "coop", 4))
+    assert not torch.equal(epoch_order(50, 1, "coop", 3), epoch_order(50, 2, "coop", 3))
+
+
+def test_a_step_is_that_of_plain_sgd(accelerator):
+    """One epoch in one batch with momentum and decay, against the update written out."""
+    learner = Linear()
+    settings = recipe(epochs=2, batch_size=30, lr=0.1, warmup_lr=0.05, weight_decay=0.01, momentum=0.5)
+    expected, velocity = Linear(), torch.zeros(3, 6)
+    train = blobs()
+    stage = learner.stages(settings)[0]
+    deaf = type(stage)("plain", settings, 2, lambda batch: {"ce": plain_loss(learner, batch)}, stage.parameters)
+    fit(learner, [deaf], train, context=context(accelerator))
+    for lr in (0.05, 0.1):
+        expected.zero_grad()
+        plain_loss(expected, train.batch(torch.arange(30))).backward()
+        velocity = 0.5 * velocity + expected.weight.grad + 0.01 * expected.weight.detach()
+        expected.weight.data -= lr * velocity
+    torch.testing.assert_close(learner.weight, expected.weight)
+
+
+def plain_loss(learner, batch):
+    return torch.nn.functional.cross_entropy(learner.logits(batch), batch.labels)
+
+
+def test_gradients_are_clipped(accelerator):
+    settings = recipe(epochs=1, batch_size=30, lr=1.0, warmup_epochs=0, momentum=0.0, weight_decay=0.0, grad_clip=1e-3)
+    learner, _ = learn(accelerator, settings)
+    assert float((learner.weight - Linear().weight).detach().norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(accelerator, tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors", "run")
+    with pytest.raises(TrainingError) as caught:
+        learn(accelerator, recipe(lr=1e30), checkpoints=file)
+    assert "epoch 2, step" in str(caught.value)
+    assert "--set lr=1e+29" in str(caught.value)
+    kept = file.load()
+    assert kept.position.epoch == 1
+    assert all(torch.isfinite(tensor).all() for tensor in kept.learned.values())
+
+
+def test_images_with_nan_features_stop_at_once(accelerator):
+    train = blobs()
+    train.features[7] = math.nan
+    with pytest.raises(TrainingError, match=r"stage 'stage0', epoch 1, .*cross_entropy=nan"):
+        learn(accelerator, recipe(), train=train)
+
+
+def test_best_epoch_on_validation_images_is_kept(accelerator):
+    """The labels of `val` fit the initial weights, so that the first epoch is the best and later ones are worse."""
+    val = blobs(seed=1)
+    first, _ = learn(accelerator, recipe(epochs=1, lr=1.0))
+    val = FeatureFeed(val.features, first.logits(val.batch(torch.arange(30))).argmax(1).detach())
+    last, _ = learn(accelerator, recipe(epochs=6, lr=1.0), val=val)
+    best, lines = learn(accelerator, recipe(epochs=6, lr=1.0, select="best-val"), val=val)
+    scores = [line["val_accuracy"] for line in lines]
+    assert scores[0] == 1.0
+    assert scores[-1] < 1.0
+    assert torch.equal(best.weight, first.weight)
+    assert not torch.equal(last.weight, first.weight)
+
+
+def test_the_earliest_of_equal_epochs_is_kept(accelerator):
+    settings = recipe(epochs=3, lr=1e-9, warmup_lr=1e-9, select="best-val")
+    best, lines = learn(accelerator, settings, val=blobs(seed=1))
+    first, _ = learn(accelerator, recipe(epochs=1, lr=1e-9, warmup_lr=1e-9))
+    assert len({line["val_accuracy"] for line in lines}) == 1
+    assert torch.equal(best.weight, first.weight)
+
+
+@pytest.mark.parametrize("val", [None, FeatureFeed(torch.zeros(0, 6), torch.zeros(0, dtype=torch.long))])
+def test_selection_needs_validation_images(accelerator, val):
+    with pytest.raises(TrainingError, match=r"select=best-val needs validation images.*select=last"):
+        learn(accelerator, recipe(select="best-val"), val=val)
+
+
+def test_stages_run_in_order(accelerator):
+    learner, journal = Linear(), Journal()
+
+    def solve(train, val):
+        assert val is None
+        learner.weight.data.zero_()
+        return {"images": float(len(train))}
+
+    stages = [*learner.stages(recipe(epochs=1)), SolverStage("solver", solve)]
+    fit(learner, stages, blobs(), context=context(accelerator, journal=journal))
+    assert [line["stage"] for line in journal.lines] == ["stage0", "solver"]
+    assert journal.lines[1]["images"] == 30
+    assert not learner.weight.any()
+
+
+def test_bf16_autocast_learns_too():
+    from acclimate.training.devices import make_accelerator
+
+    accelerator = make_accelerator(torch.device("cpu"), "bf16")
+    learner, _ = learn(accelerator, recipe(epochs=8))
+    assert learner.weight.dtype == torch.float32
+    assert accuracy(learner, blobs()) > 0.9
