@@ -101,7 +101,10 @@ class LinearProbe(Method):
     def _choose(
         self, x: np.ndarray, y: np.ndarray, val: Feed | None, centre: np.ndarray, scale: float
     ) -> tuple[float, str]:
-        rule, rarest = self.config.regularisation, int(np.unique_counts(y).counts.min())
+        present, counts = np.unique(y, return_counts=True)
+        rule, rarest = self.config.regularisation, int(counts.min())
+        if len(present) == 1:
+            return self.config.C, "fixed"  # one class: there is nothing to choose by
         has_val = val is not None and len(val) > 0
         if rule == "validation" and not has_val:
             raise ConfigError("regularisation=validation needs validation images and there are none; use auto")
@@ -110,6 +113,8 @@ class LinearProbe(Method):
         if rule == "validation" or (rule == "auto" and has_val):
             assert val is not None
             x_val, y_val = _features(val)
+            known = np.isin(y_val, present)  # a class without training images says nothing about C
+            x_val, y_val = x_val[known], y_val[known]
             return _best_strength([_Problem(x, y, (x_val - centre) / scale, y_val)]), "validation"
         if rule == "cross-validation" or (rule == "auto" and rarest >= 2):
             parts = _folds(y, min(FOLDS, rarest))

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import CLIPModel, SiglipModel
+
+from acclimate.methods import get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet
+from acclimate.runs.evaluation import feature_feed
+from acclimate.training.devices import make_accelerator
+from acclimate.training.fit import FitContext, fit
+from acclimate.training.journal import Journal
+
+CLASSES = ("cat", "dog", "river")
+UNSEEN = ("bare land", "storage tank")
+
+
+@pytest.fixture(scope="session", params=["clip", "siglip"])
+def world(request, tiny_backbones, tiny_folders, pictures):
+    """A tiny backbone with the features of some pictures, and the same weights in transformers."""
+    backbone = tiny_backbones[request.param]
+    kind = CLIPModel if request.param == "clip" else SiglipModel
+    return SimpleNamespace(
+        backbone=backbone,
+        plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
+        data=pictures,
+        train=feature_feed(backbone, pictures.train, None),
+        val=feature_feed(backbone, pictures.val, None),
+        test=feature_feed(backbone, pictures.test, None),
+    )
+
+
+def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
+    kind = get_method(name)
+    method = kind(world.backbone, make_config(kind.Config, settings), prompts or PromptSet("natural"))
+    torch.manual_seed(seed)
+    method.bind(classes)
+    return method
+
+
+def learn(world, method, facts, val=None):
+    """Run the stages of a method; returns the lines of its log."""
+    journal = Journal()
+    context = FitContext(make_accelerator(torch.device("cpu")), journal=journal)
+    fit(method, method.stages(facts), world.train, val, context=context)
+    method.eval()
+    return journal.lines
+
+
+def whole(feed):
+    return feed.batch(torch.arange(len(feed)))
+
+
+def text_runs(world):
+    """Count passes through the text tower from now on: a list that grows by one at each."""
+    runs = []
+    model = world.backbone._family.text_model
+    handle = model.final_layer_norm.register_forward_hook(lambda *_: runs.append(1))
+    return runs, handle.remove
+
+
+def close(actual, expected, tolerance=1e-5):
+    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
