@@ -5,16 +5,22 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acclimate import synthetic
 from acclimate.cli import tables
 from acclimate.cli.console import out
 from acclimate.cli.progress import TerminalProgress
+from acclimate.errors import DataError
+
+if TYPE_CHECKING:
+    from acclimate.data import ImageData
+    from acclimate.runs import AdaptedModel
 
 SHOTS = 16
-PER_CLASS = 40  # pictures of each class and acquisition
-EPOCHS = 50  # a quarter of the published number keeps the demo short; its result is labelled with it
+PER_CLASS = 30  # pictures of each class and acquisition
+METHODS = {"kgcoop": {"batch_size": 32}, "coop": {"epochs": 100}}  # half of CoOp's published epochs keep this short
+SAVED = "coop"  # the adapter that is reloaded in step 4
 PROMPTS = {  # domain of the prompt templates for each embedded domain
     "satellite": "satellite",
     "sar": "sar",
@@ -22,82 +28,96 @@ PROMPTS = {  # domain of the prompt templates for each embedded domain
     "flow": "flow",
     "microscopy": "histology",
 }
-METHODS = {"coop": {"epochs": EPOCHS}, "kgcoop": {"epochs": EPOCHS}}
 
 
 def run_demo(folder: Path, domain: str, seed: int, quiet: bool) -> None:
     """Make pictures, check them, compare methods, save an adapter, reload it and label new pictures."""
     from acclimate.data import check_data, load_data
-    from acclimate.runs import adapt, load
+    from acclimate.runs import load
 
     started = time.monotonic()
     kind = synthetic.get_domain(domain)
-    data_dir = folder / f"{domain}-data-seed{seed}"
-    _say(f"1. Pictures: {kind.title}, made from the physics ({', '.join(kind.acquisitions)})")
-    if not data_dir.exists():
-        synthetic.write_dataset(domain, data_dir, per_class=PER_CLASS, seed=seed)
-    data = load_data(data_dir)
-    out.print(f"   {tables.data_line(data)}")
 
-    _say("2. Is the data sound?")
-    report = check_data(data)
-    tables.show_check(report)
+    _say(f"1. Pictures of {kind.title}, made from the physics in {len(kind.acquisitions)} acquisitions")
+    pictures = folder / f"{domain}-seed{seed}"
+    if not pictures.exists():
+        synthetic.write_dataset(domain, pictures, per_class=PER_CLASS, seed=seed)
+    data = load_data(pictures)
+    out.print(f"{tables.data_line(data)}: {', '.join(data.class_names)}")
 
-    _say(f"3. Adapt mini-clip to {SHOTS} labelled images a class")
+    _say("2. Is the data sound?  (acclimate data check)")
+    tables.show_check(check_data(data))
+
+    _say(f"3. Adapt mini-clip to {SHOTS} labelled images a class  (acclimate adapt)")
+    runs = {method: folder / f"{domain}-{method}-seed{seed}" for method in METHODS}
+    models = {method: _adapt(data, method, domain, seed, run, quiet) for method, run in runs.items()}
+    _compare([model.record for model in models.values()])
+
+    _say(f"4. Reload {runs[SAVED]} and label new pictures  (acclimate predict)")
+    fresh = _new_pictures(folder / f"{domain}-new", kind, seed)
+    right = 0
+    for prediction in load(runs[SAVED]).predict(fresh):
+        right += Path(prediction.path).stem == prediction.label
+        tables.show_prediction(prediction)
+    out.print(f"[note]{right} of {len(kind.classes)} right; the file name is the true class[/]")
+
+    _say(f"5. Done in {time.monotonic() - started:.0f} s. Your turn, with a folder that has one sub-folder a class:")
+    out.print("  acclimate data check MY_IMAGES")
+    out.print("  acclimate adapt MY_IMAGES --method coop --out runs/mine")
+    out.print("  acclimate predict runs/mine NEW_IMAGES --out labels.csv")
+    out.print("  acclimate adapt MY_IMAGES --backbone openai/clip-vit-base-patch16   [note]a full-size CLIP[/]")
+    out.print(f"  acclimate predict {shlex.quote(str(runs[SAVED]))} {shlex.quote(str(fresh))} --json", soft_wrap=True)
+
+
+def _adapt(data: ImageData, method: str, domain: str, seed: int, run: Path, quiet: bool) -> AdaptedModel:
+    from acclimate.runs import adapt
+
+    with TerminalProgress(quiet) as progress:
+        return adapt(
+            data,
+            method,
+            shots=SHOTS,
+            seed=seed,
+            domain=PROMPTS[domain],
+            settings=METHODS[method],
+            out=run,
+            cache_dir=run.parent / "features",
+            progress=progress,
+        )
+
+
+def _compare(records: list[dict[str, Any]]) -> None:
+    """Show every method once, with the time that it took."""
     rows: dict[str, tuple[dict[str, Any], float]] = {}
-    cache = folder / "features"
-    for method, settings in METHODS.items():
-        run = folder / f"{domain}-{method}-seed{seed}"
-        with TerminalProgress(quiet) as progress:
-            model = adapt(
-                data,
-                method,
-                shots=SHOTS,
-                seed=seed,
-                domain=PROMPTS[domain],
-                settings=settings,
-                out=run,
-                cache_dir=cache,
-                progress=progress,
-            )
-        seconds = model.record["cost"]["seconds"]
-        rows |= {name: (metrics, seconds[name]) for name, metrics in model.record["baselines"].items()}
-        rows[method] = (model.record["metrics"], seconds[method])
-    shown = tables.table("method", "accuracy", "balanced", "ECE", "seconds")
+    for record in records:
+        for name, metrics in {**record["baselines"], record["method"]: record["metrics"]}.items():
+            rows.setdefault(name, (metrics, record["cost"]["seconds"][name]))
+    shown = tables.table("method", "accuracy", "balanced", "ECE", "s")
     for name, (metrics, spent) in sorted(rows.items(), key=lambda row: row[1][0]["accuracy"]["value"]):
         figures = (tables.figure(metric, metrics[metric]) for metric in ("accuracy", "balanced_accuracy", "ece"))
         shown.add_row(name, *figures, f"{spent:.1f}")
     out.print(shown)
+    settings = "; ".join(
+        f"{method} with {', '.join(f'{name}={value}' for name, value in values.items())}"
+        for method, values in METHODS.items()
+    )
     out.print(
-        f"   [note]{metrics['samples']} test images never used for training or selection; "
-        f"coop and kgcoop with {EPOCHS} epochs instead of the published number[/]"
+        f"[note]{records[0]['metrics']['samples']} test images, never used for training or selection; {settings}[/]"
     )
 
-    _say("4. Save, load, label new pictures")
-    reloaded = load(run)
-    fresh = folder / "new"
-    fresh.mkdir(parents=True, exist_ok=True)
+
+def _new_pictures(folder: Path, kind: synthetic.SyntheticDomain, seed: int) -> Path:
+    """Write one picture of every class that is in no split, named by its class."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from None
     for number, class_name in enumerate(kind.classes):
-        picture = synthetic.render(domain, class_name, kind.acquisitions[0], index=10_000 + number, seed=seed)
-        picture.save(fresh / f"{class_name}.png")
-    for prediction in reloaded.predict(fresh):
-        tables.show_prediction(prediction)
-
-    _say(f"5. Your turn ({time.monotonic() - started:.0f} s so far)")
-    quoted = shlex.quote(str(run))
-    out.print("   acclimate data check MY_IMAGES            # a folder with one sub-folder a class")
-    out.print("   acclimate adapt MY_IMAGES --method coop --backbone openai/clip-vit-base-patch16")
-    out.print(f"   acclimate predict {quoted} {shlex.quote(str(fresh))} --out labels.csv", soft_wrap=True)
-
-
-PROMPTS = {
-    "satellite": "satellite",
-    "sar": "sar",
-    "thin_section": "thin_section",
-    "flow": "flow",
-    "microscopy": "histology",
-}
+        acquisition = kind.acquisitions[number % len(kind.acquisitions)]
+        picture = synthetic.render(kind.name, class_name, acquisition, index=PER_CLASS + number, seed=seed)
+        picture.save(folder / f"{class_name}.png")
+    return folder
 
 
 def _say(line: str) -> None:
-    out.print(f"\n[best]{line}[/]")
+    out.print(f"\n[best]{line}[/]", soft_wrap=True)

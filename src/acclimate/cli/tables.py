@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
     from acclimate.runs.prediction import Prediction
 
-METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro-F1", "ece": "ECE", "nll": "NLL"}
+METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "F1", "ece": "ECE", "nll": "NLL"}
 PERCENT = {"accuracy", "balanced_accuracy", "macro_f1"}
+LEADING = {"accuracy", "balanced_accuracy"}  # shown with their intervals where a line must fit into 80 columns
 
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table: first column left, the others right."""
     made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for number, name in enumerate(columns):
-        made.add_column(name, justify="right" if number else "left", no_wrap=not number)
+        made.add_column(name, justify="right" if number else "left", no_wrap=True)
     return made
 
 
@@ -42,11 +43,12 @@ def data_line(images: ImageData) -> str:
     return f"{images.name}: {len(images)} images, {len(images.class_names)} classes{domains}{skipped}"
 
 
-def figure(name: str, value: dict[str, float]) -> str:
-    """Return a metric with its interval, in percent where it is a share of images."""
+def figure(name: str, value: dict[str, float], interval: bool = True) -> str:
+    """Return a metric, with its interval unless told otherwise, in percent where it is a share of images."""
     scale, digits = (100, 1) if name in PERCENT else (1, 3)
     numbers = [value["value"] * scale, value["low"] * scale, value["high"] * scale]
-    return f"{numbers[0]:.{digits}f} [{numbers[1]:.{digits}f}, {numbers[2]:.{digits}f}]"
+    point, low, high = (f"{number:.{digits}f}" for number in numbers)
+    return f"{point} [{low}, {high}]" if interval else point
 
 
 def print_json(content: Any) -> None:
@@ -65,13 +67,13 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     rows = {**record["baselines"], record["method"]: record["metrics"]}
     seconds = record["cost"]["seconds"]
     shots = "all images" if record["shots"] == "all" else f"{record['shots']} images a class"
-    shown = table(
-        "method", *METRICS.values(), "seconds", title=f"{record['data']['name']}, {shots}, seed {record['seed']}"
-    )
+    title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
+    shown = table("method", *METRICS.values(), "s", title=title)
     for name, metrics in rows.items():
         style = "best" if name == record["method"] else ""
         time = f"{seconds.get(name, 0.0):.1f}"
-        shown.add_row(name, *(figure(metric, metrics[metric]) for metric in METRICS), time, style=style)
+        figures = (figure(metric, metrics[metric], interval=metric in LEADING) for metric in METRICS)
+        shown.add_row(name, *figures, time, style=style)
     out.print()
     out.print(shown)
     test = record["metrics"]

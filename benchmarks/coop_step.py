@@ -1,0 +1,220 @@
+"""One CoOp training step: this package against the plain way, in one interleaved run.
+
+The plain way is that of the released trainers: in every step the frozen image tower runs on the batch, and the text
+tower on every class, padded to the full context length, through the Hugging Face layers. Ours runs the same weights,
+the same batch and the same start, and must give the same losses over two steps of SGD:
+
+- cached: image features come from the cache, as where the training images have fixed views;
+- live: the image tower runs in the step, as where every step draws fresh views (augment with views=0).
+
+Evaluation is compared as well: four batches of images, where the plain way encodes the classes for each batch.
+
+    python benchmarks/coop_step.py --out results/coop_step.json
+    python benchmarks/coop_step.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from torch.nn import functional as F
+
+import acclimate
+from acclimate.backbones.dual_encoder import DualEncoder
+from acclimate.backbones.families import ClipFamily
+from acclimate.data.batch import Batch
+from acclimate.methods.coop import CoOp, CoOpConfig
+from acclimate.prompts import PromptSet
+from text_tower import CONTEXT, GEOMETRIES, MINI_CLIP, TOKENS, Plain, _status, class_words
+
+VISION = {
+    "mini-clip": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "image_size": 96},
+    "ViT-B/16": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224},
+}
+WAYS = ("plain", "live", "cached")
+BATCH = 32
+EVALUATION_BATCHES = 4
+PLAIN_LIMIT = {"mini-clip": 1000, "ViT-B/16": 500}  # classes; the plain step keeps 25.5 MiB a class on ViT-B/16
+
+
+class Case:
+    """One geometry and number of classes, and the three ways to make a step."""
+
+    def __init__(self, geometry: str, classes: int) -> None:
+        transformers.logging.set_verbosity_error()
+        torch.manual_seed(0)
+        text = {**GEOMETRIES[geometry], **TOKENS}
+        text["intermediate_size"] = 4 * text["hidden_size"]
+        vision = {**VISION[geometry], "patch_size": 16}
+        vision["intermediate_size"] = 4 * vision["hidden_size"]
+        width = 256 if geometry == "mini-clip" else 512
+        config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
+        self.model: Any = transformers.CLIPModel(config)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(MINI_CLIP)
+        self.backbone = DualEncoder(geometry, ClipFamily(self.model), tokenizer)
+        words = class_words(classes)
+        self.method = CoOp(self.backbone, CoOpConfig(), PromptSet("natural", overrides={w: w for w in words}))
+        self.method.bind(words)
+        names = self.backbone.class_tokens(words)
+        self.plain = Plain(self.model, names, self.backbone.tokenizer.lead[0], self.backbone.tokenizer.pad)
+        side = vision["image_size"]
+        self.pixels = torch.randn(BATCH, 3, side, side)
+        self.labels = torch.randint(0, classes, (BATCH,))
+        self.features = self.backbone.encode_image(self.pixels)
+        self.start = self.method.context.detach().clone()
+        self.classes = classes
+
+    def logits(self, way: str) -> Tensor:
+        """(B, C) of the batch."""
+        if way == "plain":
+            image = self.model.vision_model(self.pixels).pooler_output
+            image = F.normalize(self.model.visual_projection(image), dim=-1)
+            words = F.normalize(self.plain.features(self.method.context, slice(None)), dim=-1)
+            return self.backbone.logit_scale * image @ words.T
+        features = self.features if way == "cached" else self.backbone.encode_image(self.pixels)
+        return self.method.logits(Batch(image_features=features))
+
+    def step(self, way: str, optimizer: torch.optim.Optimizer) -> float:
+        """One step of training; returns the loss."""
+        loss = F.cross_entropy(self.logits(way), self.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def prepare(self) -> torch.optim.Optimizer:
+        """Put the context back to its start and return its optimiser."""
+        self.method.train()
+        with torch.no_grad():
+            self.method.context.copy_(self.start)
+        return torch.optim.SGD(self.method.parameters(), lr=2e-3, momentum=0.9, weight_decay=5e-4)
+
+    def losses(self, way: str, steps: int = 2) -> list[float]:
+        """Losses of the first steps."""
+        optimizer = self.prepare()
+        return [self.step(way, optimizer) for _ in range(steps)]
+
+    @torch.no_grad()
+    def evaluate(self, way: str) -> None:
+        """Classify a few batches."""
+        self.method.eval()
+        for _ in range(EVALUATION_BATCHES):
+            self.logits(way)
+
+    def ways(self) -> tuple[str, ...]:
+        """Return the ways that fit into 24 GB of memory."""
+        return WAYS if self.classes <= PLAIN_LIMIT[self.backbone.name] else WAYS[1:]
+
+
+def measure(case: Case, what: str, repeats: int) -> dict[str, float]:
+    """Median CPU seconds of each way, taken in turns."""
+    times: dict[str, list[float]] = {way: [] for way in case.ways()}
+    optimizer = case.prepare()
+    for _ in range(repeats):
+        for way, taken in times.items():
+            case.method.train(what == "step")
+            started = time.process_time()
+            if what == "step":
+                case.step(way, optimizer)
+            else:
+                case.evaluate(way)
+            taken.append(time.process_time() - started)
+    return {way: statistics.median(taken) for way, taken in times.items()}
+
+
+def peak_memory(geometry: str, classes: int, way: str) -> float:
+    """MiB of resident memory that one step adds to a fresh process that holds the model (Linux)."""
+    command = [sys.executable, __file__, "--peak", geometry, str(classes), way]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def report_peak(geometry: str, classes: str, way: str) -> None:
+    """Print what `peak_memory` reads."""
+    case = Case(geometry, int(classes))
+    optimizer = case.prepare()
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building the model
+    case.step(way, optimizer)
+    print((_status("VmHWM") - before) / 1024)
+
+
+def run(geometry: str, classes: int, quick: bool) -> dict[str, Any]:
+    """Check and measure one case."""
+    case = Case(geometry, classes)
+    losses = {way: case.losses(way) for way in case.ways()}
+    reference = losses[case.ways()[0]]
+    worst = max(abs(a - b) / abs(b) for values in losses.values() for a, b in zip(values, reference, strict=True))
+    if worst > 1e-4:
+        raise SystemExit(f"{geometry}, {classes} classes: losses differ by {worst:.1e}: {losses}")
+    repeats = 3 if quick or geometry == "ViT-B/16" else 7
+    row: dict[str, Any] = {"geometry": geometry, "classes": classes, "losses": losses, "repeats": repeats}
+    for what in ("step", "evaluation"):
+        seconds = measure(case, what, repeats)
+        row[what] = {"cpu_seconds": seconds}
+        if "plain" in seconds:
+            row[what]["faster"] = {way: seconds["plain"] / seconds[way] for way in WAYS[1:]}
+    row["peak_mib"] = {} if quick else {way: peak_memory(geometry, classes, way) for way in case.ways()}
+    return row
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print one line of the table."""
+    cells = [f"{row['geometry']:>9} {row['classes']:>5}"]
+    for what in ("step", "evaluation"):
+        for way in WAYS:
+            seconds = row[what]["cpu_seconds"].get(way)
+            faster = row[what].get("faster", {}).get(way)
+            text = "-" if seconds is None else f"{seconds:.3f}" + (f" ({faster:.1f}x)" if faster else "")
+            cells.append(f"{text:>16}")
+    cells.append(" / ".join(f"{value:.0f}" for value in row["peak_mib"].values()))
+    print(" ".join(cells), flush=True)
+
+
+def main() -> None:
+    """Measure, print a table, write the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="10 and 100 classes, three repeats, no memory")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
+    parser.add_argument("--out", type=Path, help="JSON record to write")
+    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak:
+        report_peak(*options.peak)
+        return
+    heads = [f"{what} {way}" for what in ("step", "eval") for way in WAYS]
+    print(f"{'geometry':>9} {'cls':>5} " + " ".join(f"{head:>16}" for head in heads) + " peak MiB of a step")
+    rows = []
+    for geometry, classes in itertools.product(GEOMETRIES, (10, 100) if options.quick else (10, 100, 1000)):
+        rows.append(run(geometry, classes, options.quick))
+        show(rows[-1])
+    if options.out:
+        record = {
+            "command": f"python benchmarks/coop_step.py --threads {options.threads}"
+            + (" --quick" if options.quick else ""),
+            "what": f"medians of CPU seconds; batch {BATCH}, {CONTEXT} context vectors, class at the end, fp32; "
+            f"evaluation is {EVALUATION_BATCHES} batches; peak is what one step adds to a fresh process",
+            "versions": {m.__name__: m.__version__ for m in (torch, transformers, acclimate)}
+            | {"python": platform.python_version()},
+            "machine": {"processor": platform.machine(), "cpus": os.cpu_count(), "threads": options.threads},
+            "rows": rows,
+        }
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
