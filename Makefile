@@ -12,10 +12,10 @@ demo: $(VENV)/.core
 	$(BIN)/acclimate demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow and not network" -n 2 --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not network" -n 2 --cov --cov-report=term --cov-fail-under=90
 
 test-all: $(VENV)/.dev
-	$(BIN)/pytest -m "not network" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not network" -n 2
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -27,7 +27,7 @@ check: $(VENV)/.dev
 test-lowest:
 	$(MAKE) $(VENV)-lowest/.dev VENV=$(VENV)-lowest
 	$(VENV)-lowest/bin/pip install --quiet "transformers==5.6.0"
-	$(VENV)-lowest/bin/pytest -n 2 tests/backbones tests/methods
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/pytest -n 2 tests/backbones tests/methods
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
