@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -12,7 +12,9 @@ import acclimate
 from acclimate.cli import adapting, console, looking
 from acclimate.errors import AcclimateError
 
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # all errors of the parser, wherever typer keeps its click
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="acclimate",
@@ -51,7 +53,9 @@ def _root(
 def main() -> None:
     """Run the command line; errors that the user can mend end in one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except USAGE as error:
+        _refuse(error)
     except AcclimateError as error:
         console.show_error(str(error))
         sys.exit(2)
@@ -59,8 +63,16 @@ def main() -> None:
         if error.errno not in DISK:
             raise
         place = f" {error.filename}" if error.filename else ""
-        console.show_error(f"cannot write{place}: {error.strerror}; free some space or choose another folder")
+        console.show_error(f"cannot use{place}: {error.strerror}; free some space or choose another folder")
         sys.exit(2)
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         console.show_error("interrupted; the same command goes on from the last checkpoint")
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _refuse(error: Any) -> NoReturn:
+    """Say in one line what is wrong with the words of the command."""
+    if type(error).__name__ != "NoArgsIsHelpError":  # then the help is printed already
+        command = error.ctx.command_path if error.ctx else "acclimate"
+        console.show_error(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+    sys.exit(2)
