@@ -18,7 +18,7 @@ def picture(number: int, index: int, *, size: tuple[int, int] = (36, 32), seed: 
     width, height = size
     colour = np.random.default_rng(number).uniform(40, 215, 3)
     phase = (np.arange(width) + random.integers(16)) // (2 + 2 * number) % 2
-    pixels = np.where(phase[None, :, None] == 1, colour, 255 - colour) * np.ones((height, 1, 1))
+    pixels = np.where(phase[None, :, None] == 1, colour, 0.6 * colour) * np.ones((height, 1, 1))
     pixels = pixels + random.normal(0, noise, pixels.shape)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 

@@ -153,6 +153,7 @@ def adapt(
     precision: Precision = "auto",
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    checkpoint_seconds: float = 5.0,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images.
 
@@ -171,6 +172,7 @@ def adapt(
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         cache_dir: folder of the feature cache; none computes features anew.
         progress: told of every step.
+        checkpoint_seconds: least time between two checkpoints in `out`; a killed run loses at most that much.
 
     Returns:
         The model; its `record` holds the test metrics beside those of zero-shot and a linear probe.
@@ -203,7 +205,7 @@ def adapt(
 
     learner = task.make(method, vars(config))
     started = time.monotonic()
-    task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress))
+    task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, data, accelerator.mixed_precision)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)

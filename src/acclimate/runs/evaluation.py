@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, TrainingError
 from acclimate.metrics import evaluate_classification
 from acclimate.training.features import image_features
 from acclimate.training.feeds import FeatureFeed, Feed, PixelFeed, chunks, label_tensors
@@ -26,13 +26,22 @@ BATCH_SIZE = 256
 
 @torch.no_grad()
 def probabilities(method: Method, feed: Feed) -> np.ndarray:
-    """Return softmax probabilities (N, C) of a feed, in float64, in the order of the method's classes."""
+    """Return softmax probabilities (N, C) of a feed, in float64, in the order of the method's classes.
+
+    Raises:
+        TrainingError: when they are not finite, as after a last step that was too large.
+    """
     method.eval()
     device = method.backbone.device
     rows: list[Tensor] = [
         method.logits(batch.to(device)).double().softmax(dim=-1).cpu() for batch in chunks(feed, BATCH_SIZE)
     ]
-    return torch.cat(rows).numpy()
+    scores = torch.cat(rows)
+    if not scores.isfinite().all():
+        raise TrainingError(
+            f"{method.name} gives probabilities that are not finite; train it with a lower learning rate"
+        )
+    return scores.numpy()
 
 
 def evaluation_feed(method: Method, data: ImageData, cache_dir: Path | None, progress: Progress | None = None) -> Feed:

@@ -96,5 +96,13 @@ def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read such a file; nothing where there is none."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """Read such a file; nothing where there is none.
+
+    Raises:
+        RunError: when a line is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); restore the file or delete it") from None

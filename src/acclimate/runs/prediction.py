@@ -17,7 +17,7 @@ from PIL import Image
 
 from acclimate.data import open_image
 from acclimate.data.batch import Batch
-from acclimate.data.images import IMAGE_SUFFIXES
+from acclimate.data.images import IMAGE_SUFFIXES, decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.feeds import DECODERS
 
@@ -103,16 +103,16 @@ def stream_predictions(
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
             window.append((chunk, [pool.submit(_decode, method, image) for image in chunk]))
             if len(window) == 2:  # the tower works on one batch while the next is decoded
-                ready, futures = window.pop(0)
-                yield from _predict_batch(method, ready, futures, on_corrupt)
-        for chunk, futures in window:
-            yield from _predict_batch(method, chunk, futures, on_corrupt)
+                yield from _predict_batch(method, *window.pop(0), on_corrupt)
+        for batch in window:
+            yield from _predict_batch(method, *batch, on_corrupt)
 
 
 def _decode(method: Method, image: ImageSource) -> torch.Tensor:
     transform = method.backbone.transform
     if isinstance(image, Image.Image):
-        return transform(image.convert("RGB"))
+        with decoding("in memory"):
+            return transform(to_rgb(image))
     return transform(open_image(image))
 
 

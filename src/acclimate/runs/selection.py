@@ -23,7 +23,8 @@ def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split
     """Return the images of a data set that a run is measured on.
 
     `auto` never returns images that the run has learned from or selected by: on the run's own data these are the test
-    images frozen in its `splits.json`; on other data with a given split, its test images; on anything else, all.
+    images frozen in its `splits.json`; on other data with a given split, its test images; on anything else, all. Where
+    data share only some images with the run, by their keys, those are left out.
 
     Args:
         run: run folder.
@@ -49,10 +50,15 @@ def _unseen(run: Path, data: ImageData) -> ImageData:
         frozen = load_splits(run / folder.SPLITS)["splits"]
         known = set(zip(data.keys, data.label_names, strict=True))
         seen = {(row["key"], row["label"]) for name in ("train", "val") for row in frozen.get(name, ())}
+        learned = {key for key, _ in seen}
         if seen and seen <= known:
             logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
             test = {row["key"] for row in frozen.get("test", ())}
             return data.select([row for row, key in enumerate(data.keys) if key in test])
+        rest = data.select([row for row, key in enumerate(data.keys) if key not in learned])
+        if len(rest) < len(data):
+            logger.warning("%s: %d images that the run has seen are left out", data.name, len(data) - len(rest))
+        data = rest
     if data.split_origin == "given" and len(data.test):
         logger.info("%s gives a split: measuring on its test images (--split all for every image)", data.name)
         return data.test
