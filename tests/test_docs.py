@@ -1,0 +1,239 @@
+"""README, CONTRIBUTING and docs/ say what is true of the code beside them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer.main
+import yaml
+
+from acclimate import synthetic
+from acclimate.backbones.catalogue import BackboneInfo, list_backbones
+from acclimate.cli.app import app
+from acclimate.methods import get_method, list_methods, registry
+from acclimate.options import describe_options, make_config, parse_assignments
+from acclimate.prompts import Domain, list_domains
+from tests.helpers.pictures import make_pictures
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = sorted((ROOT / "docs").glob("**/*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`(acclimate [^`\n]*|make [a-z-]+)`")
+LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(text) if kind == language]
+
+
+def prose(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command line in a bash block, with its page."""
+    for page in PAGES:
+        for block in blocks(page.read_text(encoding="utf-8"), "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield page.name, line
+
+
+def verbs() -> Iterator[tuple[str, Any]]:
+    """Every verb with its command, groups entered."""
+
+    def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield name, command
+            return
+        for child, inner in children.items():
+            yield from walk(f"{name} {child}".strip(), inner)
+
+    yield from walk("", typer.main.get_command(app))
+
+
+def find_verb(words: list[str]) -> tuple[Any, list[str]]:
+    known = dict(verbs())
+    for size in (2, 1):
+        if " ".join(words[:size]) in known:
+            return known[" ".join(words[:size])], words[size:]
+    raise AssertionError(f"no verb: acclimate {' '.join(words)}")
+
+
+def options(command: Any) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page):
+    targets = [target for _, target in LINK.findall(prose(page.read_text(encoding="utf-8")))]
+    local = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_nothing_but_links_for_readers_leaves_the_site():
+    config = yaml.safe_load(read("mkdocs.yml"))
+    assert config["theme"]["font"] is False
+    assert "extra_javascript" not in config
+    assert "extra_css" not in config
+    for page in DOCS:
+        images = [target for mark, target in LINK.findall(page.read_text(encoding="utf-8")) if mark]
+        assert not [target for target in images if target.startswith("http")]
+
+
+@pytest.mark.parametrize(("page", "line"), [row for row in commands() if row[1].startswith("acclimate ")])
+def test_command_lines_parse(page, line):
+    words = shlex.split(line, comments=True)[1:]
+    command, rest = find_verb(words)
+    values = command.make_context(command.name, rest).params  # parses and converts, runs nothing
+    if "method" in values:
+        method = get_method(values["method"])
+        make_config(method.Config, parse_assignments(values["set_"] or ()))
+    if values.get("domain") and "method" in values:
+        assert values["domain"] in {domain.id for domain in list_domains()}
+    backbone = values.get("backbone")
+    if backbone and not backbone.startswith("models/"):
+        assert backbone in {info.id for info in list_backbones()}
+
+
+def test_inline_commands_name_verbs_and_options_that_exist():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    for page in PAGES:
+        for text in INLINE.findall(prose(page.read_text(encoding="utf-8"))):
+            words = text.split()[1:]
+            if text.startswith("make "):
+                assert words[0] in targets, f"{page.name}: {text}"
+                continue
+            if words[0].startswith("-"):
+                assert words[0] in {"--help", "--version"}, f"{page.name}: {text}"
+                continue
+            command, rest = find_verb(words)
+            unknown = {word for word in rest if word.startswith("-")} - options(command)
+            assert not unknown, f"{page.name}: {text}"
+
+
+def test_make_targets_of_command_blocks_exist():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    named = {found for _, line in commands() for found in re.findall(r"(?:^|\s)make ([a-z-]+)", line.partition("#")[0])}
+    assert {"demo", "test", "check"} <= named <= targets
+
+
+@pytest.mark.parametrize(("verb", "command"), list(verbs()), ids=lambda value: value if isinstance(value, str) else "")
+def test_command_line_page_has_every_option(verb, command):
+    section = re.search(
+        rf"^## acclimate {verb}( [^\n]*)?$(.*?)(?=^## |\Z)", read("docs/cli.md"), re.DOTALL | re.MULTILINE
+    )
+    assert section, f"docs/cli.md has no section on {verb}"
+    documented = set(re.findall(r"`(--?[a-z][a-z-]*)`", "\n".join(re.findall(r"^\| `-.*$", section[2], re.MULTILINE))))
+    assert options(command) - {"--help", "-h"} <= documented
+    rows = {
+        name for row in re.findall(r"^\| (`-[^|]*)\|", section[2], re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    }
+    assert rows <= options(command)
+
+
+def test_command_line_page_has_every_domain():
+    page = read("docs/cli.md")
+    assert [domain.id for domain in list_domains() if f"`{domain.id}`" not in page] == []
+    demo = page.partition("## acclimate adapt")[0]
+    assert [name for name in synthetic.list_domains() if f"`{name}`" not in demo] == []
+
+
+def test_every_method_and_setting_is_described():
+    readme, page = read("README.md"), read("docs/methods.md")
+    for method in list_methods():
+        assert f"| `{method.name}` |" in readme
+        assert f"\n## {method.name}\n" in page
+        assert method.paper in page
+        rows = describe_options(method.Config)
+        assert [row["name"] for row in rows if f"`{row['name']}`" not in page] == []
+
+
+def test_planned_methods_are_not_claimed():
+    names = {method.name for method in list_methods()}
+    planned = re.search(r"^Planned and \*\*not there yet\*\*: (.*?)\n\n", read("README.md"), re.DOTALL | re.MULTILINE)
+    assert planned
+    assert not {name.lower() for name in re.findall(r"(\w+)\s\(arXiv", planned[1])} & names
+
+
+def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, monkeypatch, capsys):
+    make_pictures(tmp_path / "my_images", per_class=3)  # one training image per class: the published 50 epochs
+    make_pictures(tmp_path / "new_images", per_class=2, seed=1)
+    monkeypatch.chdir(tmp_path)
+    found = blocks(read("README.md"), "python")
+    assert found
+    for block in found:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 6
+
+    page = read("docs/artefacts.md")
+    folder = tmp_path / "runs" / "mine"
+    assert {path.name for path in folder.iterdir()} == set(re.findall(r"^## (\w+\.\w+)$", page, re.MULTILINE))
+    adapter, record, splits = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("adapter", "record", "splits")
+    )
+    first_row = splits["splits"]["train"][0]
+    line = json.loads((folder / "log.jsonl").read_text().splitlines()[0])
+    per_class = next(iter(record["metrics"]["per_class"].values()))
+    nested = [adapter[key] for key in ("backbone", "prompts", "transform")]
+    nested += [record[key] for key in ("metrics", "baselines", "data", "backbone", "cost", "environment")]
+    nested += [record["metrics"]["accuracy"], per_class, record["cost"]["peak_memory"]]
+    keys = {key for part in (adapter, record, splits, first_row, line, *nested) for key in part}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_method_of_contributing_works(tmp_path, monkeypatch):
+    import acclimate
+
+    (block,) = blocks(read("CONTRIBUTING.md"), "python")
+    list_methods()  # all rooms are registered before the registry is set aside
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    source = tmp_path / "class_means.py"
+    source.write_text(block, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("class_means", source)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "class_means", module)
+    spec.loader.exec_module(module)
+
+    data = acclimate.load_data(make_pictures(tmp_path / "pictures", per_class=10))
+    out = tmp_path / "run"
+    model = acclimate.adapt(data, "class-means", shots=4, settings={"scale": "10"}, out=out)
+    assert model.record["metrics"]["accuracy"]["value"] > 0.6  # chance is a third
+    assert model.journal == [{"stage": "class-means", "images": 12}]
+    again = acclimate.load(out)
+    before, after = (m.predict(tmp_path / "pictures") for m in (model, again))
+    np.testing.assert_array_equal([row.probabilities for row in before], [row.probabilities for row in after])
+    with pytest.raises(acclimate.AcclimateError, match="scale"):
+        acclimate.adapt(data, "class-means", settings={"scale": -1.0})
+    with pytest.raises(acclimate.AcclimateError, match="adapt again"):
+        again.rebind(["other", "classes"])
+
+
+def test_data_entries_of_contributing_are_valid():
+    entry, domain = (yaml.safe_load(block) for block in blocks(read("CONTRIBUTING.md"), "yaml"))
+    assert BackboneInfo(**entry[0]).family in {info.family for info in list_backbones()}
+    ((name, fields),) = domain.items()
+    assert name not in {known.id for known in list_domains()}
+    assert Domain(id=name, **{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+
+
+def test_data_page_has_every_kind_of_finding():
+    page = read("docs/data.md")
+    source = "".join(path.read_text() for path in (ROOT / "src/acclimate/data/check").glob("*.py"))
+    kinds = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|"info"|level),\s*"(\w+)"', source))
+    assert {"corrupt", "imbalance"} <= kinds
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
