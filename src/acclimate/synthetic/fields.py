@@ -164,16 +164,3 @@ def cellular(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, jitter: flo
             np.copyto(index, cell, where=closer)
             np.minimum(best, distance, out=best)
     return Cells(index, best, (second - best) * F32(0.5), px + left, py + top)
-
-
-def discs(rng: np.random.Generator, count: int, gap: float, tries: int = 12) -> np.ndarray:
-    """Random points of the unit square that keep at least `gap` apart (dart throwing), (at most count, 2)."""
-    kept = np.empty((count, 2), F32)
-    found = 0
-    for candidate in rng.uniform(0, 1, (count * tries, 2)).astype(F32):
-        if found == count:
-            break
-        if found == 0 or ((kept[:found] - candidate) ** 2).sum(axis=1).min() >= gap * gap:
-            kept[found] = candidate
-            found += 1
-    return kept[:found]

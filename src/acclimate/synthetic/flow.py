@@ -15,8 +15,8 @@ from acclimate.synthetic.fields import F32, blur, grid, noise
 from acclimate.synthetic.flow_fields import FLOWS, SOLVED, View, solved
 from acclimate.synthetic.solver import RUNS
 
-DIVERGING = ("RdBu_r", "seismic", "coolwarm", "bwr", "PuOr_r", "RdYlBu_r")
-SEQUENTIAL = ("viridis", "inferno", "jet", "turbo", "magma", "plasma")
+DIVERGING = ("RdBu_r", "seismic", "coolwarm", "PuOr_r")
+SEQUENTIAL = ("viridis", "inferno", "jet", "magma")
 NEEDS = {"vorticity_map": "vorticity", "speed_map": "velocity", "schlieren": "dye", "tracer_streaks": "velocity"}
 
 
@@ -42,9 +42,9 @@ def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: i
     else:
         solved(view, class_name, run, seed)
     if acquisition == "vorticity_map":
-        return _map(rng, view, _measured(rng, view.vorticity, 0.06), DIVERGING, signed=True)
+        return _map(rng, view, _measured(rng, view.vorticity, 0.04), DIVERGING, signed=True)
     if acquisition == "speed_map":
-        speed = np.hypot(_measured(rng, view.u, 0.04), _measured(rng, view.v, 0.04))
+        speed = np.hypot(_measured(rng, view.u, 0.03), _measured(rng, view.v, 0.03))
         return _map(rng, view, speed, SEQUENTIAL, signed=False)
     if acquisition == "schlieren":
         return _schlieren(rng, view)
@@ -110,9 +110,9 @@ def _schlieren(rng: np.random.Generator, view: View) -> np.ndarray:
 def _streaks(rng: np.random.Generator, view: View) -> np.ndarray:
     """Path lines of tracer particles in a light sheet during one exposure."""
     n, fine = view.n, 2
-    count, steps = int(rng.uniform(700, 2000)), 16
+    count, steps = int(rng.uniform(900, 1900)), 16
     typical = float(np.sqrt((view.u**2 + view.v**2).mean())) + 1e-6
-    stride = n * rng.uniform(0.06, 0.13) / typical / steps
+    stride = n * rng.uniform(0.09, 0.16) / typical / steps
     x, y = rng.uniform(-0.05, 1.05, (2, count)).astype(F32) * n
     shine = rng.gamma(1.5, 0.7, count).astype(F32)
     canvas = np.zeros(n * n * fine * fine, F32)
@@ -130,7 +130,7 @@ def _streaks(rng: np.random.Generator, view: View) -> np.ndarray:
     sheet = np.exp(F32(0.25) * noise(rng, n, 3.5, low=0.6))
     image = image * sheet / (np.quantile(image, 0.985) + 1e-6) * rng.uniform(0.8, 1.3)
     image = image + rng.uniform(0.02, 0.10) + F32(rng.uniform(0.01, 0.04)) * rng.standard_normal((n, n), dtype=F32)
-    if rng.random() < 0.08:
+    if rng.random() < 0.05:
         return (1 - image)[..., None].repeat(3, axis=2)  # printed as dark on light
-    tint = (1.0, 1.0, 1.0) if rng.random() < 0.6 else (0.55, 1.0, 0.6)  # a green laser
+    tint = (1.0, 1.0, 1.0) if rng.random() < 0.75 else (0.55, 1.0, 0.6)  # a green laser
     return image[..., None] * np.array(tint, F32)

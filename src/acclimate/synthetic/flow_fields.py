@@ -116,13 +116,13 @@ def solved(view: View, class_name: str, run: int, seed: int) -> None:
     rng = view.rng
     frame = snapshots(class_name, run, seed)[rng.integers(SNAPSHOTS)]
     n = frame.shape[-1]
-    width = rng.uniform(0.45, 0.95) * n
+    width = rng.uniform(0.65, 1.0) * n
     cx, cy = rng.uniform(0, n), rng.uniform(0, n)
     if class_name == "shear_layer":
-        width = rng.uniform(0.45, 0.75) * n
+        width = rng.uniform(0.5, 0.75) * n
         cy = (0.25 + 0.5 * rng.integers(2) + rng.normal(0, 0.04)) * n
     elif class_name == "plane_jet":
-        width = rng.uniform(0.5, 1.0) * n
+        width = rng.uniform(0.65, 1.0) * n
         cy = (0.5 + rng.normal(0, 0.06)) * n
     where = np.stack([cy + view.y * F32(width), cx + view.x * F32(width)])
 
@@ -161,7 +161,7 @@ def vortex_group(view: View) -> None:
 def taylor_green_array(view: View) -> None:
     """The cellular flow of Taylor and Green (1937), stretched, bent and perturbed."""
     rng = view.rng
-    k, aspect = rng.uniform(1.2, 4.5) * np.pi, rng.uniform(0.7, 1.4)
+    k, aspect = rng.uniform(2.2, 5.0) * np.pi, rng.uniform(0.7, 1.4)
     bend = F32(rng.uniform(0.0, 0.05))
     x = view.x + bend * noise(rng, view.n, 5.0, high=4.0) + F32(rng.uniform(-1, 1))
     y = view.y + bend * noise(rng, view.n, 5.0, high=4.0) + F32(rng.uniform(-1, 1))
@@ -270,7 +270,7 @@ def convection_cells(view: View) -> None:
         level = np.clip((F32(floor) - y) / F32(high), 0, 1)
         return np.exp(-level / F32(skin)) - np.exp(-(1 - level) / F32(skin)) + 0.25 * smoothstep(0, 1, 1 - level)
 
-    view.stain(temperature, rng.uniform(0.35, 0.8) * high)
+    view.stain(temperature, rng.uniform(0.8, 1.6) * high)
 
 
 FLOWS: dict[str, Callable[[View], None]] = {

@@ -246,7 +246,7 @@ def oolitic_limestone(rock: Section) -> None:
     else:
         rock.mosaic(0.016, {"micrite": 1.0}, jitter=1.0)
     _shells(rock, int(rng.poisson(2.0)))
-    cell = rng.uniform(0.13, 0.27) * rock.zoom
+    cell = rng.uniform(0.18, 0.36) * rock.zoom
     cells = cellular(rng, rock.x / F32(cell) + 0.04 * noise(rng, rock.n, 3.0, low=2), rock.y / F32(cell), 0.62, 0.12)
     keep = rng.random(cells.count) < rng.uniform(0.7, 1.0)
     radius = rng.uniform(0.38, 0.56, cells.count).astype(F32)

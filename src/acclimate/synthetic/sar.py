@@ -3,7 +3,7 @@
 Range runs downwards, azimuth to the right. A point at height z appears at ground range  y - z / tan(theta)  (layover);
 what lies behind an object up to  z * tan(theta)  is dark (shadow). Extended surfaces return a circular complex Gaussian
 field, so that the intensity of one look is exponential and that of L looks a gamma variable with a coefficient of
-variation of 1 / sqrt(L) (Lee 1980; Goodman 1976); texture multiplies it (K distribution, Jakeman and Pusey 1976). The
+variation of 1 / sqrt(L) (Lee 1980; Goodman 1976); a log-normal texture multiplies it. The
 band-limited spectrum is Taylor weighted (Taylor 1955). Targets are in `sar_targets`.
 """
 
@@ -44,9 +44,9 @@ class Radar:
 
 
 ACQUISITIONS = {
-    "x_band_single_look": Radar(1, (33, 48), (0.60, 0.85), (-9.0, -3.0), gamma=(0.85, 1.2)),
+    "x_band_single_look": Radar(1, (33, 48), (0.50, 0.75), (-9.0, -3.0), gamma=(0.85, 1.2)),
     "c_band_four_look": Radar(4, (30, 45), (0.32, 0.48), (-8.0, -2.0), 0.8, (0.7, 1.0)),
-    "x_band_steep": Radar(1, (17, 25), (0.55, 0.80), (-6.0, 1.0), 1.0, (0.85, 1.2)),
+    "x_band_steep": Radar(1, (17, 25), (0.50, 0.75), (-6.0, 1.0), 1.0, (0.85, 1.2)),
     "l_band_pauli": Radar(3, (30, 42), (0.34, 0.50), (-8.0, -2.0), 0.55, (0.5, 0.75), pauli=True),
 }
 
@@ -270,12 +270,12 @@ def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: i
     radar = ACQUISITIONS[acquisition]
     target = TARGETS[class_name](rng)
     n = fft.next_fast_len(size * 5 // 4)
-    extent = target.extent * rng.uniform(0.95, 1.35) * n / size
+    extent = target.extent * rng.uniform(1.0, 1.25) * n / size
     pixel = extent / n
     incidence = np.radians(rng.uniform(*radar.incidence))
     level = 10 ** (rng.uniform(*radar.clutter) / 10)
     aspect = rng.uniform(0, 2 * np.pi)
-    centre = extent / 2 + rng.normal(0, 0.06, 2) * extent
+    centre = extent / 2 + rng.normal(0, 0.04, 2) * extent
     ground = clutter(rng, n, pixel, target.at_sea, level)
     if target.quay and rng.random() < 0.35:  # moored: a quay along one side
         along = np.array([[-3, 0.7], [3, 0.7], [3, 6.1], [-3, 6.1]]) * target.quay

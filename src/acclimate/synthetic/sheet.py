@@ -35,6 +35,9 @@ def contact_sheet(domain: str, size: int = 96, columns: int = 3, seed: int = 0) 
         draw.text((4, top + size // 2 - 14), class_name.replace("_", "\n"), fill="black", font=font, spacing=2)
         for number, acquisition in enumerate(described.acquisitions):
             for index in range(columns):
-                tile = render(domain, class_name, acquisition, index, seed=seed, size=max(size, 32))
-                sheet.paste(tile, (MARGIN + number * group + index * (size + 2), top))
+                tile = render(domain, class_name, acquisition, index, seed=seed)  # the pictures a data set has
+                sheet.paste(
+                    tile.resize((size, size), Image.Resampling.LANCZOS),
+                    (MARGIN + number * group + index * (size + 2), top),
+                )
     return sheet

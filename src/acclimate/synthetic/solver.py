@@ -100,12 +100,12 @@ def _start(class_name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     if class_name == "shear_layer":
         thick = rng.uniform(0.10, 0.17)
         shape = y + F32(0.04) * ripple
-        one, two = (shape - np.pi / 2) / thick, (shape - 3 * np.pi / 2) / thick
+        one, two = (np.clip((shape - c * np.pi / 2) / thick, -20, 20) for c in (1, 3))
         vorticity = (1 / np.cosh(one) ** 2 - 1 / np.cosh(two) ** 2) / thick
         dye = np.tanh(one) - np.tanh(two) - 1
         return vorticity.astype(F32), dye.astype(F32), rng.uniform(1.0, 2.5) * 1e-3, 2.5, 8.0
     thick = rng.uniform(0.16, 0.26)
-    away = (y - np.pi + F32(0.06) * ripple) / thick
+    away = np.clip((y - np.pi + F32(0.06) * ripple) / thick, -20, 20)
     # the Bickley jet u = sech^2(y) has w = -du/dy = 2 sech^2 tanh
     vorticity = 2 * np.tanh(away) / np.cosh(away) ** 2 / thick
     vorticity = vorticity + 0.12 * noise(rng, GRID, 2.0, low=2, high=14) / np.cosh(away)
