@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-export HF_HUB_OFFLINE ?= 1
+export NO_MKDOCS_2_WARNING = 1
 
 .PHONY: demo test test-all test-lowest check format docs bench results clean
 

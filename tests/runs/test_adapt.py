@@ -37,7 +37,7 @@ def test_record(run, tiny, pictures):
             assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
     assert sorted(record["baselines"]) == ["linear-probe", "zero-shot"]
     assert record["method"] == "coop"
-    assert (record["shots"], record["seed"], record["domain"], record["precision"]) == (4, 1, "natural", "no")
+    assert (record["shots"], record["seed"], record["domain"], record["precision"]) == (4, 1, "natural", "fp32")
     assert record["backbone"] == {"id": tiny.name, "fingerprint": tiny.fingerprint}
     assert record["data"]["images"] == {"train": 12, "val": 9, "test": 15}
     assert record["data"]["split"] == "given"
@@ -305,7 +305,7 @@ def test_test_images_are_not_opened_for_training(tmp_path, tiny):
         def finish(self):
             seen.append("done")
 
-    with pytest.raises(DataError, match="test/cat/000.png"):
+    with pytest.raises(DataError, match=r"test/cat/000\.png"):
         quick(folder, tiny, settings=QUICK | {"select": "best-val"}, progress=Spy(), out=tmp_path / "run")
     assert seen[:6] == ["image features", "done", "image features", "done", "coop", "done"]
     for path in (folder / "test/cat").iterdir():

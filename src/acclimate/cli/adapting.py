@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from acclimate.cli import options as opt
 from acclimate.cli.progress import TerminalProgress as Progress
 from acclimate.errors import ConfigError, DataError
 from acclimate.options import parse_assignments
+
+DEFAULT_BACKBONE = "mini-clip"
 
 if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
@@ -36,7 +39,7 @@ def adapt(
     method: Annotated[str, typer.Option(help="Method, see `acclimate methods`.")] = "coop",
     backbone: Annotated[
         str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
-    ] = "mini-clip",
+    ] = DEFAULT_BACKBONE,
     shots: Annotated[str, typer.Option(help="Training images per class: a number, or all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
@@ -53,7 +56,7 @@ def adapt(
     split_seed: opt.SplitSeed = 0,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
-    precision: Annotated[opt.Precision, typer.Option(help="Number format of the towers.")] = opt.Precision.auto,
+    precision: Annotated[opt.Precision, typer.Option(help="Number format of a training step.")] = opt.Precision.auto,
     no_cache: opt.NoCache = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -65,7 +68,7 @@ def adapt(
 
     number = _shots(shots)
     images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
-    out = out or Path("runs") / f"{images.name}-{method}-{shots}shot-seed{seed}"
+    out = out or _default_out(images.name, method, backbone, shots, seed, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
             images,
@@ -85,7 +88,7 @@ def adapt(
         )
     tables.show_record(model.record, as_json)
     if not as_json:
-        tables.show_next_steps(out, data)
+        tables.show_next_steps(out)
 
 
 def evaluate(
@@ -180,6 +183,14 @@ def _label(
             writer.abandon()
         raise
     return count, failed
+
+
+def _default_out(data: str, method: str, backbone: str, shots: str, seed: int, *settings: str) -> Path:
+    """Return a folder named by what is run; a hash tells other backbones and settings apart."""
+    name = f"{data}-{method}-{shots}shot-seed{seed}"
+    if settings or backbone != DEFAULT_BACKBONE:
+        name += "-" + hashlib.sha256("\n".join([backbone, *sorted(settings)]).encode()).hexdigest()[:6]
+    return Path("runs") / name
 
 
 def _shots(text: str) -> int | str:

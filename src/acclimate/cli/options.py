@@ -29,7 +29,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Number format of the towers."""
+    """Number format of a training step; features and evaluation are always fp32."""
 
     auto = "auto"
     fp32 = "fp32"

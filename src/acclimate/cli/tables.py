@@ -83,12 +83,11 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     )
 
 
-def show_next_steps(run: Path, data: Path) -> None:
+def show_next_steps(run: Path) -> None:
     """Show what to do with a finished run."""
     out.print(f"\nThe adapter is in {run}. Next:", highlight=False)
     out.print(f"  acclimate predict {run} NEW_IMAGES --out labels.csv", soft_wrap=True)
     out.print(f"  acclimate evaluate {run} OTHER_DATA", soft_wrap=True)
-    out.print(f"  acclimate data check {data}", soft_wrap=True)
 
 
 def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:

@@ -49,6 +49,7 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
     store: datasets.Dataset | None = field(default=None)
+    _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -195,8 +196,11 @@ class ImageData:
             raise self._unreadable(path, (error.strerror or str(error)).lower()) from error
 
     def digest(self, index: int) -> str:
-        """Return the sha256 of the stored bytes of picture `index`, in hex."""
-        return hashlib.sha256(self.image_bytes(index)).hexdigest()
+        """Return the sha256 of the stored bytes of picture `index`, in hex; a picture is read once for it."""
+        key = self.keys[index]
+        if key not in self._digests:
+            self._digests[key] = hashlib.sha256(self.image_bytes(index)).hexdigest()
+        return self._digests[key]
 
     def _place(self, index: int) -> str:
         return f"{self.name} row {self.keys[index]}"

@@ -26,6 +26,7 @@ def freeze_splits(
     seed: int,
     shots: int | str,
     source: str | None = None,
+    digests: bool = False,
 ) -> dict[str, Any]:
     """Write the pictures of each split to a JSON file, atomically, and return what was written.
 
@@ -35,14 +36,15 @@ def freeze_splits(
         seed: seed of the shots, for the record.
         shots: shots per class, for the record.
         source: name of the data; by default that of the first split.
+        digests: keep the sha256 of every picture as well, which reads them all; a copy is then known under any name.
 
-    The hash is the sha256 of the assignment alone: splits, keys, labels, domains and groups, in sorted order. It is the
-    same wherever the data lie.
+    The hash is the sha256 of the assignment alone: splits, keys, labels, domains, groups and digests, in sorted order.
+    It is the same wherever the data lie.
 
     Raises:
         RunError: the file cannot be written.
     """
-    table = split_table(splits)
+    table = split_table(splits, digests)
     source = source if source is not None else next((data.name for data in splits.values()), "")
     document = {
         "version": VERSION,
@@ -144,17 +146,22 @@ def apply_splits(data: ImageData, path: str | os.PathLike[str] | Mapping[str, An
 def assignment_hash(splits: Mapping[str, list[dict[str, str]]]) -> str:
     """Return the sha256 of an assignment in canonical form: compact JSON of sorted splits and sorted rows, in UTF-8."""
     canonical = {
-        name: sorted([str(entry[field]) for field in _FIELDS] for entry in entries) for name, entries in splits.items()
+        name: sorted([*(str(entry[field]) for field in _FIELDS), str(entry.get("sha256", ""))] for entry in entries)
+        for name, entries in splits.items()
     }
     text = json.dumps(canonical, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def split_table(splits: Mapping[str, ImageData]) -> dict[str, list[dict[str, str]]]:
-    """Return the assignment as `splits.json` holds it: rows of key, label, domain and group for each split."""
-    return {name: _entries(data) for name, data in splits.items()}
+def split_table(splits: Mapping[str, ImageData], digests: bool = False) -> dict[str, list[dict[str, str]]]:
+    """Return the assignment as `splits.json` holds it: for each split, rows of the fields, and sha256 if asked for."""
+    return {name: _entries(data, digests) for name, data in splits.items()}
 
 
-def _entries(data: ImageData) -> list[dict[str, str]]:
-    columns = (data.keys, data.label_names, data.domains, data.groups)
-    return [dict(zip(_FIELDS, values, strict=True)) for values in sorted(zip(*columns, strict=True))]
+def _entries(data: ImageData, digests: bool) -> list[dict[str, str]]:
+    columns = [data.keys, data.label_names, data.domains, data.groups]
+    fields = [*_FIELDS]
+    if digests:
+        columns.append([data.digest(row) for row in range(len(data))])
+        fields.append("sha256")
+    return [dict(zip(fields, values, strict=True)) for values in sorted(zip(*columns, strict=True))]

@@ -6,32 +6,26 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from acclimate.data import ImageData, load_data, sample_shots
-from acclimate.data.augment import Augmentation
-from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
+from acclimate.data.frozen import freeze_splits
 from acclimate.errors import DataError, RunError
-from acclimate.methods import Method, TrainingFacts, get_method
+from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.runs import folder
 from acclimate.runs.environment import environment, peak_memory
-from acclimate.runs.evaluation import evaluate, feature_feed
 from acclimate.runs.model import AdaptedModel, load
+from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
-from acclimate.training.features import augmented_features
-from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, PixelFeed
-from acclimate.training.fit import FitContext, fit
+from acclimate.training.fit import FitContext
 from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent
-from acclimate.training.recipe import Recipe
-from acclimate.training.seeding import seed_step
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -40,101 +34,6 @@ logger = logging.getLogger("acclimate.runs")
 
 VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, after Zhou et al. 2022
 BASELINES = ("zero-shot", "linear-probe")
-
-
-@dataclass
-class Task:
-    """What is learned from what: data, splits, backbone and prompts, shared by a method and its baselines.
-
-    Attributes:
-        backbone: frozen dual encoder.
-        prompts: words and templates of the classes.
-        splits: `train`, `val` and `test` images.
-        shots: images per class in `train`, or `all`.
-        seed: of the shots, the initial values and the training.
-        cache_dir: folder of the feature cache, or none.
-        progress: told of every step.
-        seconds: time spent, by what it was spent on.
-    """
-
-    backbone: DualEncoder
-    prompts: PromptSet
-    splits: dict[str, ImageData]
-    shots: int | str
-    seed: int
-    cache_dir: Path | None
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-    _feeds: dict[str, FeatureFeed] = field(default_factory=dict)
-
-    def features(self, split: str) -> FeatureFeed:
-        """Return the features of a split, computed once."""
-        if split not in self._feeds:
-            started = time.monotonic()
-            self._feeds[split] = feature_feed(self.backbone, self.splits[split], self.cache_dir, self.progress)
-            self.spend("image features", started)
-        return self._feeds[split]
-
-    def spend(self, purpose: str, started: float) -> None:
-        """Add the time since `started` to a purpose."""
-        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.monotonic() - started
-
-    def facts(self) -> TrainingFacts:
-        """Return what a method may know of the training images."""
-        train = self.splits["train"]
-        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names))
-
-    def feed(self, method: Method, split: str) -> Feed:
-        """Return the evaluation views of a split as the method needs them."""
-        if "pixels" in method.needs:
-            return PixelFeed(self.splits[split], self.backbone)
-        return self.features(split)
-
-    def training_feed(self, method: Method) -> Feed:
-        """Return the training images as the method and its recipe need them."""
-        recipe, train = method.config, self.splits["train"]
-        if not isinstance(recipe, Recipe) or recipe.augment == "none":
-            return self.feed(method, "train")
-        recipe.check_flip(self.prompts.domain.flip, self.prompts.domain.id)
-        augmentation = Augmentation(
-            crop="crop" in recipe.augment, min_scale=recipe.crop_scale, flip="flip" in recipe.augment
-        )
-        if "pixels" in method.needs:
-            return PixelFeed(train, self.backbone, augmentation, self.seed)
-        if recipe.views == 0:
-            return EncodedFeed(PixelFeed(train, self.backbone, augmentation, self.seed), self.backbone)
-        started = time.monotonic()
-        views = augmented_features(
-            self.backbone, train, augmentation, recipe.views, self.seed, self.cache_dir, self.progress
-        )
-        self.spend("image features", started)
-        plain = self.features("train")
-        return FeatureFeed(plain.features, plain.labels, plain.domains, views)
-
-    def learn(self, method: Method, context: FitContext) -> None:
-        """Run the stages of a method."""
-        train, val = self.training_feed(method), self.feed(method, "val")
-        started = time.monotonic()
-        position = fit(method, method.stages(self.facts()), train, val, context=context)
-        self.seconds[method.name] = max(position.seconds, time.monotonic() - started)
-
-    def make(self, name: str, settings: Mapping[str, Any]) -> Method:
-        """Return a method bound to the classes, with initial values drawn from the seed."""
-        method_class = get_method(name)
-        method = method_class(self.backbone, make_config(method_class.Config, settings), self.prompts)
-        seed_step(self.seed, "init", name)
-        method.bind(self.splits["train"].class_names)
-        return method
-
-    def score(self, method: Method) -> dict[str, Any] | None:
-        """Return the test metrics of a method; none without test images."""
-        if len(self.splits["test"]) == 0:
-            return None
-        feed = self.feed(method, "test")
-        started = time.monotonic()
-        metrics = evaluate(method, feed, self.splits["test"])
-        self.spend("evaluation", started)
-        return metrics
 
 
 def adapt(
@@ -196,11 +95,12 @@ def adapt(
         path = folder.open_folder(Path(out), overwrite)
         if (path / folder.RECORD).exists():
             return _finished(path, identity, encoder, cache_dir)
-        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name)
     checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
     checkpoint = checkpoints.load()
     if checkpoint is not None:
         logger.info("going on with the run in %s", path)
+    if path is not None:
+        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name, digests=True)
     journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
 
     learner = task.make(method, vars(config))
@@ -257,7 +157,7 @@ def _identity(task: Task, method: str, config: object, precision: str) -> str:
             "transform": task.backbone.transform.fingerprint,
             "classes": list(task.splits["train"].class_names),
             "prompts": task.prompts.to_dict(),
-            "splits": assignment_hash(split_table(task.splits)),
+            "splits": task.splits_hash,
             "shots": task.shots,
             "seed": task.seed,
             "precision": precision,
@@ -293,13 +193,14 @@ def _record(task: Task, method: Method, identity: str, data: ImageData, precisio
             "name": data.name,
             "split": data.split_origin,
             "images": {name: len(part) for name, part in task.splits.items()},
+            "splits_hash": task.splits_hash,
             "classes": len(data.class_names),
             "skipped": list(data.skipped),
         },
         "domain": task.prompts.domain.id,
         "shots": task.shots,
         "seed": task.seed,
-        "precision": precision,
+        "precision": {"no": "fp32"}.get(precision, precision),
         "backbone": {"id": task.backbone.name, "fingerprint": task.backbone.fingerprint},
         "cost": {
             "seconds": dict(task.seconds),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import acclimate
 from acclimate.data.frozen import freeze_splits
+from acclimate.data.transforms import ImageTransform
 from acclimate.errors import RunError
 from acclimate.methods.registry import get_method
 from acclimate.options import make_config
@@ -130,7 +131,9 @@ class AdaptedModel:
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
         folder.write_json(path / folder.ADAPTER_INFO, self.describe())
         if self.splits is not None:
-            freeze_splits(self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"])
+            freeze_splits(
+                self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"], digests=True
+            )
         folder.write_lines(path / folder.LOG, self.journal)
         folder.write_json(path / folder.RECORD, self.record)
         return path
@@ -180,6 +183,11 @@ def load(
         raise RunError(
             f"{path}: this adapter was trained on '{trained_on['id']}' with weights {trained_on['fingerprint'][:12]}, "
             f"but '{backbone.name}' has weights {backbone.fingerprint[:12]}; name the original with --backbone"
+        )
+    if backbone.transform.to_dict() != ImageTransform.from_dict(info["transform"]).to_dict():
+        raise RunError(
+            f"{path}: this adapter was trained with another image transform than that of '{backbone.name}'; "
+            f"restore the backbone's preprocessor_config.json, or adapt again"
         )
     method = method_class(backbone, config, prompts)
     method.bind(class_names)

@@ -24,7 +24,7 @@ def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split
 
     `auto` never returns images that the run has learned from or selected by: on the run's own data these are the test
     images frozen in its `splits.json`; on other data with a given split, its test images; on anything else, all. Where
-    data share only some images with the run, by their keys, those are left out.
+    data share only some images with the run, those are left out. Images are known by their bytes, whatever their names.
 
     Args:
         run: run folder.
@@ -48,14 +48,13 @@ def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split
 def _unseen(run: Path, data: ImageData) -> ImageData:
     if (run / folder.SPLITS).exists():
         frozen = load_splits(run / folder.SPLITS)["splits"]
-        known = set(zip(data.keys, data.label_names, strict=True))
-        seen = {(row["key"], row["label"]) for name in ("train", "val") for row in frozen.get(name, ())}
-        learned = {key for key, _ in seen}
-        if seen and seen <= known:
+        seen = {row["sha256"] for name in ("train", "val") for row in frozen.get(name, ())}
+        digests = [data.digest(row) for row in range(len(data))]
+        if seen <= set(digests):
             logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
-            test = {row["key"] for row in frozen.get("test", ())}
-            return data.select([row for row, key in enumerate(data.keys) if key in test])
-        rest = data.select([row for row, key in enumerate(data.keys) if key not in learned])
+            test = {row["sha256"] for row in frozen.get("test", ())} - seen
+            return data.select([row for row, digest in enumerate(digests) if digest in test])
+        rest = data.select([row for row, digest in enumerate(digests) if digest not in seen])
         if len(rest) < len(data):
             logger.warning("%s: %d images that the run has seen are left out", data.name, len(data) - len(rest))
         data = rest
