@@ -169,22 +169,23 @@ def load(
     try:
         if info["format"] != FORMAT:
             raise RunError(f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate")
-        trained_on = info["backbone"]
+        trained_on, weights = info["backbone"]["id"], info["backbone"]["fingerprint"]
+        transform = ImageTransform.from_dict(info["transform"])
         method_class = get_method(info["method"])
         config: Any = make_config(method_class.Config, info["config"])
         prompts = PromptSet.from_dict(info["prompts"])
-        class_names = info["class_names"]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path / folder.ADAPTER_INFO}: the entry {error} is missing or wrong; adapt again") from None
+        class_names = [str(name) for name in info["class_names"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RunError(f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again") from None
     if not isinstance(backbone, DualEncoder):
-        name = trained_on["id"] if backbone is None else os.fspath(backbone)
+        name = trained_on if backbone is None else os.fspath(backbone)
         backbone = load_backbone(name, device=resolve_device(device))
-    if backbone.fingerprint != trained_on["fingerprint"]:
+    if backbone.fingerprint != weights:
         raise RunError(
-            f"{path}: this adapter was trained on '{trained_on['id']}' with weights {trained_on['fingerprint'][:12]}, "
+            f"{path}: this adapter was trained on '{trained_on}' with weights {weights[:12]}, "
             f"but '{backbone.name}' has weights {backbone.fingerprint[:12]}; name the original with --backbone"
         )
-    if backbone.transform.to_dict() != ImageTransform.from_dict(info["transform"]).to_dict():
+    if backbone.transform.to_dict() != transform.to_dict():
         raise RunError(
             f"{path}: this adapter was trained with another image transform than that of '{backbone.name}'; "
             f"restore the backbone's preprocessor_config.json, or adapt again"
