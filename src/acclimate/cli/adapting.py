@@ -115,7 +115,7 @@ def evaluate(
     from acclimate.runs import choose_evaluation_images, load
 
     model = load(run, backbone, device.value, opt.feature_cache(no_cache))
-    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
+    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
     if rebind:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:

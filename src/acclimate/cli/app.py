@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -59,6 +60,9 @@ def main() -> None:
     except AcclimateError as error:
         console.show_error(str(error))
         sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in DISK:
             raise

@@ -53,12 +53,24 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 
 
 def load_images(
-    path: Path, layout: str, images_root: Path | None, split_seed: int, on_corrupt: OnCorrupt = OnCorrupt.error
+    path: Path,
+    layout: str,
+    images_root: Path | None,
+    split_seed: int,
+    on_corrupt: OnCorrupt = OnCorrupt.error,
+    allow_one_class: bool = False,
 ) -> ImageData:
     """Load DATA as the options say."""
     from acclimate.data import load_data
 
-    return load_data(path, layout=layout, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value)
+    return load_data(
+        path,
+        layout=layout,
+        images_root=images_root,
+        split_seed=split_seed,
+        on_corrupt=on_corrupt.value,
+        allow_one_class=allow_one_class,
+    )
 
 
 def feature_cache(no_cache: bool) -> Path | None:

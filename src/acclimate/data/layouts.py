@@ -123,7 +123,7 @@ def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
             layout = "domain/split/class" if all(len(chain) > 2 for chain in deep) else "class/split"
         else:
             layout = "domain/class" if _are_domains(inner) else "class"
-    log.info("%s: read as %s; say layout=... if this is wrong", root, f"{layout}/image")
+    log.info("%s: read as %s; choose another layout with --layout if this is wrong", root, f"{layout}/image")
     nested = sorted("/".join(chain) for chain in inner if len(chain) > 1) if layout == "class" else []
     if nested:
         log.info("%s: folders within a class belong to it: %s", root, some(nested))

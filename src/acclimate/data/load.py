@@ -33,6 +33,7 @@ def load_data(
     val_fraction: float = 0.2,
     test_fraction: float = 0.3,
     on_corrupt: Literal["error", "skip"] = "error",
+    allow_one_class: bool = False,
 ) -> ImageData:
     """Load labelled pictures; the images themselves are read when they are used.
 
@@ -51,10 +52,12 @@ def load_data(
         test_fraction: share of the pictures for test, in [0, 1); the rest is for training.
         on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
             leaves corrupt ones out, and lists them in `.skipped`.
+        allow_one_class: take data of a single class, as for measuring an adapter that knows others too.
 
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
-        value. ConfigError: an option out of its range.
+            value.
+        ConfigError: an option out of its range.
     """
     if layout not in ("auto", "manifest", *layouts.LAYOUTS):
         raise ConfigError(f"unknown layout {layout!r}; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
@@ -79,7 +82,7 @@ def load_data(
     if on_corrupt == "skip":
         data = _without_corrupt(data)
     present = sorted(set(data.column("label")))
-    if len(present) < 2:
+    if len(present) < 2 and not allow_one_class:
         raise DataError(
             f"{data.name}: only one class ({present[0]!r}); classification needs at least two, check the folders or "
             "the label column"
