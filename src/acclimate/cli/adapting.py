@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
@@ -141,7 +142,7 @@ def predict(
     with Progress(quiet) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
-        console.err.print(f"[note]{count} rows in {out}[/]", soft_wrap=True)
+        console.err.print(f"[note]{count} rows in {escape(str(out))}[/]", soft_wrap=True)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise DataError(

@@ -66,8 +66,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        place = f" {error.filename}" if error.filename else ""
-        console.show_error(f"cannot use{place}: {error.strerror}; free some space or choose another folder")
+        place = error.filename or "a file"
+        console.show_error(f"cannot read or write {place}: {error.strerror}; free some space or choose another folder")
         sys.exit(2)
     if code == INTERRUPTED:
         console.show_error("interrupted; the same command goes on from the last checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     seconds = record["cost"]["seconds"]
     shots = "all images" if record["shots"] == "all" else f"{record['shots']} images a class"
     title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
-    shown = table("method", *METRICS.values(), "s", title=title)
+    shown = table("method", *METRICS.values(), "s", title=escape(title))
     for name, metrics in rows.items():
         style = "best" if name == record["method"] else ""
         time = f"{seconds.get(name, 0.0):.1f}"
@@ -85,9 +86,10 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
 
 def show_next_steps(run: Path) -> None:
     """Show what to do with a finished run."""
-    out.print(f"\nThe adapter is in {run}. Next:", highlight=False)
-    out.print(f"  acclimate predict {run} NEW_IMAGES --out labels.csv", soft_wrap=True)
-    out.print(f"  acclimate evaluate {run} OTHER_DATA", soft_wrap=True)
+    quoted = escape(shlex.quote(str(run)))
+    out.print(f"\nThe adapter is in {escape(str(run))}. Next:", soft_wrap=True)
+    out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
+    out.print(f"  acclimate evaluate {quoted} OTHER_DATA", soft_wrap=True)
 
 
 def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:

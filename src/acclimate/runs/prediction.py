@@ -116,6 +116,11 @@ def _decode(method: Method, image: ImageSource) -> torch.Tensor:
     return transform(open_image(image))
 
 
+def _printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that any file can hold; bytes of a name that are no UTF-8 are written as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 @torch.no_grad()
 def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) -> Iterator[Prediction]:
     pixels, errors = [], []
@@ -137,7 +142,7 @@ def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) 
             batch = Batch(image_features=backbone.encode_image(inputs))
         rows = iter(method.logits(batch).double().softmax(dim=-1).cpu().numpy())
     for image, reason in zip(chunk, errors, strict=True):
-        path = "" if isinstance(image, Image.Image) else str(image)
+        path = "" if isinstance(image, Image.Image) else _printable(image)
         if reason:
             yield Prediction(path, "", 0.0, np.zeros(0), reason)
             continue

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from acclimate.errors import RunError
 from acclimate.runs.prediction import Prediction
@@ -51,6 +52,8 @@ def open_writer(path: Path, class_names: tuple[str, ...]) -> PredictionWriter:
 class _FileWriter:
     """Common part: rows go to a temporary file that is moved into place at the end."""
 
+    file: Any  # what `begin` opens
+
     def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
         self.path, self.class_names = path, class_names
         self.part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -82,6 +85,8 @@ class _FileWriter:
             raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and run it again") from None
 
     def abandon(self) -> None:
+        with suppress(OSError):  # the rest of the rows may not fit either
+            self.file.close()
         self.part.unlink(missing_ok=True)
 
     def begin(self) -> None:

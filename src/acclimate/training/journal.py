@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from acclimate.errors import RunError
+
 
 class Journal:
     """Append-only log of a run; without a path it is kept in memory.
@@ -28,13 +30,23 @@ class Journal:
         self.lines = [json.loads(line) for line in path.read_text().splitlines()]
 
     def write(self, **entry: Any) -> None:
-        """Append one entry; numbers, texts and lists only."""
+        """Append one entry; numbers, texts and lists only.
+
+        Raises:
+            RunError: when the file cannot be written.
+        """
         self.lines.append(entry)
-        if self.path is not None:
+        if self.path is None:
+            return
+        try:
             with self.path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror}; free some space or choose another --out"
+            ) from None
 
     @property
     def size(self) -> int:

@@ -1,0 +1,78 @@
+"""Runs the command line, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from acclimate.cli.app import main
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its standard output, which is one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one line of an error, which must be the last; no traceback anywhere."""
+        assert "Traceback" not in self.err + self.out, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert self.err.rstrip().endswith(lines[0]), self.err
+        return lines[0]
+
+
+def acclimate(*words: object) -> Done:
+    """Run `acclimate WORDS` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    logger = logging.getLogger("acclimate")
+    before = logger.handlers[:], logger.level, logger.propagate
+    code: Any = 0
+    with (
+        mock.patch.object(sys, "argv", ["acclimate", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        finally:
+            logger.handlers[:], logger.level, logger.propagate = before
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def start(*words: object, **options: Any) -> subprocess.Popen:
+    """Start `python -m acclimate WORDS`."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
+    return subprocess.Popen(
+        [sys.executable, "-m", "acclimate", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen) -> Done:
+    """Wait for it."""
+    out, err = process.communicate(timeout=120)
+    return Done(process.returncode, out, err)
