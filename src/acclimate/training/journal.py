@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,6 @@ class Journal:
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise RunError(
                 f"cannot write {self.path}: {error.strerror}; free some space or choose another --out"
