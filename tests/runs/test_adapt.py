@@ -132,6 +132,13 @@ def test_overwrite(copy, pictures, tiny):
     assert acclimate.load(copy, tiny).record == model.record
 
 
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path, pictures, tiny):
+    for name in (".adapter.safetensors.17.part", ".splits.json.x3k", ".checkpoint.safetensors.17.part", ".mine"):
+        (tmp_path / name).write_text("half")
+    quick(pictures, tiny, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", *FILES]
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path, pictures, tiny):
     (tmp_path / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):

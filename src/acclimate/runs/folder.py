@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from acclimate.errors import RunError
+from acclimate.training.files import remove_parts, replace_file
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
@@ -26,21 +26,7 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         RunError: when the file cannot be written.
     """
-    _replace(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from None
-    finally:
-        part.unlink(missing_ok=True)
+    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path, next_step: str) -> Any:
@@ -63,7 +49,7 @@ def fingerprint(content: Any) -> str:
 
 
 def open_folder(out: Path, overwrite: bool = False) -> Path:
-    """Make a run folder, or accept the one that is there.
+    """Make a run folder, or accept the one that is there; what a killed run has left half written is removed.
 
     Args:
         out: the folder.
@@ -81,8 +67,9 @@ def open_folder(out: Path, overwrite: bool = False) -> Path:
         raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
     if present and not present & set(FILES):
         raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
-    if overwrite:
-        for name in FILES:
+    for name in FILES:
+        remove_parts(out / name)
+        if overwrite:
             (out / name).unlink(missing_ok=True)
     return out
 
@@ -92,7 +79,7 @@ def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    _replace(path, text)
+    replace_file(path, text.encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
