@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import acclimate
+from tests.helpers import command
 
 SETTINGS = {"epochs": 20, "batch_size": 4, "context_tokens": 4, "optimizer": "adamw", "select": "best-val"}
 
@@ -102,9 +103,8 @@ def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_fo
     settings = {"epochs": 60, "batch_size": 2, "context_tokens": 4}
     words = ["adapt", picture_folder, "--backbone", tiny_folders["clip"], "--shots", "4", "--domain", "natural"]
     words += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    command = [sys.executable, "-m", "acclimate", *words, "--no-cache", "--device", "cpu", "--out", tmp_path / "killed"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    words += ["--no-cache", "--device", "cpu", "--out", tmp_path / "killed"]
+    process = command.start(*words)
     log = tmp_path / "killed/log.jsonl"
     deadline = time.monotonic() + 60
     while not (log.exists() and log.read_text().count("\n") > 3):
@@ -114,8 +114,8 @@ def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_fo
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed/record.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment, check=False)
-    assert again.returncode == 0, again.stderr
+    again = command.acclimate(*words)
+    assert again.code == 0, again.err
     acclimate.adapt(
         picture_folder,
         "coop",

@@ -13,7 +13,8 @@ import acclimate
 from acclimate.cli import adapting, console, looking
 from acclimate.errors import AcclimateError
 
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PLACE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # all errors of the parser, wherever typer keeps its click
 INTERRUPTED = 130
 
@@ -64,10 +65,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno not in NO_ROOM | NO_PLACE:
             raise
-        place = error.filename or "a file"
-        console.show_error(f"cannot read or write {place}: {error.strerror}; free some space or choose another folder")
+        advice = "free some space" if error.errno in NO_ROOM else "name another place"
+        console.show_error(f"cannot read or write {error.filename or 'a file'}: {error.strerror}; {advice}")
         sys.exit(2)
     if code == INTERRUPTED:
         console.show_error("interrupted; the same command goes on from the last checkpoint")
