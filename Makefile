@@ -23,11 +23,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
 
-# The lowest versions that pyproject.toml promises for what we read the insides of.
+# The same tests on the lowest versions that pyproject.toml promises.
 test-lowest:
-	$(MAKE) $(VENV)-lowest/.dev VENV=$(VENV)-lowest
-	$(VENV)-lowest/bin/pip install --quiet "transformers==5.6.0"
-	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/pytest -n 2 tests/backbones tests/methods
+	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet --constraint constraints-lowest.txt --editable ".[dev]"
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/pytest -m "not slow and not network" -n 2
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -37,11 +37,13 @@ docs: $(VENV)/.dev
 	$(BIN)/mkdocs serve
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/text_tower.py
-	$(BIN)/python benchmarks/coop_step.py
+	$(BIN)/python benchmarks/text_tower.py --out results/text_tower.json
+	$(BIN)/python benchmarks/coop_step.py --out results/coop_step.json
 
+# DATA: a folder with one folder a data set, see the script.
 results: $(VENV)/.dev
-	$(BIN)/python benchmarks/foundation.py
+	@test -n "$(DATA)" || { echo "say where the data sets are: make results DATA=FOLDER"; exit 2; }
+	$(BIN)/python benchmarks/foundation.py $(DATA)
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest site

@@ -1,8 +1,8 @@
 """Few-shot accuracy of CoOp, KgCoOp and the linear probe on real specialised domains, with `mini-clip`.
 
-    python benchmarks/foundation.py DATA_ROOT [--out results/foundation]
+    python benchmarks/foundation.py DATA [--out results/foundation]
 
-DATA_ROOT holds one folder a data set (aid, sar_acd, lithology, chest_xray, pacs), each with `labels.csv`. Every run is
+DATA holds one folder a data set (aid, sar_acd, lithology, chest_xray, pacs), each with `labels.csv`. Every run is
 one call of `acclimate.adapt` and leaves its `record.json`; what is there is not repeated. The table is Markdown.
 """
 
@@ -64,7 +64,7 @@ def spread(values: list[float], digits: int) -> str:
 
 def table(found: dict[tuple[str, str, int], dict[int, dict]], metric: str, scale: float, digits: int) -> str:
     shots = sorted({key[2] for key in found})
-    lines = ["| data | method | " + " | ".join(f"{k} shots" for k in shots) + " |", "|---|---|" + "---|" * len(shots)]
+    lines = ["| data | method | " + " | ".join(f"{k} shot{'s' if k > 1 else ''}" for k in shots) + " |", "|---|---|" + "---|" * len(shots)]
     for name in [name for name in DATASETS if any(key[0] == name for key in found)]:
         for method in ROWS:
             cells = []
@@ -91,19 +91,21 @@ def main() -> None:
     run_all(options.root, options.out, options.datasets, options.methods, options.shots, options.seeds)
     found = collect(options.out)
     sections = [
-        "# Few-shot adaptation of `mini-clip` to five real domains",
+        "## Few-shot adaptation of `mini-clip` to five real domains",
         "Mean ± standard deviation over the seeds whose number stands in brackets; the split is fixed, the seed draws "
-        "the shots and the initial values. Test images were never used for training or selection. Made by\n\n"
-        "```\npython benchmarks/foundation.py DATA_ROOT\n```",
-        "## Balanced accuracy, %",
+        "the shots and the initial values. Test images were never used for training or selection. The linear probe "
+        "chooses its C on at most 4 validation images a class; the other methods use none. Made by\n\n"
+        "```bash\npython benchmarks/foundation.py DATA\n```",
+        "### Balanced accuracy, %",
         table(found, "balanced_accuracy", 100, 1),
-        "## Accuracy, %",
+        "### Accuracy, %",
         table(found, "accuracy", 100, 1),
-        "## Macro-F1, %",
+        "### Macro-F1, %",
         table(found, "macro_f1", 100, 1),
-        "## Expected calibration error",
+        "### Expected calibration error",
         table(found, "ece", 1, 3),
-        "## Seconds of training (2 CPU cores, image features cached)",
+        "### Seconds of training, image features cached",
+        "Wall time of one thread on two cores that did other work beside it: a rough guide.",
         table(found, "seconds", 1, 1),
     ]
     target = options.out.with_suffix(".md")
