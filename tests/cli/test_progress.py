@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from acclimate.cli import progress
+from acclimate.cli.console import THEME
+from acclimate.cli.progress import TerminalProgress
+
+
+def drawn(monkeypatch, terminal=True, quiet=False):
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=140, theme=THEME)
+    monkeypatch.setattr(progress, "err", screen)
+    with TerminalProgress(quiet) as bars:
+        bars.start("coop", 40)
+        for step in range(20):
+            bars.advance(0, cross_entropy=1.5 - step / 100)
+            bars.advance(1)
+        bars.bars.refresh()
+        bars.finish()
+        bars.start("images", None)
+        bars.advance(3)
+    return screen.file.getvalue()
+
+
+def test_rate_position_and_loss(monkeypatch):
+    text = drawn(monkeypatch)
+    assert "20/40" in text
+    assert "cross entropy 1.31" in text
+    assert "/s" in text
+    assert "coop" in text
+    assert "images" in text
+
+
+@pytest.mark.parametrize(("terminal", "quiet"), [(False, False), (True, True)])
+def test_nothing_without_a_terminal_or_when_quiet(monkeypatch, terminal, quiet):
+    text = drawn(monkeypatch, terminal, quiet)
+    assert "coop" not in text
+    assert "20/40" not in text
+
+
+def test_an_error_within_takes_the_bars_away(monkeypatch):
+    monkeypatch.setattr(progress, "err", Console(file=io.StringIO(), force_terminal=True, theme=THEME))
+    bars = TerminalProgress()
+    bars.__enter__()
+    bars.start("coop", 3)
+    bars.__exit__(KeyError, KeyError(), None)
+    assert not bars.bars.live.is_started
