@@ -187,7 +187,9 @@ def main() -> None:
     """Measure, print a table, write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="10 and 100 classes, three repeats, no memory")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time"
+    )
     parser.add_argument("--out", type=Path, help="JSON record to write")
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

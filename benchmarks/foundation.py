@@ -64,7 +64,10 @@ def spread(values: list[float], digits: int) -> str:
 
 def table(found: dict[tuple[str, str, int], dict[int, dict]], metric: str, scale: float, digits: int) -> str:
     shots = sorted({key[2] for key in found})
-    lines = ["| data | method | " + " | ".join(f"{k} shot{'s' if k > 1 else ''}" for k in shots) + " |", "|---|---|" + "---|" * len(shots)]
+    lines = [
+        "| data | method | " + " | ".join(f"{k} shot{'s' if k > 1 else ''}" for k in shots) + " |",
+        "|---|---|" + "---|" * len(shots),
+    ]
     for name in [name for name in DATASETS if any(key[0] == name for key in found)]:
         for method in ROWS:
             cells = []

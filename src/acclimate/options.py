@@ -98,7 +98,8 @@ def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
     for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"unknown setting '{name}'{nearest(name, known)} (settings: {', '.join(known)})")
-        values[name] = _convert(name, value, hints[name]) if isinstance(value, str) else value
+        hint = hints[name]
+        values[name] = _convert(name, value, hint) if isinstance(value, str) else _widen(value, hint)
     return cls(**values)
 
 
@@ -111,6 +112,12 @@ def parse_assignments(items: Iterable[str]) -> dict[str, str]:
             raise ConfigError(f"--set {item}: write it as name=value, for example --set epochs=20")
         settings[name.strip().replace("-", "_")] = value.strip()
     return settings
+
+
+def _widen(value: Any, annotation: Any) -> Any:
+    """Return a whole number as a float where the field is one: 1 and 1.0 are the same setting."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return float(value) if whole and _members(annotation)[0] is float else value
 
 
 def _convert(name: str, text: str, annotation: Any) -> Any:

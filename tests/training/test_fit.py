@@ -120,9 +120,11 @@ def test_best_epoch_on_validation_images_is_kept(accelerator):
     val = FeatureFeed(val.features, first.logits(val.batch(torch.arange(30))).argmax(1).detach())
     last, _ = learn(accelerator, recipe(epochs=6, lr=1.0), val=val)
     best, lines = learn(accelerator, recipe(epochs=6, lr=1.0, select="best-val"), val=val)
-    scores = [line["val_accuracy"] for line in lines]
+    *epochs, kept = lines
+    scores = [line["val_accuracy"] for line in epochs]
     assert scores[0] == 1.0
     assert scores[-1] < 1.0
+    assert (kept["kept_epoch"], kept["val_accuracy"]) == (0, 1.0)
     assert torch.equal(best.weight, first.weight)
     assert not torch.equal(last.weight, first.weight)
 

@@ -24,6 +24,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
+from acclimate.data.cache_index import KeyIndex, pack
+
 _logger = logging.getLogger("acclimate.data")
 
 _KEYS, _FEATURES, _TEMPORARY = ".keys.npy", ".features.npy", ".tmp"
@@ -91,7 +93,7 @@ class FeatureCache:
         self._writable = True
         self._shards: dict[str, NDArray[Any]] = {}
         self._bad: set[str] = set()
-        self._index = _Index()
+        self._index = KeyIndex()
         with self._forgiving("make"):
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "cache.json").exists():
@@ -114,7 +116,7 @@ class FeatureCache:
         self.refresh()
         found = np.zeros(len(keys), dtype=bool)
         features = np.zeros((len(keys), self.dim), dtype=self.dtype)
-        for shard, positions, rows in self._index.find(_pack(keys)):
+        for shard, positions, rows in self._index.find(pack(keys)):
             features[positions] = self._shards[shard][rows]
             found[positions] = True
         return features, found
@@ -129,7 +131,7 @@ class FeatureCache:
         Raises:
             ValueError: the shape is not `(N, D)`.
         """
-        packed, rows = _pack(keys), self._cast(features)
+        packed, rows = pack(keys), self._cast(features)
         if rows.shape != (len(keys), self.dim):
             raise ValueError(f"{len(keys)} keys, but features {rows.shape} instead of ({len(keys)}, {self.dim})")
         finite = np.isfinite(rows).all(1)
@@ -300,61 +302,6 @@ class FeatureCache:
             _logger.warning("%s: cannot %s the feature cache (%s); going on without", self.path, what, reason)
 
 
-class _Index:
-    """Where each key is: sorted by the first eight bytes of the key, which 32 full bytes then confirm."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, NDArray[np.uint8]] = {}
-        self._names: list[str] = []
-        self._sorted: tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]] | None = None
-
-    def __len__(self) -> int:
-        return sum(map(len, self._keys.values()))
-
-    def keys_of(self, name: str) -> NDArray[np.uint8]:
-        return self._keys[name]
-
-    def add(self, name: str, keys: NDArray[np.uint8]) -> None:
-        self._keys[name], self._sorted = keys, None
-
-    def remove(self, name: str) -> None:
-        del self._keys[name]
-        self._sorted = None
-
-    def find(self, queries: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield shard, positions among the queries, and rows in the shard."""
-        if not self._keys or not len(queries):
-            return
-        prefixes, keys, shards, rows = self._sort()
-        wanted = _prefix(queries)
-        place = np.searchsorted(prefixes, wanted)
-        where = np.full(len(queries), -1)
-        open_ = np.arange(len(queries))
-        while len(open_):  # more than one round only where two keys begin with the same eight bytes
-            open_ = open_[place[open_] < len(prefixes)]
-            open_ = open_[prefixes[place[open_]] == wanted[open_]]
-            same = (keys[place[open_]] == queries[open_]).all(1)
-            where[open_[same]] = place[open_[same]]
-            open_ = open_[~same]
-            place[open_] += 1
-        hit = np.flatnonzero(where >= 0)
-        shard_of = shards[where[hit]]
-        for shard in np.unique(shard_of):
-            positions = hit[shard_of == shard]
-            yield self._names[shard], positions, rows[where[positions]]
-
-    def _sort(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-        if self._sorted is None:
-            self._names = sorted(self._keys)
-            keys = np.concatenate([self._keys[name] for name in self._names])
-            lengths = [len(self._keys[name]) for name in self._names]
-            shards = np.repeat(np.arange(len(self._names)), lengths)
-            rows = np.concatenate([np.arange(length) for length in lengths])
-            order = np.argsort(_prefix(keys), kind="stable")
-            self._sorted = (_prefix(keys)[order], keys[order], shards[order], rows[order])
-        return self._sorted
-
-
 class _Stream:
     """A file that numpy does not know for a real one."""
 
@@ -366,14 +313,3 @@ def _save(file: IO[bytes], array: NDArray[Any]) -> None:
     # numpy writes to real files through the C library and does not notice when its last, buffered bytes fail to reach a
     # full disk. Python's own file raises.
     np.save(_Stream(file), array, allow_pickle=False)
-
-
-def _prefix(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(keys[:, :8]).view(np.uint64).ravel()
-
-
-def _pack(keys: Sequence[str]) -> NDArray[np.uint8]:
-    for key in keys:
-        if len(key) != 64:
-            raise ValueError(f"cache key {key!r} is no sha256 in 64 hex digits")
-    return np.frombuffer(bytes.fromhex("".join(keys)), dtype=np.uint8).reshape(len(keys), 32)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
 from acclimate.errors import DataError, RunError
+from acclimate.files import replace_file
 
 VERSION = 1
 
@@ -55,25 +56,9 @@ def freeze_splits(
         "hash": assignment_hash(table),
     }
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise RunError(
-            f"{target}: cannot write the splits ({(error.strerror or str(error)).lower()}); choose another folder"
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes the file private; results are to be shared like any other file of the run.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with contextlib.suppress(OSError):  # where the folder cannot be made, the writing says so
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    replace_file(Path(path), text.encode("utf-8", "surrogateescape"))
     return document
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import RunError
-from acclimate.training.files import remove_parts, replace_file
+from acclimate.files import remove_parts, replace_file
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from acclimate.errors import RunError
-from acclimate.training.files import replace_file
+from acclimate.files import replace_file
 
 
 @dataclass

@@ -147,6 +147,7 @@ class _Fit:
         if self.best:
             self.method.load_learned_state(self.best)
             self.best = {}
+            self.journal.write(stage=stage.name, kept_epoch=self.position.best_epoch, val_accuracy=self.position.best)
 
     def _epoch(self, stage: GradientStage, optimizer: torch.optim.Optimizer, epoch: int, steps: int) -> None:
         recipe, device = stage.recipe, self.accelerator.device

@@ -1,7 +1,8 @@
-"""The one way to write a file of a run: whole or not at all."""
+"""The one way to write a result: whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what stands in the way of the file may stand in the way of this, too
+            part.unlink(missing_ok=True)
 
 
 def remove_parts(path: Path) -> None:
