@@ -17,12 +17,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,13 +27,13 @@ import transformers
 from torch import Tensor
 from torch.nn import functional as F
 
-import acclimate
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import ClipFamily
 from acclimate.data.batch import Batch
 from acclimate.methods.coop import CoOp, CoOpConfig
 from acclimate.prompts import PromptSet
-from text_tower import CONTEXT, GEOMETRIES, MINI_CLIP, TOKENS, Plain, _status, class_words
+from measuring import added_memory, peak_in_fresh_process, write_record
+from text_tower import CONTEXT, GEOMETRIES, MINI_CLIP, TOKENS, Plain, class_words
 
 VISION = {
     "mini-clip": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "image_size": 96},
@@ -135,22 +130,6 @@ def measure(case: Case, what: str, repeats: int) -> dict[str, float]:
     return {way: statistics.median(taken) for way, taken in times.items()}
 
 
-def peak_memory(geometry: str, classes: int, way: str) -> float:
-    """MiB of resident memory that one step adds to a fresh process that holds the model (Linux)."""
-    command = [sys.executable, __file__, "--peak", geometry, str(classes), way]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def report_peak(geometry: str, classes: str, way: str) -> None:
-    """Print what `peak_memory` reads."""
-    case = Case(geometry, int(classes))
-    optimizer = case.prepare()
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building the model
-    case.step(way, optimizer)
-    print((_status("VmHWM") - before) / 1024)
-
-
 def run(geometry: str, classes: int, quick: bool) -> dict[str, Any]:
     """Check and measure one case."""
     case = Case(geometry, classes)
@@ -166,7 +145,9 @@ def run(geometry: str, classes: int, quick: bool) -> dict[str, Any]:
         row[what] = {"cpu_seconds": seconds}
         if "plain" in seconds:
             row[what]["faster"] = {way: seconds["plain"] / seconds[way] for way in WAYS[1:]}
-    row["peak_mib"] = {} if quick else {way: peak_memory(geometry, classes, way) for way in case.ways()}
+    row["peak_mib"] = {}
+    if not quick:
+        row["peak_mib"] = {way: peak_in_fresh_process(__file__, geometry, classes, way) for way in case.ways()}
     return row
 
 
@@ -195,7 +176,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
-        report_peak(*options.peak)
+        geometry, count, way = options.peak
+        case = Case(geometry, int(count))
+        optimizer = case.prepare()
+        print(added_memory(lambda: case.step(way, optimizer)))
         return
     heads = [f"{what} {way}" for what in ("step", "eval") for way in WAYS]
     print(f"{'geometry':>9} {'cls':>5} " + " ".join(f"{head:>16}" for head in heads) + " peak MiB of a step")
@@ -204,18 +188,12 @@ def main() -> None:
         rows.append(run(geometry, classes, options.quick))
         show(rows[-1])
     if options.out:
-        record = {
-            "command": f"python benchmarks/coop_step.py --threads {options.threads}"
-            + (" --quick" if options.quick else ""),
-            "what": f"medians of CPU seconds; batch {BATCH}, {CONTEXT} context vectors, class at the end, fp32; "
-            f"evaluation is {EVALUATION_BATCHES} batches; peak is what one step adds to a fresh process",
-            "versions": {m.__name__: m.__version__ for m in (torch, transformers, acclimate)}
-            | {"python": platform.python_version()},
-            "machine": {"processor": platform.machine(), "cpus": os.cpu_count(), "threads": options.threads},
-            "rows": rows,
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        command = f"python benchmarks/coop_step.py --threads {options.threads}" + " --quick" * options.quick
+        what = (
+            f"medians of CPU seconds; batch {BATCH}, {CONTEXT} context vectors, class at the end, fp32; "
+            f"evaluation is {EVALUATION_BATCHES} batches; peak is what one step adds to a fresh process"
+        )
+        write_record(options.out, command, what, rows)
 
 
 if __name__ == "__main__":

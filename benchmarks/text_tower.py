@@ -11,12 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +24,7 @@ import acclimate
 from acclimate.backbones.context import ClassTokens
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import ClipFamily
+from measuring import added_memory, peak_in_fresh_process, write_record
 
 MINI_CLIP = Path(acclimate.__file__).parent / "backbones" / "mini_clip"
 GEOMETRIES = {
@@ -140,27 +136,6 @@ def measure(case: Case, backward: bool, budget: float) -> tuple[dict[str, float]
     return {way: statistics.median(taken) for way, taken in times.items()}, len(times["ours"])
 
 
-def peak_memory(way: str, geometry: str, classes: int, backward: bool) -> float:
-    """MiB of resident memory that one run needs in a fresh process, above what the loaded case holds (Linux)."""
-    command = [sys.executable, __file__, "--peak", way, geometry, str(classes), str(int(backward))]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def report_peak(way: str, geometry: str, classes: str, backward: str) -> None:
-    """Print what `peak_memory` reads."""
-    case = Case(geometry, int(classes))
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building the model
-    case.run(way, bool(int(backward)))
-    print((_status("VmHWM") - before) / 1024)
-
-
-def _status(key: str) -> int:
-    """An entry of /proc/self/status, in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key))
-
-
 def show(*cells: object) -> None:
     """Print a line of the table; pairs are ours / plain."""
     print(
@@ -179,7 +154,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
-        report_peak(*options.peak)
+        way, geometry, count, backward = options.peak
+        case = Case(geometry, int(count))
+        print(added_memory(lambda: case.run(way, backward == "True")))
         return
     rows = []
     show("geometry", "classes", "pass", "tokens", "CPU s", "faster", "peak MiB", "difference")
@@ -192,7 +169,7 @@ def main() -> None:
             seconds, repeats = measure(case, backward, budget=3 if options.quick else 30)
             peak = {}
             if not options.quick:
-                peak = {way: peak_memory(way, geometry, classes, backward) for way in WAYS}
+                peak = {way: peak_in_fresh_process(__file__, way, geometry, classes, backward) for way in WAYS}
             row = {
                 "geometry": geometry,
                 "classes": classes,
@@ -210,18 +187,12 @@ def main() -> None:
             )]  # fmt: skip
             show(geometry, classes, row["pass"], *pairs[:2], f"{row['speedup']:.1f}x", pairs[2], f"{difference:.0e}")
     if options.out:
-        record = {
-            "command": f"python benchmarks/text_tower.py --threads {options.threads}"
-            + (" --quick" if options.quick else ""),
-            "what": f"medians; {CONTEXT} context vectors, class at the end, fp32; peak: what one run adds to a process",
-            "plain_classes_at_once": PLAIN_BATCH,
-            "versions": {m.__name__: m.__version__ for m in (torch, transformers, acclimate)}
-            | {"python": platform.python_version()},
-            "machine": {"processor": platform.machine(), "cpus": os.cpu_count(), "threads": options.threads},
-            "rows": rows,
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        command = f"python benchmarks/text_tower.py --threads {options.threads}" + " --quick" * options.quick
+        what = (
+            f"medians; {CONTEXT} context vectors, class at the end, fp32; the plain way runs {PLAIN_BATCH} classes "
+            "at a time; peak: what one run adds to a process"
+        )
+        write_record(options.out, command, what, rows)
 
 
 if __name__ == "__main__":
