@@ -134,13 +134,30 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
     if as_json:
         print_json(content)
         return
+    sizes = content["classes"].values()
+    splits = ", ".join(f"{name} {count}" for name, count in content["splits"].items())
+    out.print(
+        f"{content['pictures']} pictures; {len(sizes)} classes of {min(sizes)} to {max(sizes)}; "
+        f"split {content['split_origin']} ({splits})\n",
+        soft_wrap=True,
+    )
+    shown = table("property", "median [least, most]", "tells of the class")
+    for name, row in content["statistics"].items():
+        if "most" in row:
+            typical = f"{row['most']} ({row['share']:.0%})"
+        else:
+            typical = f"{row['median']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
+        shown.add_row(name.replace("_", " "), typical, f"{row['explains']:.0%}")
+    out.print(shown)
+    out.print()
     styles = {"error": "error", "warning": "warning", "info": "note"}
     findings = content["findings"]
     for finding in findings:
         out.print(f"[{styles[finding['level']]}]{finding['level']:<8}[/] {escape(finding['message'])}", soft_wrap=True)
         for example in finding["examples"][:3]:
-            shown = example if isinstance(example, str) else " ~ ".join(map(str, example))
-            out.print(f"         [note]{escape(shown)}[/]", soft_wrap=True)
+            words = example if isinstance(example, str) else " ~ ".join(map(str, example))
+            if words not in finding["message"]:
+                out.print(f"         [note]{escape(words)}[/]", soft_wrap=True)
     counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
     out.print(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes")
 
