@@ -54,7 +54,7 @@ def write_dataset(
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise DataError(f"cannot make the folder {target}: {error.strerror}; choose another place") from None
+        raise DataError(f"cannot make the folder {target}: {error.strerror}; name another place") from None
     try:
         rows = []
         for acquisition in wanted:
