@@ -15,6 +15,7 @@ VARIANTS = {
         tiny_clip,
         {
             "legacy_eos": True,
+            "context_length": 77,  # as in OpenAI's checkpoints
             "projection": 32,
             "text": {"hidden_act": "gelu", "num_attention_heads": 2, "num_hidden_layers": 4},
             "vision": {"hidden_act": "gelu", "patch_size": 16, "num_hidden_layers": 2},

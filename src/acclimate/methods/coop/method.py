@@ -101,7 +101,7 @@ class CoOp(ContextPrompts):
     name = "coop"
     title = "Context optimisation"
     paper = "arXiv 2109.01134"
-    learns = "context tokens of the text tower"
+    learns = "16 context tokens: 16 x text width numbers"
     Config = CoOpConfig
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

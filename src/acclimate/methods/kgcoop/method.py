@@ -38,7 +38,7 @@ class KgCoOp(ContextPrompts):
     name = "kgcoop"
     title = "Knowledge-guided context optimisation"
     paper = "arXiv 2303.13283"
-    learns = "context tokens of the text tower"
+    learns = "4 context tokens: 4 x text width numbers"
     Config = KgCoOpConfig
     config: KgCoOpConfig
     anchors: Tensor

@@ -59,7 +59,7 @@ class LinearProbe(Method):
     name = "linear-probe"
     title = "Linear probe on image features"
     paper = "arXiv 2103.00020"
-    learns = "one weight vector and bias per class"
+    learns = "per class: joint width + 1 numbers"
     Config = LinearProbeConfig
     config: LinearProbeConfig
     weight: Tensor
