@@ -126,7 +126,7 @@ def test_low_rank_deltas_reach_prefix_and_classes(clip):
 
 
 def test_class_names_too_long_are_cut(pair, caplog):
-    names = pair.backbone.class_tokens(["cat", "large storage tanks of the mill " * 9])
+    names = pair.backbone.class_tokens(["cat", "large storage tanks of the mill " * 30])
     context = noise(2, pair.backbone.text_width)
     with caplog.at_level(logging.WARNING, "acclimate.backbones"):
         features = pair.backbone.encode_context(context, names)
