@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def acclimate(*words: object) -> Done:
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen:
-    """Start `python -m acclimate WORDS`."""
+    """Start `python -m acclimate WORDS`, which hears Ctrl-C even where this process was told to ignore it."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
     return subprocess.Popen(
         [sys.executable, "-m", "acclimate", *map(str, words)],
@@ -68,6 +69,7 @@ def start(*words: object, **options: Any) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 

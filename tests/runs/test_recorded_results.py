@@ -1,6 +1,6 @@
 """The figures under results/ come out again, on the real data sets, where these are at hand.
 
-They are looked for in the folder that ACCLIMATE_DATA names, or in `shared/data` beside the repository.
+They are looked for in the folder that ACCLIMATE_SHARED_DATA names, or in `shared/data` beside the repository.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from acclimate.data.cache import default_cache_dir
 from acclimate.prompts import guess_domain
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("ACCLIMATE_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("ACCLIMATE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 SETS = {"aid": 30, "sar_acd": 6, "lithology": 3, "chest_xray": 2, "pacs": 7}
 DOMAINS = {"aid": "satellite", "sar_acd": "sar", "lithology": "thin_section", "chest_xray": "xray", "pacs": "natural"}
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not in {DATA}; set ACCLIMATE_DATA")
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the real data sets are not in {DATA}; set ACCLIMATE_SHARED_DATA"
+)
 
 
 @pytest.mark.parametrize("name", SETS)
