@@ -62,6 +62,8 @@ def acclimate(*words: object) -> Done:
 
 def start(*words: object, **options: Any) -> subprocess.Popen:
     """Start `python -m acclimate WORDS`, which hears Ctrl-C even where this process was told to ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background; a child would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
     return subprocess.Popen(
         [sys.executable, "-m", "acclimate", *map(str, words)],
@@ -69,7 +71,6 @@ def start(*words: object, **options: Any) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
