@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method
@@ -41,11 +40,6 @@ def get_method(name: str) -> type[Method]:
         known = sorted(_METHODS)
         raise ConfigError(f"unknown method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
     return _METHODS[name]
-
-
-def method_settings(config: object) -> Mapping[str, Any]:
-    """Return the settings of a configuration as plain values for `adapter.json`."""
-    return dict(vars(config))
 
 
 def _discover() -> None:

@@ -153,7 +153,7 @@ class _Fit:
         recipe, device = stage.recipe, self.accelerator.device
         lr = recipe.learning_rate(epoch, stage.epochs)
         for group in optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_scale", 1.0)
+            group["lr"] = lr
         self.method.train(True)
         batches = epoch_order(len(self.train), self.context.seed, stage.name, epoch).split(recipe.batch_size)
         sums = {name: torch.tensor(value, device=device) for name, value in (self.position.sums or {}).items()}
