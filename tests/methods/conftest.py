@@ -9,11 +9,12 @@ from transformers import CLIPModel, SiglipModel
 from acclimate.methods import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from acclimate.runs.evaluation import feature_feed
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
+from acclimate.training.serving import evaluation_feed
 
+NEEDS = frozenset({"pixels", "image_features", "pooled_features"})  # one feed serves every method
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
 
@@ -27,9 +28,9 @@ def world(request, tiny_backbones, tiny_folders, pictures):
         backbone=backbone,
         plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
         data=pictures,
-        train=feature_feed(backbone, pictures.train, None),
-        val=feature_feed(backbone, pictures.val, None),
-        test=feature_feed(backbone, pictures.test, None),
+        train=evaluation_feed(NEEDS, backbone, pictures.train),
+        val=evaluation_feed(NEEDS, backbone, pictures.val),
+        test=evaluation_feed(NEEDS, backbone, pictures.test),
     )
 
 

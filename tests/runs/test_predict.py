@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from acclimate.errors import DataError
-from acclimate.runs.evaluation import feature_feed, probabilities
+from acclimate.runs.evaluation import probabilities
+from acclimate.training.serving import evaluation_feed
 from tests.helpers.pictures import picture
 
 
@@ -34,7 +35,7 @@ def names(rows):
 
 def test_probabilities_are_those_of_evaluation(run, pictures):
     test = pictures.test
-    expected = probabilities(run.model.method, feature_feed(run.model.backbone, test, None))
+    expected = probabilities(run.model.method, evaluation_feed(run.model.method.needs, run.model.backbone, test))
     rows = run.model.predict(test.paths, batch_size=4)
     np.testing.assert_allclose(np.stack([row.probabilities for row in rows]), expected, atol=1e-5)
     for row, path in zip(rows, test.paths, strict=True):

@@ -9,6 +9,8 @@ from acclimate.data.augment import Augmentation
 from acclimate.training import features
 from acclimate.training.feeds import EncodedFeed, FeatureFeed, PixelFeed, chunks, label_tensors
 from acclimate.training.progress import Silent
+from acclimate.training.recipe import Recipe
+from acclimate.training.serving import evaluation_feed, training_feed
 from tests.helpers.pictures import picture
 
 SIZES = [(36, 32), (90, 40), (31, 77), (400, 300)]  # smaller than the input, wide, tall, and larger than a canvas
@@ -164,3 +166,42 @@ def test_grey_and_transparent_pictures_feed_like_others(tmp_path, tiny):
             Image.new(mode, (20, 50)).save(tmp_path / name / f"{index}.png")
     feed = PixelFeed(load_data(tmp_path), tiny, AUGMENTATION)
     assert views(feed, range(4), 0).isfinite().all()
+
+
+def test_joined_feeds_serve_one_image(mixed, tiny):
+    needs = {"pixels", "image_features", "pooled_features"}
+    feed = evaluation_feed(needs, tiny, mixed)
+    assert len(feed) == len(mixed)
+    batch = feed.batch(torch.tensor([4, 1]))
+    torch.testing.assert_close(batch.image_features, tiny.encode_image(batch.pixels))
+    torch.testing.assert_close(batch.pooled_features, tiny.encode_image(batch.pixels, project=False))
+    torch.testing.assert_close(batch.pooled_features @ tiny.vision_projection.T, batch.image_features)
+    assert batch.labels.tolist() == mixed.labels[[4, 1]].tolist()
+
+
+@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize("needs", [{"pixels", "image_features"}, {"image_features", "pooled_features"}, {"pixels"}])
+def test_features_of_random_views_belong_to_those_views(mixed, tiny, needs, views):
+    settings = Recipe(augment="crop", views=views)
+    feed = training_feed(needs, tiny, mixed, settings, AUGMENTATION, seed=1)
+    index = torch.tensor([2, 5])
+    first, second = feed.batch(index, 0), feed.batch(index, 1)
+    pixels = PixelFeed(mixed, tiny, AUGMENTATION, seed=1).batch(index, 1).pixels
+    for name in needs:
+        assert not torch.equal(getattr(first, name), getattr(second, name))
+    if "image_features" in needs:
+        torch.testing.assert_close(second.image_features, tiny.encode_image(pixels))
+    if "pooled_features" in needs:
+        torch.testing.assert_close(second.pooled_features, tiny.encode_image(pixels, project=False))
+    if "pixels" in needs:
+        torch.testing.assert_close(second.pixels, pixels)
+    assert (second.pixels is None) == ("pixels" not in needs)
+
+
+def test_features_before_the_projection_have_a_cache_of_their_own(mixed, tiny, tmp_path):
+    counter = Counter()
+    for _ in range(2):
+        plain = features.image_features(tiny, mixed, tmp_path, counter)
+        pooled = features.image_features(tiny, mixed, tmp_path, counter, kind="pooled_features")
+    assert counter.images == 2 * len({mixed.digest(row) for row in range(len(mixed))})
+    torch.testing.assert_close(pooled @ tiny.vision_projection.T, plain)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
 
-from acclimate.errors import TrainingError
+from acclimate.errors import ConfigError, TrainingError
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.feeds import FeatureFeed, epoch_order
 from acclimate.training.fit import fit
@@ -165,3 +166,34 @@ def test_bf16_autocast_learns_too():
     learner, _ = learn(accelerator, recipe(epochs=8))
     assert learner.weight.dtype == torch.float32
     assert accuracy(learner, blobs()) > 0.9
+
+
+class Watched(Linear):
+    """Keeps the weight before every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.history = []
+
+    def loss(self, batch):
+        self.history.append(self.weight.detach().clone())
+        return super().loss(batch)
+
+
+def test_weighted_mean_of_the_epochs(accelerator):
+    shares, settings = (1.0, 3.0, 4.0), recipe(epochs=3)
+    learner, last = Watched(), Linear()
+    (stage,) = learner.stages(settings)
+    fit(learner, [dataclasses.replace(stage, averaging=shares)], blobs(), context=context(accelerator))
+    fit(last, last.stages(settings), blobs(), context=context(accelerator))
+    ends = [learner.history[4], learner.history[8], last.weight]  # four steps an epoch
+    expected = sum(share / 8 * end for share, end in zip(shares, ends, strict=True))
+    torch.testing.assert_close(learner.weight, expected)
+    assert not torch.allclose(learner.weight, last.weight)
+
+
+def test_averaging_does_not_go_with_selecting(accelerator):
+    with pytest.raises(ConfigError, match="select=best-val: the stage 'stage0' averages its epochs"):
+        dataclasses.replace(Linear().stages(recipe(select="best-val"))[0], averaging=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="3 epochs need as many weights"):
+        dataclasses.replace(Linear().stages(recipe())[0], averaging=(1.0,))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from acclimate.data.augment import Augmentation
 from acclimate.errors import ConfigError
 from acclimate.options import make_config
 from acclimate.training.recipe import Recipe
@@ -52,8 +53,15 @@ def test_recipes_out_of_range(settings):
 
 
 def test_flips_only_where_they_keep_the_meaning():
-    for augment in ("none", "crop"):
-        Recipe(augment=augment).check_flip(False, "xray")
-    Recipe(augment="crop+flip").check_flip(True, "satellite")
+    assert Recipe(augment="none").augmentation(False, "xray") is None
+    assert not Recipe(augment="crop").augmentation(False, "xray").flip
+    assert Recipe(augment="crop+flip").augmentation(True, "satellite") == Augmentation(min_scale=0.08, flip=True)
     with pytest.raises(ConfigError, match=r"augment=crop\+flip.*'xray'.*augment=crop"):
-        Recipe(augment="crop+flip").check_flip(False, "xray")
+        Recipe(augment="crop+flip").augmentation(False, "xray")
+
+
+def test_views_of_auto_follow_the_domain():
+    recipe = Recipe(augment="auto", crop_scale=0.3)
+    assert recipe.augmentation(True, "satellite") == Augmentation(crop=True, min_scale=0.3, flip=True)
+    assert recipe.augmentation(False, "xray") == Augmentation(crop=True, min_scale=0.3, flip=False)
+    assert not Recipe(augment="flip").augmentation(True, "satellite").crop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -36,15 +38,16 @@ class StopAt(Silent):
 class Run:
     """One run in a folder, in as many attempts as it takes."""
 
-    def __init__(self, folder, accelerator, *recipes, solver=False, every=0.0, val=None):
+    def __init__(self, folder, accelerator, *recipes, solver=False, every=0.0, val=None, averaging=None):
         folder.mkdir()
         self.log = folder / "log.jsonl"
         self.file = CheckpointFile(folder / "checkpoint.safetensors", "run")
         self.accelerator, self.recipes, self.solver, self.every, self.val = accelerator, recipes, solver, every, val
+        self.averaging = averaging
 
     def attempt(self, stop=None):
         learner = Linear()
-        stages = learner.stages(*self.recipes)
+        stages = [dataclasses.replace(stage, averaging=self.averaging) for stage in learner.stages(*self.recipes)]
         if self.solver:
             stages.insert(1, SolverStage("solver", lambda train, val: halve(learner)))
         kept = self.file.load()
@@ -101,6 +104,15 @@ def test_interrupted_between_and_within_stages(tmp_path, accelerator, stop):
     settings = [recipe(optimizer="adamw"), recipe(select="best-val")]
     unbroken = Run(tmp_path / "one", accelerator, *settings, solver=True, val=blobs(seed=1)).attempt()
     run = Run(tmp_path / "two", accelerator, *settings, solver=True, val=blobs(seed=1))
+    with pytest.raises(Interrupted):
+        run.attempt(stop)
+    assert same(run.attempt(), unbroken)
+
+
+@pytest.mark.parametrize("stop", [1, STEPS, STEPS + 2, 3 * STEPS - 1])
+def test_interrupted_while_averaging(tmp_path, accelerator, stop):
+    unbroken = Run(tmp_path / "one", accelerator, recipe(), averaging=(1.0, 2.0, 3.0)).attempt()
+    run = Run(tmp_path / "two", accelerator, recipe(), averaging=(1.0, 2.0, 3.0))
     with pytest.raises(Interrupted):
         run.attempt(stop)
     assert same(run.attempt(), unbroken)

@@ -102,6 +102,11 @@ class DualEncoder:
             raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
         return ImageTransform.from_processor_config(self._processor)
 
+    @property
+    def vision_projection(self) -> Tensor:
+        """The matrix (E, vision_width) from the pooled image token to the joint space; the identity in SigLIP."""
+        return self._family.vision_projection
+
     def describe(self) -> dict[str, Any]:
         """Facts about the backbone, ready for JSON."""
         facts = (

@@ -41,7 +41,9 @@ class Method(nn.Module):
     """Base of all methods.
 
     A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
-    `acclimate methods`. Its learned tensors are its parameters and persistent buffers, nothing else; the backbone is
+    `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features" and
+    "pooled_features"; `serves_new_classes` tells whether it can be bound to classes that it was not trained on. Its
+    learned tensors are its parameters and persistent buffers, nothing else; the backbone is
     not a module of it and is never saved with it.
 
     Args:
@@ -56,6 +58,7 @@ class Method(nn.Module):
     learns: ClassVar[str] = ""
     Config: ClassVar[type]
     needs: ClassVar[frozenset[str]] = frozenset({"image_features"})
+    serves_new_classes: ClassVar[bool] = True
 
     class_names: tuple[str, ...] = ()
 
@@ -129,11 +132,15 @@ class TextClassifier(Method):
                 self._kept = self.class_directions()
         return self._kept
 
-    def similarities(self, batch: Batch, weights: Tensor) -> Tensor:
-        """Return s cos(x, w_c) + b for image features (B, E) and directions (C, E): (B, C)."""
+    def image_directions(self, batch: Batch) -> Tensor:
+        """Return the image directions (B, E), L2-normalised: those of the frozen tower unless a method changes them."""
         assert batch.image_features is not None
-        images = F.normalize(batch.image_features.float(), dim=-1)
-        return self.backbone.logit_scale * images @ weights.float().T + self.backbone.logit_bias
+        return F.normalize(batch.image_features.float(), dim=-1)
+
+    def similarities(self, batch: Batch, weights: Tensor) -> Tensor:
+        """Return s cos(x, w_c) + b for the images of a batch and directions (C, E): (B, C)."""
+        scale, bias = self.backbone.logit_scale, self.backbone.logit_bias
+        return scale * self.image_directions(batch) @ weights.float().T + bias
 
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C)."""

@@ -10,16 +10,11 @@ from torch import Tensor
 
 from acclimate.errors import DataError, TrainingError
 from acclimate.metrics import evaluate_classification
-from acclimate.training.features import image_features
-from acclimate.training.feeds import FeatureFeed, Feed, PixelFeed, chunks, label_tensors
+from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from acclimate.backbones import DualEncoder
     from acclimate.data import ImageData
     from acclimate.methods import Method
-    from acclimate.training.progress import Progress
 
 BATCH_SIZE = 256
 
@@ -42,21 +37,6 @@ def probabilities(method: Method, feed: Feed) -> np.ndarray:
             f"{method.name} gives probabilities that are not finite; train it with a lower learning rate"
         )
     return scores.numpy()
-
-
-def evaluation_feed(method: Method, data: ImageData, cache_dir: Path | None, progress: Progress | None = None) -> Feed:
-    """Return a feed of evaluation views with what the method needs: pixels, or features from the cache."""
-    if "pixels" in method.needs:
-        return PixelFeed(data, method.backbone)
-    return feature_feed(method.backbone, data, cache_dir, progress)
-
-
-def feature_feed(
-    backbone: DualEncoder, data: ImageData, cache_dir: Path | None, progress: Progress | None = None
-) -> FeatureFeed:
-    """Return a feed of the evaluation view's features."""
-    labels, domains = label_tensors(data)
-    return FeatureFeed(image_features(backbone, data, cache_dir, progress), labels, domains)
 
 
 def evaluate(method: Method, feed: Feed, data: ImageData, resamples: int = 1000) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from acclimate.methods.registry import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
-from acclimate.runs.evaluation import evaluate, evaluation_feed
+from acclimate.runs.evaluation import evaluate
 from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
+from acclimate.training.serving import evaluation_feed
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -83,7 +84,7 @@ class AdaptedModel:
         Raises:
             DataError: when there is no image, or a class that the model does not know.
         """
-        feed = evaluation_feed(self.method, data, self.cache_dir, progress)
+        feed = evaluation_feed(self.method.needs, self.backbone, data, self.cache_dir, progress)
         return evaluate(self.method, feed, data, resamples)
 
     def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Prediction]:

@@ -16,10 +16,9 @@ import torch
 from PIL import Image
 
 from acclimate.data import open_image
-from acclimate.data.batch import Batch
 from acclimate.data.images import IMAGE_SUFFIXES, decoding, to_rgb
 from acclimate.errors import DataError
-from acclimate.training.feeds import DECODERS
+from acclimate.training.feeds import DECODERS, encode_pixels
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
@@ -136,10 +135,7 @@ def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) 
     if pixels:
         backbone = method.backbone
         inputs = backbone.transform.normalise(torch.stack(pixels)).to(backbone.device)
-        if "pixels" in method.needs:
-            batch = Batch(pixels=inputs)
-        else:
-            batch = Batch(image_features=backbone.encode_image(inputs))
+        batch = encode_pixels(backbone, inputs, method.needs)
         rows = iter(method.logits(batch).double().softmax(dim=-1).cpu().numpy())
     for image, reason in zip(chunk, errors, strict=True):
         path = "" if isinstance(image, Image.Image) else _printable(image)

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import ImageData
-from acclimate.data.augment import Augmentation
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.methods import Method, TrainingFacts, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from acclimate.runs.evaluation import evaluate, feature_feed
-from acclimate.training.features import augmented_features
-from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, PixelFeed
+from acclimate.runs.evaluation import evaluate
+from acclimate.training.feeds import Feed
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.progress import Progress
 from acclimate.training.recipe import Recipe
 from acclimate.training.seeding import seed_step
+from acclimate.training.serving import evaluation_feed, training_feed
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -50,20 +49,12 @@ class Task:
     cache_dir: Path | None
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
-    _feeds: dict[str, FeatureFeed] = field(default_factory=dict)
+    _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
     @cached_property
     def splits_hash(self) -> str:
         """The hash that `splits.json` holds: which images, by their bytes, are in which split."""
         return assignment_hash(split_table(self.splits, digests=True))
-
-    def features(self, split: str) -> FeatureFeed:
-        """Return the features of a split, computed once."""
-        if split not in self._feeds:
-            started = time.monotonic()
-            self._feeds[split] = feature_feed(self.backbone, self.splits[split], self.cache_dir, self.progress)
-            self.spend("image features", started)
-        return self._feeds[split]
 
     def spend(self, purpose: str, started: float) -> None:
         """Add the time since `started` to a purpose."""
@@ -75,31 +66,37 @@ class Task:
         return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names))
 
     def feed(self, method: Method, split: str) -> Feed:
-        """Return the evaluation views of a split as the method needs them."""
-        if "pixels" in method.needs:
-            return PixelFeed(self.splits[split], self.backbone)
-        return self.features(split)
+        """Return the evaluation views of a split as the method needs them, made once."""
+        key = (split, method.needs)
+        if key not in self._feeds:
+            started = time.monotonic()
+            self._feeds[key] = evaluation_feed(
+                method.needs, self.backbone, self.splits[split], self.cache_dir, self.progress
+            )
+            self.spend("image features", started)
+        return self._feeds[key]
 
     def training_feed(self, method: Method) -> Feed:
         """Return the training images as the method and its recipe need them."""
-        recipe, train = method.config, self.splits["train"]
-        if not isinstance(recipe, Recipe) or recipe.augment == "none":
+        recipe, domain = method.config, self.prompts.domain
+        if not isinstance(recipe, Recipe):
             return self.feed(method, "train")
-        recipe.check_flip(self.prompts.domain.flip, self.prompts.domain.id)
-        augmentation = Augmentation(
-            crop="crop" in recipe.augment, min_scale=recipe.crop_scale, flip="flip" in recipe.augment
-        )
-        if "pixels" in method.needs:
-            return PixelFeed(train, self.backbone, augmentation, self.seed)
-        if recipe.views == 0:
-            return EncodedFeed(PixelFeed(train, self.backbone, augmentation, self.seed), self.backbone)
+        augmentation = recipe.augmentation(domain.flip, domain.id)
+        if augmentation is None:
+            return self.feed(method, "train")
         started = time.monotonic()
-        views = augmented_features(
-            self.backbone, train, augmentation, recipe.views, self.seed, self.cache_dir, self.progress
+        feed = training_feed(
+            method.needs,
+            self.backbone,
+            self.splits["train"],
+            recipe,
+            augmentation,
+            self.seed,
+            self.cache_dir,
+            self.progress,
         )
         self.spend("image features", started)
-        plain = self.features("train")
-        return FeatureFeed(plain.features, plain.labels, plain.domains, views)
+        return feed
 
     def learn(self, method: Method, context: FitContext) -> None:
         """Run the stages of a method."""

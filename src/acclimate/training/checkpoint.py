@@ -51,6 +51,10 @@ class Checkpoint:
     learned: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     best: dict[str, Tensor]
+    average: dict[str, Tensor]
+
+
+GROUPS = ("learned", "optimizer", "best", "average")
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -98,7 +102,7 @@ class CheckpointFile:
         tensors, metadata = read_tensors(self.path)
         if metadata.get("identity") != self.identity:
             raise RunError(f"{self.path} is a checkpoint of another run; choose another --out, or delete the file")
-        groups: dict[str, dict[str, Tensor]] = {"learned": {}, "optimizer": {}, "best": {}}
+        groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
@@ -108,11 +112,7 @@ class CheckpointFile:
         """Replace the checkpoint."""
         if self.path is None:
             return
-        tensors = {
-            f"{group}/{name}": tensor
-            for group in ("learned", "optimizer", "best")
-            for name, tensor in getattr(checkpoint, group).items()
-        }
+        tensors = {f"{group}/{name}": tensor for group in GROUPS for name, tensor in getattr(checkpoint, group).items()}
         position = json.dumps(asdict(checkpoint.position))
         save_tensors(tensors, self.path, {"identity": self.identity, "position": position})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acclimate.data.augment import Augmentation
 from acclimate.data.cache import FeatureCache
-from acclimate.training.feeds import CANVAS_FACTOR, PixelFeed
+from acclimate.training.feeds import CANVAS_FACTOR, PixelFeed, encode_pixels
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def image_features(
     data: ImageData,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    kind: str = "image_features",
 ) -> Tensor:
     """Return features (N, E) of the evaluation views of a data set, on the CPU, not normalised.
 
@@ -35,10 +36,10 @@ def image_features(
         data: images.
         cache_dir: folder of the feature cache; none computes everything.
         progress: told of every batch.
+        kind: "image_features", or "pooled_features" (N, vision_width) before the projection.
     """
-    pixels = PixelFeed(data, backbone)
     view = backbone.transform.fingerprint
-    return _features(backbone, data, lambda index: pixels.batch(index).pixels, view, cache_dir, progress)
+    return _features(backbone, data, PixelFeed(data, backbone), None, view, kind, cache_dir, progress)
 
 
 def augmented_features(
@@ -49,6 +50,7 @@ def augmented_features(
     seed: int,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    kind: str = "image_features",
 ) -> Tensor:
     """Return features (V, N, E) of `views` random views of each image.
 
@@ -60,44 +62,43 @@ def augmented_features(
         seed: of the views.
         cache_dir: folder of the feature cache; none computes everything.
         progress: told of every batch.
+        kind: as in `image_features`.
     """
     pixels = PixelFeed(data, backbone, augmentation, seed)
-    stack = []
-    for view in range(views):
-        name = f"{backbone.transform.fingerprint}-{augmentation.fingerprint}-{CANVAS_FACTOR}-{seed}-{view}"
-
-        def load(index: Tensor, view: int = view) -> Tensor | None:
-            return pixels.batch(index, epoch=view).pixels
-
-        stack.append(_features(backbone, data, load, name, cache_dir, progress))
-    return torch.stack(stack)
+    base = f"{backbone.transform.fingerprint}-{augmentation.fingerprint}-{CANVAS_FACTOR}-{seed}"
+    return torch.stack(
+        [_features(backbone, data, pixels, view, f"{base}-{view}", kind, cache_dir, progress) for view in range(views)]
+    )
 
 
 def _features(
     backbone: DualEncoder,
     data: ImageData,
-    load: Callable[[Tensor], Tensor | None],
+    pixels: PixelFeed,
+    epoch: int | None,
     view: str,
+    kind: str,
     cache_dir: Path | None,
     progress: Progress | None,
 ) -> Tensor:
     progress = progress or Silent()
+    width = {"image_features": backbone.embed_dim, "pooled_features": backbone.vision_width}[kind]
 
     def compute(positions: Sequence[int]) -> np.ndarray:
-        pixels = load(torch.as_tensor(positions))
-        assert pixels is not None
-        with torch.no_grad():
-            features = backbone.encode_image(pixels.to(backbone.device)).float().cpu().numpy()
+        views = pixels.batch(torch.as_tensor(positions), epoch).pixels
+        assert views is not None
+        features: Tensor = getattr(encode_pixels(backbone, views, {kind}), kind)
         progress.advance(len(positions))
-        return features
+        return features.float().cpu().numpy()
 
     progress.start("image features", len(data))
     everything = range(len(data))
     if cache_dir is None:
         rows = [compute(everything[start : start + BATCH_SIZE]) for start in range(0, len(data), BATCH_SIZE)]
-        features = np.concatenate(rows) if rows else np.zeros((0, backbone.embed_dim), np.float32)
+        features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
     else:
-        cache = FeatureCache(cache_dir, backbone.fingerprint, view, backbone.embed_dim)
+        suffix = "" if kind == "image_features" else f"-{kind}"
+        cache = FeatureCache(cache_dir, backbone.fingerprint, view + suffix, width)
         keys = [data.digest(position) for position in everything]
         features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
     progress.finish()

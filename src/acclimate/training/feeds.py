@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -56,12 +57,18 @@ class FeatureFeed:
         labels: (N,) class indices.
         domains: (N,) domain indices, or none.
         views: (V, N, E) features of augmented views, or none; epoch e then serves view e mod V of each image.
+        kind: the field of `Batch` that holds them: "image_features", or "pooled_features" before the projection.
     """
 
     def __init__(
-        self, features: Tensor, labels: Tensor, domains: Tensor | None = None, views: Tensor | None = None
+        self,
+        features: Tensor,
+        labels: Tensor,
+        domains: Tensor | None = None,
+        views: Tensor | None = None,
+        kind: str = "image_features",
     ) -> None:
-        self.features, self.labels, self.domains, self.views = features, labels, domains, views
+        self.features, self.labels, self.domains, self.views, self.kind = features, labels, domains, views, kind
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,7 +77,7 @@ class FeatureFeed:
         """Return the features at `index` (B,)."""
         source = self.features if self.views is None or epoch is None else self.views[epoch % len(self.views)]
         domains = None if self.domains is None else self.domains[index]
-        return Batch(image_features=source[index], labels=self.labels[index], domains=domains, index=index)
+        return Batch(labels=self.labels[index], domains=domains, index=index, **{self.kind: source[index]})
 
 
 class PixelFeed:
@@ -138,22 +145,72 @@ class PixelFeed:
 
 
 class EncodedFeed:
-    """Features of pixels that change in every epoch: the frozen image tower runs in each step, without gradient."""
+    """Features of pixels that change in every epoch: the frozen image tower runs in each step, without gradient.
 
-    def __init__(self, pixels: PixelFeed, backbone: DualEncoder) -> None:
-        self.pixels, self.backbone = pixels, backbone
+    Args:
+        pixels: gives the views.
+        backbone: its frozen image tower.
+        needs: what a batch holds, see `encode_pixels`.
+    """
+
+    def __init__(
+        self, pixels: PixelFeed, backbone: DualEncoder, needs: Collection[str] = frozenset({"image_features"})
+    ) -> None:
+        self.pixels, self.backbone, self.needs = pixels, backbone, needs
         self.labels = pixels.labels
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
-        """Return the features of the views at `index` (B,)."""
+        """Return what is needed of the views at `index` (B,)."""
         batch = self.pixels.batch(index, epoch)
         assert batch.pixels is not None
-        with torch.no_grad():
-            features = self.backbone.encode_image(batch.pixels.to(self.backbone.device))
-        return Batch(image_features=features, labels=batch.labels, domains=batch.domains, index=index)
+        encoded = encode_pixels(self.backbone, batch.pixels, self.needs)
+        return replace(encoded, labels=batch.labels, domains=batch.domains, index=index)
+
+
+class JoinedFeed:
+    """Several feeds of the same images, whose batches become one: pixels to learn from beside features to compare with.
+
+    Args:
+        feeds: at least one.
+    """
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self.feeds = tuple(feeds)
+        self.labels = self.feeds[0].labels
+
+    def __len__(self) -> int:
+        return len(self.feeds[0])
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return everything that the feeds know of the images at `index` (B,)."""
+        known: dict[str, Tensor] = {}
+        for feed in self.feeds:
+            batch = feed.batch(index, epoch)
+            known |= {field.name: getattr(batch, field.name) for field in fields(batch) if field.name not in known}
+            known = {name: value for name, value in known.items() if value is not None}
+        return Batch(**known)
+
+
+@torch.no_grad()
+def encode_pixels(backbone: DualEncoder, pixels: Tensor, needs: Collection[str]) -> Batch:
+    """Run the frozen image tower, where it is needed at all.
+
+    Args:
+        backbone: its frozen image tower.
+        pixels: (B, 3, H, W), normalised.
+        needs: any of "pixels", "image_features" and "pooled_features".
+    """
+    found: dict[str, Tensor] = {"pixels": pixels} if "pixels" in needs else {}
+    if "pooled_features" in needs:
+        found["pooled_features"] = backbone.encode_image(pixels.to(backbone.device), project=False)
+        if "image_features" in needs:
+            found["image_features"] = found["pooled_features"] @ backbone.vision_projection.T
+    elif "image_features" in needs:
+        found["image_features"] = backbone.encode_image(pixels.to(backbone.device))
+    return Batch(**found)
 
 
 def label_tensors(data: ImageData) -> tuple[Tensor, Tensor | None]:

@@ -105,6 +105,7 @@ class _Fit:
         self.progress = context.progress or Silent()
         self.position = Position()
         self.best: dict[str, Tensor] = {}
+        self.average: dict[str, Tensor] = {}  # weighted sum over the epochs so far, for stages that average
         self.resumed: dict[str, Tensor] = {}  # optimiser state that waits for its stage
         self.started = time.monotonic()
         self.saved_at = time.monotonic()
@@ -113,6 +114,7 @@ class _Fit:
         checkpoint = self.files.load()
         if checkpoint is not None:
             self.position, self.best, self.resumed = checkpoint.position, checkpoint.best, checkpoint.optimizer
+            self.average = checkpoint.average
             self.method.load_learned_state(checkpoint.learned)
         self.started -= self.position.seconds
         for number in range(self.position.stage, len(self.stages)):
@@ -148,6 +150,9 @@ class _Fit:
             self.method.load_learned_state(self.best)
             self.best = {}
             self.journal.write(stage=stage.name, kept_epoch=self.position.best_epoch, val_accuracy=self.position.best)
+        if self.average:
+            self.method.load_learned_state(self.average)
+            self.average = {}
 
     def _epoch(self, stage: GradientStage, optimizer: torch.optim.Optimizer, epoch: int, steps: int) -> None:
         recipe, device = stage.recipe, self.accelerator.device
@@ -196,6 +201,10 @@ class _Fit:
             if self.position.best is None or accuracy > self.position.best:
                 self.position.best, self.position.best_epoch = accuracy, epoch
                 self.best = {name: tensor.clone() for name, tensor in self.method.learned_state().items()}
+        if stage.averaging is not None:
+            share = stage.averaging[epoch] / sum(stage.averaging)
+            for name, tensor in self.method.learned_state().items():
+                self.average[name] = self.average.get(name, torch.zeros_like(tensor)) + share * tensor
         self.journal.write(**entry)
 
     @torch.no_grad()
@@ -213,7 +222,7 @@ class _Fit:
         self.position.seconds = time.monotonic() - self.started
         self.position.scale = None if self.accelerator.scaler is None else self.accelerator.scaler.get_scale()
         state = {} if optimizer is None else optimizer_tensors(optimizer)
-        self.files.save(Checkpoint(self.position, self.method.learned_state(), state, self.best))
+        self.files.save(Checkpoint(self.position, self.method.learned_state(), state, self.best, self.average))
         self.saved_at = time.monotonic()
 
 
@@ -221,7 +230,11 @@ def _make_optimizer(stage: GradientStage) -> torch.optim.Optimizer:
     recipe = stage.recipe
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(
-            stage.parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
+            stage.parameters,
+            lr=recipe.lr,
+            betas=(recipe.momentum, 0.999),
+            eps=recipe.epsilon,
+            weight_decay=recipe.weight_decay,
         )
     return torch.optim.SGD(stage.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 

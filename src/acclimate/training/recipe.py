@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from acclimate.data.augment import Augmentation
 from acclimate.errors import ConfigError
 from acclimate.options import Checked, option
 
@@ -20,12 +21,15 @@ class Recipe(Checked):
     lr: float = option(2e-3, "learning rate after warm-up", low=0.0)
     momentum: float = option(0.9, "momentum of SGD; first beta of AdamW", low=0.0, high=0.9999)
     weight_decay: float = option(5e-4, "weight decay", low=0.0)
+    epsilon: float = option(1e-8, "term that AdamW adds to the denominator", low=0.0)
     warmup_epochs: int = option(1, "epochs of warm-up before the cosine", low=0)
     warmup: Literal["constant", "linear"] = option("constant", "shape of the warm-up")
     warmup_lr: float = option(1e-5, "learning rate of a constant warm-up, and of epoch 0 of a linear one", low=0.0)
     grad_clip: float | None = option(None, "largest total gradient norm; none: no clipping", low=0.0)
-    augment: Literal["none", "crop", "flip", "crop+flip"] = option(
-        "none", "random views of the training images; none lets frozen towers read features from the cache"
+    augment: Literal["none", "crop", "flip", "crop+flip", "auto"] = option(
+        "none",
+        "random views of the training images; none lets frozen towers read features from the cache; auto: crops, and "
+        "flips where the domain allows mirror images",
     )
     views: int = option(
         8, "augmented views cached per image for frozen towers; 0 draws a fresh view in every step, as published", low=0
@@ -45,10 +49,23 @@ class Recipe(Checked):
             return self.lr * epoch / self.warmup_epochs
         return 0.5 * self.lr * (1.0 + math.cos(math.pi * (epoch - self.warmup_epochs) / epochs))
 
-    def check_flip(self, flip_keeps_meaning: bool, domain: str) -> None:
-        """Refuse mirror images where they change what is seen (a heart on the other side, a radar shadow reversed)."""
+    def augmentation(self, flip_keeps_meaning: bool, domain: str) -> Augmentation | None:
+        """Return how random views are drawn; none where the evaluation view serves.
+
+        Args:
+            flip_keeps_meaning: whether mirror images may be used: not where the heart changes sides, or a radar shadow.
+            domain: name of the domain, for the message.
+
+        Raises:
+            ConfigError: mirror images are asked for where they change the meaning.
+        """
+        if self.augment == "none":
+            return None
         if "flip" in self.augment and not flip_keeps_meaning:
             raise ConfigError(
                 f"augment={self.augment}: mirror images change meaning in the domain '{domain}'; "
                 f"use augment=crop, or name another domain with --domain"
             )
+        crop = self.augment != "flip"
+        flip = flip_keeps_meaning if self.augment == "auto" else "flip" in self.augment
+        return Augmentation(crop=crop, min_scale=self.crop_scale, flip=flip)

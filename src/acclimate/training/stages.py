@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from acclimate.errors import ConfigError
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class GradientStage:
         epochs: passes over the training images.
         loss: maps a batch to named, already weighted terms, each a scalar tensor.
         parameters: what is learned in this stage.
+        averaging: one weight an epoch, or none; at the end of the stage the learned tensors become the mean, so
+            weighted, of what they were after each epoch.
     """
 
     name: str
@@ -32,6 +35,19 @@ class GradientStage:
     epochs: int
     loss: Callable[[Batch], dict[str, Tensor]]
     parameters: Sequence[nn.Parameter]
+    averaging: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two rules for what is kept."""
+        if self.averaging is None:
+            return
+        if len(self.averaging) != self.epochs or not sum(self.averaging) > 0:
+            raise ValueError(f"stage '{self.name}': {self.epochs} epochs need as many weights, not all of them zero")
+        if self.recipe.select != "last":
+            raise ConfigError(
+                f"select={self.recipe.select}: the stage '{self.name}' averages its epochs, so none of them can be "
+                "selected; use select=last, or switch the averaging off"
+            )
 
 
 @dataclass(frozen=True)

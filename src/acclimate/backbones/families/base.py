@@ -93,6 +93,11 @@ class Family(ABC):
     def leave_text(self, x: Tensor, project: bool) -> Tensor:
         """Pooled token (N, D) to text features, (N, E) or before the projection (N, D)."""
 
+    @property
+    @abstractmethod
+    def vision_projection(self) -> Tensor:
+        """The (E, vision_width) matrix that ends `leave_vision`; the identity where the family has none."""
+
     @abstractmethod
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Pooled token (B, D), or all tokens where a head pools, to image features (B, E) or (B, D)."""

@@ -43,6 +43,11 @@ class ClipFamily(Family):
         x = self.text_model.final_layer_norm(x)
         return self.model.text_projection(x) if project else x
 
+    @property
+    def vision_projection(self) -> Tensor:
+        """The projection, which has no bias."""
+        return self.model.visual_projection.weight
+
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and projection."""
         x = self.vision_model.post_layernorm(x)

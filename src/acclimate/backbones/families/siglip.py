@@ -40,6 +40,11 @@ class SiglipFamily(Family):
         x = self.text_model.final_layer_norm(x)
         return self.text_model.head(x) if project else x
 
+    @property
+    def vision_projection(self) -> Tensor:
+        """The identity: the pooling head already leads into the joint space."""
+        return torch.eye(self.embed_dim, device=self.text_positions.device, dtype=self.text_positions.dtype)
+
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and attention pooling; there is no projection, so `project` changes nothing."""
         return self.vision_model.head(self.vision_model.post_layernorm(x))

@@ -60,6 +60,7 @@ class LinearProbe(Method):
     title = "Linear probe on image features"
     paper = "arXiv 2103.00020"
     learns = "per class: joint width + 1 numbers"
+    serves_new_classes = False
     Config = LinearProbeConfig
     config: LinearProbeConfig
     weight: Tensor
