@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -44,6 +44,10 @@ class ClassTokens:
     def lengths(self) -> tuple[int, ...]:
         """Tokens of every class, tail included."""
         return tuple(len(name) + len(tail) for name, tail in zip(self.names, self.tails, strict=True))
+
+    def after(self, ids: Sequence[int]) -> ClassTokens:
+        """The same classes, each behind the same token ids, such as those of "of a"."""
+        return replace(self, names=tuple((*ids, *name) for name in self.names))
 
 
 def context_rows(names: ClassTokens, n: int, position: Position, lead: Sequence[int], limit: int) -> list[list[int]]:
