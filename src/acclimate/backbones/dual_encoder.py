@@ -229,6 +229,8 @@ class DualEncoder:
         """
         n = context.shape[-2]
         self._check_context(context, names, per, prompts or ())
+        if per == "image" and not len(context):
+            return context.new_zeros(0, len(names), self.embed_dim if project else self.text_width)
         layout = self._layout(names, n, position, per == "class", max_tokens)
         values = [spread(v, per) for v in (context, *(prompts or ()))]
         pooled = run_layout(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TextClassifier, TrainingFacts
+from acclimate.methods.coop.context import initial_context
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.recipe import Recipe
@@ -54,19 +55,10 @@ class ContextPrompts(TextClassifier):
             self.context = nn.Parameter(self._initial_context())  # (M, D), or (C, M, D) class-specific
 
     def _initial_context(self) -> Tensor:
-        words = self.config.context_init
-        if words == "template":
-            words = self.prompts.template.partition("{}")[0].strip()
-        if words:
-            context = self.backbone.word_embeddings(words).detach().float().clone()
-        else:
-            width = self.backbone.text_width
-            context = torch.randn(self.config.context_tokens, width, device=self.backbone.device) * 0.02
-        if self.config.class_specific:
-            context = context.expand(len(self.class_names), -1, -1).clone()
-            if not words:  # every class starts from vectors of its own
-                context = torch.randn_like(context) * 0.02
-        return context
+        def start() -> Tensor:
+            return initial_context(self.backbone, self.prompts, self.config.context_init, self.config.context_tokens)
+
+        return torch.stack([start() for _ in self.class_names]) if self.config.class_specific else start()
 
     def class_directions(self) -> Tensor:
         """Return w_c = norm(g([v, c])) (C, E)."""

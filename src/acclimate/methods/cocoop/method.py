@@ -1,0 +1,91 @@
+"""CoCoOp: CoOp's context, shifted by a small network that looks at the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.methods.contract import Method, TrainingFacts
+from acclimate.methods.coop.context import initial_context
+from acclimate.methods.registry import register
+from acclimate.options import option
+from acclimate.training.recipe import Recipe
+from acclimate.training.stages import GradientStage
+
+EPOCHS = 10  # for any number of shots
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoCoOpConfig(Recipe):
+    """Settings of CoCoOp; the defaults are those of the paper and its released ViT-B/16 configuration."""
+
+    batch_size: int = option(1, "images in a step; every one of them brings prompts for all classes", low=1)
+    context_init: str | None = option(
+        "a photo of a", "words that the context starts from; 'template': the domain's; none: N(0, 0.02)"
+    )
+    context_tokens: int = option(4, "number M of context tokens; ignored where context_init gives words", low=1)
+    reduction: int = option(16, "how many times narrower than the joint space the meta-net's hidden layer is", low=1)
+    zero_init: bool = option(False, "start the meta-net's last layer at zero, so that training begins at the words")
+    checkpoint: bool = option(False, "recompute the text tower in the backward pass: far less memory, more time")
+
+
+@register
+class CoCoOp(Method):
+    """Conditional Context Optimization.
+
+    A meta-net h turns the image feature into one token pi(x) = h(norm(f(x))), which is added to every context token:
+    v_m(x) = v_m + pi(x). Minimises the cross-entropy of p(c|x) = softmax_c(s cos(x, g([v_1(x) ... v_M(x), c]))) over v
+    and the weights of h = Linear(E, E/16), ReLU, Linear(E/16, D).
+    Source: Zhou et al. 2022 (arXiv 2203.05557), section 3.2; recipe of section 4: context from "a photo of a", batches
+    of one image, 10 epochs.
+    """
+
+    name = "cocoop"
+    title = "Conditional context optimisation"
+    paper = "arXiv 2203.05557"
+    learns = "4 context tokens and a meta-net from image feature to text width"
+    Config = CoCoOpConfig
+    config: CoCoOpConfig
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes."""
+        first = not self.class_names
+        self.class_names = tuple(class_names)
+        self.names = self.backbone.class_tokens(self.prompts.words(self.class_names))
+        if first:
+            config = self.config
+            start = initial_context(self.backbone, self.prompts, config.context_init, config.context_tokens)
+            self.context = nn.Parameter(start)  # (M, D)
+            self.meta_net = self._make_meta_net()
+
+    def _make_meta_net(self) -> nn.Sequential:
+        inputs, outputs, device = self.backbone.embed_dim, self.backbone.text_width, self.backbone.device
+        hidden = max(1, inputs // self.config.reduction)
+        first, last = nn.Linear(inputs, hidden, device=device), nn.Linear(hidden, outputs, device=device)
+        if self.config.zero_init:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        return nn.Sequential(first, nn.ReLU(), last)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return s cos(x, w_c(x)) + b (B, C) with directions w_c(x) of each image's own."""
+        assert batch.image_features is not None
+        x = F.normalize(batch.image_features.float(), dim=-1)
+        context = self.context + self.meta_net(x)[:, None]  # (B, M, D)
+        features = self.backbone.encode_context(context, self.names, per="image", checkpoint=self.config.checkpoint)
+        directions = F.normalize(features.float(), dim=-1)  # (B, C, E)
+        return self.backbone.logit_scale * (x[:, None] * directions).sum(dim=-1) + self.backbone.logit_bias
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy."""
+        assert batch.labels is not None
+        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
+
+    def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
+        """Return the single stage that learns context and meta-net."""
+        epochs = self.config.epochs or EPOCHS
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
