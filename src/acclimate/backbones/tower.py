@@ -65,22 +65,26 @@ class DeepPrompts:
 
 @dataclass(frozen=True)
 class LowRank:
-    """A low-rank change of one linear layer: y = W x + scale * b diag(s) a x (LoRA; s as in AdaLoRA and GDPL).
+    """A low-rank change of one linear layer: y = W x + scale * b diag(s) a drop(x) (LoRA; s as in AdaLoRA and GDPL).
 
     Attributes:
         a: (r, inputs).
         b: (outputs, r).
         s: (r,), or None for ones.
         scale: factor of the whole change, alpha / r in LoRA's terms.
+        dropout: chance that an entry of x is dropped, in this branch only; a method passes 0 in evaluation. What many
+            sequences share is drawn once for all of them.
     """
 
     a: Tensor
     b: Tensor
     s: Tensor | None = None
     scale: float = 1.0
+    dropout: float = 0.0
 
     def __call__(self, x: Tensor) -> Tensor:
         """The change that input x (..., inputs) brings to the output (..., outputs)."""
+        x = F.dropout(x, self.dropout) if self.dropout else x
         low = F.linear(x, self.a.to(x.dtype)) * self.scale
         if self.s is not None:
             low = low * self.s.to(low.dtype)
