@@ -108,7 +108,7 @@ def test_text_is_encoded_once_in_evaluation(fitted, world):
             method.logits(world.test.batch(index))
     stop()
     if isinstance(method, TextClassifier):
-        assert len(runs) == 1
+        assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
 
 
 def test_the_same_seed_starts_with_the_same_values(world, fitted):

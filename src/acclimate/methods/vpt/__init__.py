@@ -1,0 +1,5 @@
+"""VPT: visual prompt tuning."""
+
+from acclimate.methods.vpt.method import VPT, VPTConfig
+
+__all__ = ["VPT", "VPTConfig"]
