@@ -12,7 +12,7 @@ import pytest
 import acclimate
 
 ROOT = Path(acclimate.__file__).parent
-ORDER = (("cli",), ("runs",), ("methods",), ("training",), ("backbones",), ("prompts",), ("data", "metrics"))
+ORDER = (("cli",), ("bench",), ("runs",), ("protocols",), ("methods",), ("training",), ("backbones",), ("prompts",), ("data", "metrics"))
 BASE = {"errors", "files", "options", ""}  # "" is `import acclimate` itself, for its version
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ORDER)) for room in rooms}
 LONGEST = 320

@@ -266,7 +266,7 @@ def test_bf16(pictures, tiny):
         ({"settings": {"lrr": "1"}}, ConfigError, "did you mean 'lr'"),
         ({"settings": {"lr": "fast"}}, ConfigError, "lr=fast"),
         ({"shots": 0}, ConfigError, "shots=0"),
-        ({"shots": "many"}, ConfigError, "shots='many'"),
+        ({"shots": "many"}, ConfigError, "shots=many"),
         ({"shots": 1.5}, ConfigError, "shots=1.5"),
         ({"device": "tpu"}, ConfigError, "--device tpu"),
         ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),

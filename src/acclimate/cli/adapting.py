@@ -13,7 +13,7 @@ from rich.markup import escape
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import TerminalProgress as Progress
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
 DEFAULT_BACKBONE = "mini-clip"
@@ -41,7 +41,7 @@ def adapt(
     backbone: Annotated[
         str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
     ] = DEFAULT_BACKBONE,
-    shots: Annotated[str, typer.Option(help="Training images per class: a number, or all.")] = "16",
+    shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
@@ -67,7 +67,6 @@ def adapt(
     from acclimate.prompts import read_names_file
     from acclimate.runs import adapt as run
 
-    number = _shots(shots)
     images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
     out = out or _default_out(images.name, method, backbone, shots, seed, *(set_ or ()))
     with Progress(quiet) as progress:
@@ -75,7 +74,7 @@ def adapt(
             images,
             method,
             backbone,
-            shots=number,
+            shots=shots,
             seed=seed,
             domain=domain,
             names=read_names_file(names, images.class_names) if names else None,
@@ -188,16 +187,7 @@ def _label(
 
 def _default_out(data: str, method: str, backbone: str, shots: str, seed: int, *settings: str) -> Path:
     """Return a folder named by what is run; a hash tells other backbones and settings apart."""
-    name = f"{data}-{method}-{shots}shot-seed{seed}"
+    name = f"{data}-{method}-{shots.replace(':', '')}shot-seed{seed}"
     if settings or backbone != DEFAULT_BACKBONE:
         name += "-" + hashlib.sha256("\n".join([backbone, *sorted(settings)]).encode()).hexdigest()[:6]
     return Path("runs") / name
-
-
-def _shots(text: str) -> int | str:
-    if text == "all":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"--shots {text}: give a whole number or all") from None

@@ -67,7 +67,7 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
         return
     rows = {**record["baselines"], record["method"]: record["metrics"]}
     seconds = record["cost"]["seconds"]
-    shots = "all images" if record["shots"] == "all" else f"{record['shots']} images a class"
+    shots = _shots(record["shots"])
     title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
     shown = table("method", *METRICS.values(), "s", title=escape(title))
     for name, metrics in rows.items():
@@ -82,6 +82,12 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
         f"[note]{test['samples']} test images; brackets: 95 % bootstrap interval over {test['groups']} groups; "
         f"image features {seconds.get('image features', 0.0):.1f} s[/]"
     )
+
+
+def _shots(shots: int | str) -> str:
+    if isinstance(shots, int):
+        return f"{shots} images a class"
+    return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
 
 
 def show_next_steps(run: Path) -> None:

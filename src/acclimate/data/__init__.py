@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from acclimate.data.dataset import ImageData
     from acclimate.data.frozen import apply_splits, freeze_splits, load_splits
     from acclimate.data.images import open_image
+    from acclimate.data.joining import join_data
     from acclimate.data.load import load_data
-    from acclimate.data.splits import make_splits, sample_shots
+    from acclimate.data.shots import parse_shots, sample_shots
+    from acclimate.data.splits import make_splits
     from acclimate.data.transforms import ImageTransform
 
 _HOMES = {
@@ -31,11 +33,13 @@ _HOMES = {
     "apply_splits": "frozen",
     "check_data": "check",
     "freeze_splits": "frozen",
+    "join_data": "joining",
     "load_data": "load",
     "load_splits": "frozen",
     "make_splits": "splits",
     "open_image": "images",
-    "sample_shots": "splits",
+    "parse_shots": "shots",
+    "sample_shots": "shots",
 }
 
 __all__ = [
@@ -49,10 +53,12 @@ __all__ = [
     "apply_splits",
     "check_data",
     "freeze_splits",
+    "join_data",
     "load_data",
     "load_splits",
     "make_splits",
     "open_image",
+    "parse_shots",
     "sample_shots",
 ]
 

@@ -162,6 +162,19 @@ class ImageData:
             raise DataError(f"{self.name}: no domain {unknown[0]!r}; it has {have}")
         return self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
 
+    def filter_classes(self, names: Iterable[str]) -> ImageData:
+        """Return the pictures of these classes as data that has no others; a picture keeps its split.
+
+        Raises:
+            DataError: a class that this data does not have.
+        """
+        wanted = tuple(sorted(set(names)))
+        unknown = sorted(set(wanted) - set(self.class_names))
+        if unknown:
+            raise DataError(f"{self.name}: no class {unknown[0]!r}; it has {some(self.class_names, 20)}")
+        rows = [row for row, label in enumerate(self.column("label")) if label in wanted]
+        return dataclasses.replace(self.select(rows), class_names=wanted)
+
     def image(self, index: int, min_side: int | None = None) -> Image.Image:
         """Return picture `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.
 

@@ -1,4 +1,4 @@
-"""Splits and shots: random, but the same on every machine and for every order of the files.
+"""Splits: random, but the same on every machine and for every order of the files.
 
 Every choice sorts names by sha256 of "seed:purpose:name". Pictures of one group never part.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from numbers import Integral
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import draw, some
@@ -133,42 +132,3 @@ def _report_made(name: str, by_class: dict[str, list[Unit]], column: list[str], 
     single = sorted(label for label, members in by_class.items() if len(members) == 1)
     if single and shares["test"] > 0:
         log.warning("%s: classes with one picture or group stay in train and are not tested: %s", name, some(single))
-
-
-def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
-    """Draw `shots` pictures of every class, at most one of a group while the class has groups enough.
-
-    The pictures of a class have one order per seed, of which the first are taken: the 1-shot sample is part of the
-    4-shot sample of the same seed. Domains are pooled: k is per class, not per class and domain.
-
-    Args:
-        data: the pictures to draw from, usually `data.train`.
-        shots: pictures per class, 1 or more, or "all". A class that has fewer gives all it has, which is logged.
-        seed: seed of the draw.
-
-    Raises:
-        ConfigError: `shots` is neither a positive whole number nor "all".
-    """
-    if shots == "all":
-        return data.select(sorted(range(len(data)), key=data.keys.__getitem__))
-    if isinstance(shots, bool) or not isinstance(shots, Integral) or shots < 1:
-        raise ConfigError(f"shots={shots!r} is neither a whole number from 1 nor 'all'")
-    keys, groups = data.keys, data.groups
-    by_class: dict[int, dict[tuple[bool, str], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row, label in enumerate(data.labels.tolist()):
-        by_class[label][bool(groups[row]), groups[row] or keys[row]].append(row)
-    chosen: list[int] = []
-    for members in by_class.values():
-        ranked = []
-        for (_, name), rows in members.items():
-            order = draw(seed, "shots-group", name)
-            inner = sorted(rows, key=lambda row: (draw(seed, "shots", keys[row]), keys[row]))
-            ranked += [(turn, order, name, row) for turn, row in enumerate(inner)]
-        chosen += [row for *_, row in sorted(ranked)[:shots]]
-    few = {name: count for name, count in data.counts().items() if count < shots}
-    if few:
-        listed = some([f"{name} ({count})" for name, count in few.items()], 8)
-        log.info(
-            "%s: %d classes have fewer than %d pictures and give all they have: %s", data.name, len(few), shots, listed
-        )
-    return data.select(sorted(chosen, key=keys.__getitem__))

@@ -42,9 +42,9 @@ class Method(nn.Module):
 
     A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
     `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features" and
-    "pooled_features"; `serves_new_classes` tells whether it can be bound to classes that it was not trained on. Its
-    learned tensors are its parameters and persistent buffers, nothing else; the backbone is
-    not a module of it and is never saved with it.
+    "pooled_features", and `loss_needs` those that `loss` reads beside them; `serves_new_classes` tells whether it can
+    be bound to classes that it was not trained on. Its learned tensors are its parameters and persistent buffers,
+    nothing else; the backbone is not a module of it and is never saved with it.
 
     Args:
         backbone: frozen dual encoder.
@@ -58,6 +58,7 @@ class Method(nn.Module):
     learns: ClassVar[str] = ""
     Config: ClassVar[type]
     needs: ClassVar[frozenset[str]] = frozenset({"image_features"})
+    loss_needs: ClassVar[frozenset[str]] = frozenset()
     serves_new_classes: ClassVar[bool] = True
 
     class_names: tuple[str, ...] = ()
@@ -156,3 +157,21 @@ class TextClassifier(Method):
         """Put learned tensors back; directions kept for evaluation are dropped."""
         self._kept = None
         super().load_learned_state(state)
+
+
+class TemplateClassifier(TextClassifier):
+    """A method that leaves the text tower alone: w_c = norm(g(template(c))), encoded once when classes are bound."""
+
+    templates: Tensor
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes and encode their template."""
+        self.class_names = tuple(class_names)
+        self._kept = None
+        with torch.no_grad():
+            features = self.backbone.encode_text(self.prompts.sentences(self.class_names))
+        self.register_buffer("templates", F.normalize(features.float(), dim=-1), persistent=False)  # (C, E)
+
+    def class_directions(self) -> Tensor:
+        """Return the directions of the template (C, E)."""
+        return self.templates

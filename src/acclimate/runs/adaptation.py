@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from acclimate.data import ImageData, load_data, sample_shots
+from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.data.frozen import freeze_splits
-from acclimate.errors import DataError, RunError
+from acclimate.errors import RunError
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.environment import environment, peak_memory
 from acclimate.runs.model import AdaptedModel, load
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("acclimate.runs")
 
-VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, after Zhou et al. 2022
 BASELINES = ("zero-shot", "linear-probe")
 
 
@@ -60,7 +60,8 @@ def adapt(
         data: what `load_data` returns or reads. Training, validation and test images are its splits.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
-        shots: training images per class, or `all`; validation uses at most 4 per class unless `all`.
+        shots: training images per class, `all`, or `budget:64` for 64 in all; validation uses at most 4 per class
+            unless `all`.
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
         domain: domain of the templates, see `acclimate.prompts.list_domains`; none guesses it and says so.
         names: words for class names, where the names themselves read badly.
@@ -80,14 +81,70 @@ def adapt(
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
     data = load_data(data)
+    shots = parse_shots(shots)
+    trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
+    if len(data.test) == 0:
+        logger.warning("%s has no test images: the adapter is made, but nothing is measured", data.name)
+    return adapt_trial(
+        trial,
+        method,
+        backbone,
+        prompts=choose_prompts(data, domain, names),
+        baselines=BASELINES,
+        shots=shots,
+        seed=seed,
+        settings=settings,
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        cache_dir=cache_dir,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def adapt_trial(
+    trial: Trial,
+    method: str,
+    backbone: str | os.PathLike[str] | DualEncoder,
+    *,
+    prompts: PromptSet,
+    test_prompts: Mapping[str, PromptSet] | None = None,
+    baselines: Sequence[str] = (),
+    shots: int | str,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: Precision = "auto",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    checkpoint_seconds: float = 5.0,
+) -> AdaptedModel:
+    """Adapt a backbone to the training images of a trial and measure it on each of its tests.
+
+    Args:
+        trial: what a protocol has drawn.
+        method: name of a method.
+        backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        prompts: words and templates of the classes.
+        test_prompts: those of tests that have others, by the name of the test.
+        baselines: methods that are measured beside it.
+        shots: what was drawn, for the record.
+        seed: of the initial values and the training.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`.
+
+    Returns:
+        The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
+        where the method cannot serve the classes.
+    """
     torch_device = resolve_device(device)
     accelerator = make_accelerator(torch_device, precision)
-    method_class = get_method(method)
-    config: Any = make_config(method_class.Config, settings or {})
+    config: Any = make_config(get_method(method).Config, settings or {})
     encoder = _backbone(backbone, torch_device)
-    splits = choose_splits(data, shots, seed)
-    prompts = choose_prompts(data, domain, names)
-    task = Task(encoder, prompts, splits, shots, seed, cache_dir, progress or Silent())
+    task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress or Silent(), test_prompts or {})
     identity = _identity(task, method, config, precision)
 
     path = None
@@ -100,15 +157,16 @@ def adapt(
     if checkpoint is not None:
         logger.info("going on with the run in %s", path)
     if path is not None:
-        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name, digests=True)
+        name = trial.train.name
+        freeze_splits(trial.splits, path / folder.SPLITS, seed=seed, shots=shots, source=name, digests=True)
     journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
 
     learner = task.make(method, vars(config))
     started = time.monotonic()
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
-    record = _record(task, learner, identity, data, accelerator.mixed_precision)
+    record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
-    model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
+    model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
     if path is not None:
         model.save(path)
         checkpoints.delete()
@@ -119,23 +177,6 @@ def _backbone(backbone: str | os.PathLike[str] | DualEncoder, device: torch.devi
     from acclimate.backbones import DualEncoder, load_backbone
 
     return backbone if isinstance(backbone, DualEncoder) else load_backbone(os.fspath(backbone), device=device)
-
-
-def choose_splits(data: ImageData, shots: int | str, seed: int) -> dict[str, ImageData]:
-    """Return the training shots, the validation images that a few-shot run may look at, and all test images.
-
-    Raises:
-        DataError: when a class has no training image.
-    """
-    train, val = sample_shots(data.train, shots, seed), data.val
-    if shots != "all" and len(val):
-        val = sample_shots(val, min(int(shots), VAL_SHOTS), seed)
-    empty = [name for name, count in train.counts().items() if count == 0]
-    if empty:
-        raise DataError(f"{data.name}: the class '{empty[0]}' has no training image; add some or drop the class")
-    if len(data.test) == 0:
-        logger.warning("%s has no test images: the adapter is made, but nothing is measured", data.name)
-    return {"train": train, "val": val, "test": data.test}
 
 
 def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
@@ -157,6 +198,7 @@ def _identity(task: Task, method: str, config: object, precision: str) -> str:
             "transform": task.backbone.transform.fingerprint,
             "classes": list(task.splits["train"].class_names),
             "prompts": task.prompts.to_dict(),
+            "test_prompts": {name: prompts.to_dict() for name, prompts in task.test_prompts.items()},
             "splits": task.splits_hash,
             "shots": task.shots,
             "seed": task.seed,
@@ -175,20 +217,23 @@ def _finished(path: Path, identity: str, backbone: DualEncoder, cache_dir: Path 
     return model
 
 
-def _record(task: Task, method: Method, identity: str, data: ImageData, precision: str) -> dict[str, Any]:
-    """Measure the method and its baselines on the test images and describe the run."""
-    metrics = {method.name: task.score(method)}
-    for name in BASELINES:
-        if name not in metrics:
+def _record(task: Task, method: Method, identity: str, baselines: Sequence[str], precision: str) -> dict[str, Any]:
+    """Measure the method and its baselines on every test and describe the run."""
+    tests = task.score_all(method)
+    beside = {name: tests["test"] for name in baselines if name == method.name}
+    for name in baselines:
+        if name not in beside:
             baseline = task.make(name, {})
             context = FitContext(make_accelerator(task.backbone.device, "fp32"), task.seed, progress=task.progress)
             task.learn(baseline, context)
-            metrics[name] = task.score(baseline)
+            beside[name] = task.score(baseline)
+    data = task.splits["train"]
     return {
         "identity": identity,
         "method": method.name,
-        "metrics": metrics[method.name],
-        "baselines": {name: metrics[name] for name in BASELINES},
+        "metrics": tests.pop("test", None),
+        "tests": tests,
+        "baselines": {name: beside[name] for name in baselines},
         "data": {
             "name": data.name,
             "split": data.split_origin,

@@ -18,6 +18,7 @@ SPLITS = "splits.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT)
+BESIDE = ("job.json", "output.txt", "done")  # what a bench writes into the folder of a job
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -65,7 +66,7 @@ def open_folder(out: Path, overwrite: bool = False) -> Path:
         present = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
         raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
-    if present and not present & set(FILES):
+    if present and not present & {*FILES, *BESIDE}:
         raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
     for name in FILES:
         remove_parts(out / name)

@@ -52,7 +52,7 @@ def _unseen(run: Path, data: ImageData) -> ImageData:
         digests = [data.digest(row) for row in range(len(data))]
         if seen <= set(digests):
             logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
-            test = {row["sha256"] for row in frozen.get("test", ())} - seen
+            test = {row["sha256"] for rows in frozen.values() for row in rows} - seen
             return data.select([row for row, digest in enumerate(digests) if digest in test])
         rest = data.select([row for row, digest in enumerate(digests) if digest not in seen])
         if len(rest) < len(data):

@@ -18,7 +18,7 @@ from acclimate.runs.evaluation import evaluate
 from acclimate.training.feeds import Feed
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.progress import Progress
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 from acclimate.training.serving import evaluation_feed, training_feed
 
@@ -33,11 +33,12 @@ class Task:
     Attributes:
         backbone: frozen dual encoder.
         prompts: words and templates of the classes.
-        splits: `train`, `val` and `test` images.
-        shots: images per class in `train`, or `all`.
+        splits: `train` and `val` images, and those of every test, by name.
+        shots: images per class in `train`, `all`, or `budget:N`.
         seed: of the shots, the initial values and the training.
         cache_dir: folder of the feature cache, or none.
         progress: told of every step.
+        test_prompts: words and templates of the tests that have others than the training images.
         seconds: time spent, by what it was spent on.
     """
 
@@ -48,6 +49,7 @@ class Task:
     seed: int
     cache_dir: Path | None
     progress: Progress
+    test_prompts: Mapping[str, PromptSet] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
@@ -67,26 +69,27 @@ class Task:
 
     def feed(self, method: Method, split: str) -> Feed:
         """Return the evaluation views of a split as the method needs them, made once."""
-        key = (split, method.needs)
+        return self._evaluation_feed(split, method.needs)
+
+    def _evaluation_feed(self, split: str, needs: frozenset[str]) -> Feed:
+        key = (split, needs)
         if key not in self._feeds:
             started = time.monotonic()
-            self._feeds[key] = evaluation_feed(
-                method.needs, self.backbone, self.splits[split], self.cache_dir, self.progress
-            )
+            self._feeds[key] = evaluation_feed(needs, self.backbone, self.splits[split], self.cache_dir, self.progress)
             self.spend("image features", started)
         return self._feeds[key]
 
     def training_feed(self, method: Method) -> Feed:
         """Return the training images as the method and its recipe need them."""
-        recipe, domain = method.config, self.prompts.domain
-        if not isinstance(recipe, Recipe):
-            return self.feed(method, "train")
+        recipe, domain, needs = method.config, self.prompts.domain, method.needs | method.loss_needs
+        if not isinstance(recipe, Views):
+            return self._evaluation_feed("train", needs)
         augmentation = recipe.augmentation(domain.flip, domain.id)
         if augmentation is None:
-            return self.feed(method, "train")
+            return self._evaluation_feed("train", needs)
         started = time.monotonic()
         feed = training_feed(
-            method.needs,
+            needs,
             self.backbone,
             self.splits["train"],
             recipe,
@@ -113,12 +116,30 @@ class Task:
         method.bind(self.splits["train"].class_names)
         return method
 
-    def score(self, method: Method) -> dict[str, Any] | None:
-        """Return the test metrics of a method; none without test images."""
-        if len(self.splits["test"]) == 0:
+    def score(self, method: Method, split: str = "test") -> dict[str, Any] | None:
+        """Return the metrics of a method among the classes of a test.
+
+        Returns:
+            None without images, or where the method cannot serve classes that it was not trained on.
+        """
+        data, prompts = self.splits[split], self.test_prompts.get(split, self.prompts)
+        if len(data) == 0:
             return None
-        feed = self.feed(method, "test")
+        if data.class_names != method.class_names or prompts is not method.prompts:
+            if not method.serves_new_classes:
+                return None
+            method.prompts = prompts
+            method.bind(data.class_names)
+        feed = self.feed(method, split)
         started = time.monotonic()
-        metrics = evaluate(method, feed, self.splits["test"])
+        metrics = evaluate(method, feed, data)
         self.spend("evaluation", started)
         return metrics
+
+    def score_all(self, method: Method) -> dict[str, dict[str, Any] | None]:
+        """Return the metrics of every test by name, and leave the method bound to its own classes."""
+        tests = {name: self.score(method, name) for name in self.splits if name not in ("train", "val")}
+        if method.class_names != self.splits["train"].class_names or method.prompts is not self.prompts:
+            method.prompts = self.prompts
+            method.bind(self.splits["train"].class_names)
+        return tests

@@ -12,20 +12,9 @@ from acclimate.options import Checked, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Checked):
-    """How a gradient stage is trained; the defaults are those under CoOp (Zhou et al. 2022) and its descendants."""
+class Views(Checked):
+    """Which views of the training images are learned from."""
 
-    epochs: int | None = option(None, "passes over the training images; none: the method's published rule", low=1)
-    batch_size: int = option(32, "images in a step", low=1)
-    optimizer: Literal["sgd", "adamw"] = option("sgd", "optimiser of the learned parameters")
-    lr: float = option(2e-3, "learning rate after warm-up", low=0.0)
-    momentum: float = option(0.9, "momentum of SGD; first beta of AdamW", low=0.0, high=0.9999)
-    weight_decay: float = option(5e-4, "weight decay", low=0.0)
-    epsilon: float = option(1e-8, "term that AdamW adds to the denominator", low=0.0)
-    warmup_epochs: int = option(1, "epochs of warm-up before the cosine", low=0)
-    warmup: Literal["constant", "linear"] = option("constant", "shape of the warm-up")
-    warmup_lr: float = option(1e-5, "learning rate of a constant warm-up, and of epoch 0 of a linear one", low=0.0)
-    grad_clip: float | None = option(None, "largest total gradient norm; none: no clipping", low=0.0)
     augment: Literal["none", "crop", "flip", "crop+flip", "auto"] = option(
         "none",
         "random views of the training images; none lets frozen towers read features from the cache; auto: crops, and "
@@ -35,19 +24,6 @@ class Recipe(Checked):
         8, "augmented views cached per image for frozen towers; 0 draws a fresh view in every step, as published", low=0
     )
     crop_scale: float = option(0.08, "smallest share of the image's area in a random crop", low=0.01, high=1.0)
-    select: Literal["last", "best-val"] = option("last", "which epoch is kept; best-val looks at validation data only")
-
-    def learning_rate(self, epoch: int, epochs: int) -> float:
-        """Learning rate of an epoch: warm-up, then a cosine that starts anew after it.
-
-        Follows the scheduler under the released CoOp code, where the cosine counts from the end of the warm-up while
-        its period stays the whole training, so it stops short of zero: lr/2 (1 + cos(pi (epoch - warm-up) / epochs)).
-        """
-        if epoch < self.warmup_epochs:
-            if self.warmup == "constant" or epoch == 0:
-                return self.warmup_lr
-            return self.lr * epoch / self.warmup_epochs
-        return 0.5 * self.lr * (1.0 + math.cos(math.pi * (epoch - self.warmup_epochs) / epochs))
 
     def augmentation(self, flip_keeps_meaning: bool, domain: str) -> Augmentation | None:
         """Return how random views are drawn; none where the evaluation view serves.
@@ -69,3 +45,38 @@ class Recipe(Checked):
         crop = self.augment != "flip"
         flip = flip_keeps_meaning if self.augment == "auto" else "flip" in self.augment
         return Augmentation(crop=crop, min_scale=self.crop_scale, flip=flip)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Views):
+    """How a gradient stage is trained; the defaults are those under CoOp (Zhou et al. 2022) and its descendants."""
+
+    epochs: int | None = option(None, "passes over the training images; none: the method's published rule", low=1)
+    batch_size: int = option(32, "images in a step", low=1)
+    optimizer: Literal["sgd", "adamw"] = option("sgd", "optimiser of the learned parameters")
+    lr: float = option(2e-3, "learning rate after warm-up", low=0.0)
+    momentum: float = option(0.9, "momentum of SGD; first beta of AdamW", low=0.0, high=0.9999)
+    weight_decay: float = option(5e-4, "weight decay", low=0.0)
+    epsilon: float = option(1e-8, "term that AdamW adds to the denominator", low=0.0)
+    warmup_epochs: int = option(1, "epochs of warm-up before the cosine", low=0)
+    warmup: Literal["constant", "linear"] = option("constant", "shape of the warm-up")
+    warmup_lr: float = option(1e-5, "learning rate of a constant warm-up, and of epoch 0 of a linear one", low=0.0)
+    grad_clip: float | None = option(None, "largest total gradient norm; none: no clipping", low=0.0)
+    select: Literal["last", "best-val"] = option("last", "which epoch is kept; best-val looks at validation data only")
+
+    @property
+    def keeps_one_epoch(self) -> bool:
+        """Whether one epoch is kept, so that a rule can choose it; false where the epochs are averaged."""
+        return True
+
+    def learning_rate(self, epoch: int, epochs: int) -> float:
+        """Learning rate of an epoch: warm-up, then a cosine that starts anew after it.
+
+        Follows the scheduler under the released CoOp code, where the cosine counts from the end of the warm-up while
+        its period stays the whole training, so it stops short of zero: lr/2 (1 + cos(pi (epoch - warm-up) / epochs)).
+        """
+        if epoch < self.warmup_epochs:
+            if self.warmup == "constant" or epoch == 0:
+                return self.warmup_lr
+            return self.lr * epoch / self.warmup_epochs
+        return 0.5 * self.lr * (1.0 + math.cos(math.pi * (epoch - self.warmup_epochs) / epochs))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from acclimate.training.features import augmented_features, image_features
 from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, JoinedFeed, PixelFeed, label_tensors
 from acclimate.training.progress import Progress
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import Views
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -48,7 +48,7 @@ def training_feed(
     needs: Collection[str],
     backbone: DualEncoder,
     data: ImageData,
-    recipe: Recipe,
+    recipe: Views,
     augmentation: Augmentation,
     seed: int,
     cache_dir: Path | None = None,

@@ -1,0 +1,224 @@
+"""Scores: every number that a benchmark has measured, one a row, and the file that keeps them."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from csv import Error as CsvError
+from csv import reader, writer
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from acclimate.errors import ConfigError, RunError
+from acclimate.files import replace_file
+
+ORACLE = "oracle"
+"""The selection rule that looks at the test images; what it chose is no evidence, and is always called by this name."""
+PROTOCOLS = ("few-shot", "base-to-novel", "cross-dataset", "leave-one-domain-out", "single-source")
+SELECTIONS = ("last step", "training-domain validation", ORACLE)
+COLUMNS = ("test", "base", "novel", "harmonic mean", "all classes")
+"""Names that come in this order wherever they are listed; others follow by the alphabet."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a metric is shown, and which way is better."""
+
+    title: str
+    better: Literal["higher", "lower"]
+    scale: float = 1.0
+    digits: str = ".3f"
+    unit: str = ""  # of a difference
+    is_cost: bool = False  # a price and no merit: the lowest is not marked as the best
+
+    def show(self, value: float, sign: str = "") -> str:
+        """Return a value as it stands in a table; a `sign` of "+" also marks what is positive."""
+        return format(value * self.scale, f"{sign}z{self.digits}")
+
+
+METRICS = {
+    "accuracy": Measure("accuracy (%)", "higher", 100.0, ".1f", "points"),
+    "balanced_accuracy": Measure("balanced accuracy (%)", "higher", 100.0, ".1f", "points"),
+    "macro_f1": Measure("macro F1 (%)", "higher", 100.0, ".1f", "points"),
+    "ece": Measure("ECE", "lower"),
+    "nll": Measure("NLL", "lower", unit="nats"),
+    "seconds": Measure("seconds", "lower", digits=".1f", unit="s", is_cost=True),
+    "learned_parameters": Measure("learned parameters", "lower", digits=",.0f", is_cost=True),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured number and everything that says what it measures.
+
+    Args:
+        protocol: one of `PROTOCOLS`.
+        selection: the rule that chose the step, one of `SELECTIONS`.
+        backbone: its id.
+        data: the data set that trains.
+        trial: what the protocol repeats over: the data set itself, the held-out domain, or the only source domain.
+        column: which of the trial's measurements: "test", "base", "novel", "harmonic mean", "all classes", or the name
+            of a target. In single-source, "test" is the union of the other domains; in cross-dataset, "test" (or the
+            data set's own name) is the test images of the source.
+        method: its label.
+        shots: "16", "all" or "budget:64".
+        seed: of the run.
+        metric: a key of `METRICS`.
+        value: the number, a share and not percent; None where the method cannot serve this column.
+
+    Raises:
+        RunError: the value is not finite.
+    """
+
+    protocol: str
+    selection: str
+    backbone: str
+    data: str
+    trial: str
+    column: str
+    method: str
+    shots: str
+    seed: int
+    metric: str
+    value: float | None
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            raise RunError(
+                f"{self.metric} of {self.method} on {self.data}, seed {self.seed}, is {self.value}; "
+                "a score is a finite number: look at the run's log.jsonl and run it again"
+            )
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """Everything but the value."""
+        return astuple(self)[:-1]
+
+    @property
+    def of_source(self) -> bool:
+        """Whether it measures the source's own test images in cross-dataset, where only targets count."""
+        own = self.trial == self.data and self.column in ("test", self.data)
+        return self.protocol == "cross-dataset" and own
+
+    @property
+    def derived(self) -> bool:
+        """Whether it sums up other columns of the same trial."""
+        return self.protocol == "base-to-novel" and self.column in ("harmonic mean", "all classes")
+
+
+def get_measure(metric: str) -> Measure:
+    """Return how a metric is shown.
+
+    Raises:
+        ConfigError: nobody knows it.
+    """
+    if metric not in METRICS:
+        raise ConfigError(f"no metric '{metric}'; choose one of {', '.join(METRICS)}")
+    return METRICS[metric]
+
+
+def rank(name: str, known: Iterable[str]) -> tuple[int, str]:
+    """Return a sort key: known names first, in their order, then the others by the alphabet."""
+    order = list(known)
+    return (order.index(name) if name in order else len(order), name)
+
+
+def rank_shots(shots: str) -> tuple[int, int, str]:
+    """Return a sort key: numbers of shots, then budgets, then "all"; "4" comes before "16"."""
+    kind, _, number = shots.rpartition(":")
+    if number.isdecimal():
+        return (1 if kind else 0, int(number), shots)
+    return (2, 0, shots)
+
+
+def rank_score(score: Score) -> tuple:
+    """Return the key by which scores are sorted; no two different scores share it."""
+    return (
+        rank(score.protocol, PROTOCOLS),
+        score.data,
+        score.trial,
+        rank(score.column, COLUMNS),
+        score.backbone,
+        rank_shots(score.shots),
+        rank(score.selection, SELECTIONS),
+        rank(score.metric, METRICS),
+        score.method,
+        score.seed,
+    )
+
+
+def tidy(scores: Iterable[Score]) -> list[Score]:
+    """Return the scores sorted and each once, so that the order in which jobs finish changes nothing.
+
+    Raises:
+        RunError: two different values stand for the same measurement.
+    """
+    known: dict[tuple, Score] = {}
+    for score in scores:
+        other = known.setdefault(score.key, score)
+        if other.value != score.value:
+            what = ", ".join(map(str, score.key))
+            raise RunError(f"two values, {other.value} and {score.value}, for ({what}); give each method its own label")
+    return sorted(known.values(), key=rank_score)
+
+
+def without_parts(scores: Sequence[Score]) -> list[Score]:
+    """Leave out the single targets of single-source where their union, "test", is there, as the protocol reports."""
+    united = {score.data for score in scores if score.protocol == "single-source" and score.column == "test"}
+    return [
+        score
+        for score in scores
+        if score.protocol != "single-source" or score.data not in united or score.column == "test"
+    ]
+
+
+def order_methods(scores: Iterable[Score], methods: Sequence[str] = ()) -> list[str]:
+    """Return `methods`, then whoever else has scores, by the alphabet."""
+    return list(dict.fromkeys([*methods, *sorted({score.method for score in scores})]))
+
+
+HEADER = [field.name for field in fields(Score)]
+
+
+def write_scores(path: Path, scores: Iterable[Score]) -> None:
+    """Write scores as CSV, sorted, in full precision, and whole or not at all; an empty value means "cannot serve".
+
+    Raises:
+        RunError: two values for one measurement, or the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    rows = writer(text, lineterminator="\n")
+    rows.writerow(HEADER)
+    for score in tidy(scores):
+        rows.writerow([*score.key, "" if score.value is None else repr(float(score.value))])
+    replace_file(path, text.getvalue().encode())
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read what `write_scores` wrote, sorted.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    again = "run `acclimate bench` again, it writes this file anew from its finished jobs"
+    try:
+        rows = list(reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; {again}") from None
+    except (CsvError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: not a table of scores ({error}); {again}") from None
+    if not rows or rows[0] != HEADER:
+        raise RunError(f"{path} row 1: expected the columns {','.join(HEADER)}; {again}")
+    scores = []
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(HEADER):
+            raise RunError(f"{path} row {number}: {len(row)} columns instead of {len(HEADER)}; {again}")
+        protocol, selection, backbone, data, trial, column, method, shots, seed, metric, value = row
+        what = (protocol, selection, backbone, data, trial, column, method, shots)
+        try:
+            scores.append(Score(*what, int(seed), metric, float(value) if value else None))
+        except (ValueError, RunError):
+            raise RunError(f"{path} row {number}: seed '{seed}' or value '{value}' is not a number; {again}") from None
+    return tidy(scores)

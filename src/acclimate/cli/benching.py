@@ -1,0 +1,62 @@
+"""The verb `bench`: many runs as jobs, a live table while they run, tables of results at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from acclimate.cli import console
+from acclimate.cli import options as opt
+
+FAILED = 1  # exit code where jobs failed; those that are done stay done
+
+
+def bench(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to compare on what, by which protocols.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the bench; what is done there stays done.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that the spec's data paths start from; else that of the spec.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side; they share the cores.")] = 1,
+    metric: Annotated[str | None, typer.Option(help="Metric of the tables shown; else the spec's.")] = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="Compare every method with this one, in pairs.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")] = False,
+    device: opt.DeviceOption = opt.Device.auto,
+    no_cache: opt.NoCache = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
+    console.show_notes(quiet)
+    from acclimate.bench import plan_bench, read_spec, run_bench, write_results
+    from acclimate.cli import results
+    from acclimate.cli.live import LiveBench
+
+    read = read_spec(spec, data_root)
+    chosen = results.check(read, metric, compare)
+    out = out or Path("runs") / f"bench-{spec.stem}"
+    planned = plan_bench(read, device.value)
+    if dry_run:
+        results.show_plan(planned, out, as_json)
+        return
+    with LiveBench(planned, out, jobs, quiet) as live:
+        outcome = run_bench(read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache))
+    files = write_results(read, outcome, out)
+    results.show_outcome(read, outcome, chosen, as_json)
+    if not as_json:
+        console.err.print(f"[note]{', '.join(map(escape, map(str, files)))}[/]", soft_wrap=True)
+    for job, lines in outcome.failures:
+        console.err.print(f"[error]failed:[/] {escape(job.describe())} ({escape(str(job.folder(out)))})", soft_wrap=True)
+        for line in lines:
+            console.err.print(f"    {escape(line)}", soft_wrap=True)
+    if outcome.failures:
+        console.show_error(
+            f"{len(outcome.failures)} of {len(planned)} jobs failed, the others are done; mend what is wrong and start "
+            "again"
+        )
+        raise typer.Exit(FAILED)

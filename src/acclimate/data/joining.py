@@ -1,0 +1,48 @@
+"""Several data sets as one, to train on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from acclimate.data.dataset import COLUMNS, ImageData
+from acclimate.errors import DataError
+
+
+def join_data(parts: Sequence[ImageData]) -> ImageData:
+    """Return the pictures of several data sets as one, with the classes of all of them.
+
+    Classes of one name become one class. Keys and groups get the name of their set in front; a picture without a domain
+    gets the name of its set as domain. Every picture keeps its split.
+
+    Args:
+        parts: one or more data sets of different names.
+
+    Raises:
+        DataError: no data set, two of one name, or pictures held in memory, which have no file to point to.
+    """
+    import datasets
+
+    names = [part.name for part in parts]
+    if not parts or len(set(names)) < len(names):
+        raise DataError(f"cannot join the data sets {', '.join(names) or '(none)'}: give sets of different names")
+    held = [part.name for part in parts if part.store is not None]
+    if held:
+        raise DataError(f"{held[0]}: its pictures are held in memory; save them as files to join them with other sets")
+    columns: dict[str, list[str | None]] = {name: [] for name in COLUMNS}
+    for part in parts:
+        columns["key"] += [f"{part.name}/{key}" for key in part.keys]
+        columns["path"] += part.paths
+        columns["label"] += part.label_names
+        columns["domain"] += [domain or part.name for domain in part.domains]
+        columns["group"] += [group and f"{part.name}/{group}" for group in part.groups]
+        columns["split"] += part.splits
+    order = sorted(range(len(columns["key"])), key=lambda row: str(columns["key"][row]))
+    table = datasets.Dataset.from_dict(
+        {name: [values[row] for row in order] for name, values in columns.items()}, features=parts[0].table.features
+    )
+    return ImageData(
+        name="+".join(names),
+        table=table,
+        class_names=tuple(sorted({name for part in parts for name in part.class_names})),
+        split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
+    )

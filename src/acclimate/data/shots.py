@@ -1,0 +1,92 @@
+"""Shots: the few labelled pictures that a run may learn from, the same whatever the machine and the order of files."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from numbers import Integral
+
+from acclimate.data.dataset import ImageData
+from acclimate.data.ordering import draw, some
+from acclimate.errors import ConfigError
+
+log = logging.getLogger("acclimate.data")
+
+BUDGET = "budget:"
+
+
+def parse_shots(text: int | str) -> int | str:
+    """Return shots as the package writes them: a whole number from 1, "all", or "budget:N".
+
+    Args:
+        text: such a value, or its text: "16" for 16.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if isinstance(text, str):
+        word = text.strip()
+        if word == "all":
+            return word
+        prefix = BUDGET if word.startswith(BUDGET) else ""
+        number = word.removeprefix(BUDGET)
+        if number.isascii() and number.isdigit() and int(number) >= 1:
+            return f"{BUDGET}{int(number)}" if prefix else int(number)
+    elif isinstance(text, Integral) and not isinstance(text, bool) and text >= 1:
+        return int(text)
+    raise ConfigError(
+        f"shots={text}: give a whole number from 1 (images of every class), all, or budget:64 for 64 images in all"
+    )
+
+
+def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
+    """Draw the pictures that a run may learn from, at most one of a group while there are groups enough.
+
+    With a number k, k pictures of every class: those of a class have one order per seed, of which the first are taken,
+    so the 1-shot sample is part of the 4-shot sample of the same seed. Domains are pooled: k is per class, not per
+    class and domain. With "budget:N", N pictures in all, whatever their class: rare classes get few or none, as labels
+    come in practice; a smaller budget is part of a larger one.
+
+    Args:
+        data: the pictures to draw from, usually `data.train`.
+        shots: pictures per class, 1 or more, "all", or "budget:N". A class (or data) that has fewer gives all it has,
+            which is logged.
+        seed: seed of the draw.
+
+    Raises:
+        ConfigError: `shots` is none of these.
+    """
+    shots = parse_shots(shots)
+    if shots == "all":
+        return data.select(sorted(range(len(data)), key=data.keys.__getitem__))
+    if isinstance(shots, str):
+        budget = int(shots.removeprefix(BUDGET))
+        chosen = _ranked(data, range(len(data)), seed)[:budget]
+        if len(chosen) < budget:
+            log.info("%s: has %d pictures for a budget of %d and gives them all", data.name, len(chosen), budget)
+        return data.select(sorted(chosen, key=data.keys.__getitem__))
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(data.labels.tolist()):
+        by_class[label].append(row)
+    chosen = [row for rows in by_class.values() for row in _ranked(data, rows, seed)[:shots]]
+    few = {name: count for name, count in data.counts().items() if count < shots}
+    if few:
+        listed = some([f"{name} ({count})" for name, count in few.items()], 8)
+        log.info(
+            "%s: %d classes have fewer than %d pictures and give all they have: %s", data.name, len(few), shots, listed
+        )
+    return data.select(sorted(chosen, key=data.keys.__getitem__))
+
+
+def _ranked(data: ImageData, rows: range | list[int], seed: int) -> list[int]:
+    """Return rows in the order in which they are drawn: one of each group, then a second one, and so on."""
+    keys, groups = data.keys, data.groups
+    members: dict[tuple[bool, str], list[int]] = defaultdict(list)
+    for row in rows:
+        members[bool(groups[row]), groups[row] or keys[row]].append(row)
+    ranked = []
+    for (_, name), inside in members.items():
+        order = draw(seed, "shots-group", name)
+        inner = sorted(inside, key=lambda row: (draw(seed, "shots", keys[row]), keys[row]))
+        ranked += [(turn, order, name, row) for turn, row in enumerate(inner)]
+    return [row for *_, row in sorted(ranked)]

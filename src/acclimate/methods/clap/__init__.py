@@ -1,0 +1,5 @@
+"""CLAP: class-adaptive linear probe."""
+
+from acclimate.methods.clap.method import Clap, ClapConfig
+
+__all__ = ["Clap", "ClapConfig"]

@@ -1,0 +1,68 @@
+"""CLAP: ZS-LP whose weights are held near the text directions, class by class as strongly as zero-shot is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.methods.registry import register
+from acclimate.methods.zs_lp.method import ZeroShotProbe, ZeroShotProbeConfig
+from acclimate.options import option
+from acclimate.training.feeds import Feed, chunks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClapConfig(ZeroShotProbeConfig):
+    """Settings of CLAP; the defaults are those of its one published configuration."""
+
+    constraint: float = option(1.0, "factor of all multipliers; 0 is ZS-LP", low=0.0)
+
+
+@register
+class Clap(ZeroShotProbe):
+    """Class-adaptive linear probe.
+
+    Minimises cross-entropy + mean_c lambda_c |w_c - l t_c|^2. The multiplier of a class is the mean probability that
+    zero-shot classification gives it on its own training images, lambda_c = mean_{i in c} softmax_c(s cos(x_i, t)): a
+    class that the text describes well is held tightly. The multipliers stay as they are during training.
+    Source: Silva-Rodriguez et al. 2024 (arXiv 2312.12730), the class-adaptive constraint: one step of an augmented
+    Lagrangian, with the training images in place of validation images. The mean over classes is that of the released
+    code, where the paper writes a sum.
+    """
+
+    name = "clap"
+    title = "Class-adaptive linear probe"
+    learns = "per class: joint width + 1 numbers"
+    Config = ClapConfig
+    config: ClapConfig
+    multipliers: Tensor
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes; multipliers belong to those that are bound first."""
+        first = not self.class_names
+        super().bind(class_names)
+        if first:
+            self.register_buffer("multipliers", torch.zeros(len(self.class_names), device=self.backbone.device))  # (C,)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy and the weighted constraint."""
+        distances = (self.weight - self.anchors).square().sum(dim=-1)  # (C,)
+        constraint = (self.multipliers * distances).mean()
+        return super().loss(batch) | {"constraint": self.config.constraint * constraint}
+
+    @torch.no_grad()
+    def _look(self, train: Feed, val: Feed | None) -> dict[str, float]:
+        sums, counts = torch.zeros_like(self.multipliers), torch.zeros_like(self.multipliers)
+        for batch in chunks(train, 1024):
+            batch = batch.to(sums.device)
+            assert batch.labels is not None
+            own = self.similarities(batch, self.text).softmax(dim=-1).gather(1, batch.labels[:, None])[:, 0]
+            sums.index_add_(0, batch.labels, own)
+            counts.index_add_(0, batch.labels, torch.ones_like(own))
+        self.multipliers.copy_(sums / counts.clamp(min=1))  # 0 without images: nothing is learned, nothing to hold
+        return super()._look(train, val) | {"mean_multiplier": float(self.multipliers[counts > 0].mean())}

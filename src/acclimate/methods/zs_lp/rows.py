@@ -1,0 +1,56 @@
+"""One learned row for each class of the training data, beside the text directions of whatever classes are bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.methods.contract import TextClassifier
+from acclimate.methods.zero_shot.method import ensemble_directions
+
+
+class _Templated(Protocol):
+    @property
+    def ensemble(self) -> bool: ...
+
+
+class ClassRows(TextClassifier):
+    """Base of methods that learn one row of numbers for each class that they were trained on.
+
+    A row of zeros stands for a class without training images. Such a class, and one that is bound later under a name
+    unknown in training, keeps its text direction; so a model can be bound to any mixture of old and new names, and back.
+
+    Attributes:
+        text: text directions t (C, E) of the bound classes, L2-normalised.
+    """
+
+    config: _Templated
+    text: Tensor
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes and encode their sentences; the rows belong to the classes that are bound first."""
+        if not self.class_names:
+            self._row = {name: row for row, name in enumerate(class_names)}
+        self.class_names = tuple(class_names)
+        self._kept = None
+        device = self.backbone.device
+        self._places = torch.tensor([self._row.get(name, -1) for name in class_names], device=device)
+        with torch.no_grad():
+            self.register_buffer("text", self._text_directions(), persistent=False)
+
+    def bound_rows(self, rows: Tensor) -> Tensor:
+        """Return the rows of the bound classes in their order (C, E), zeros for those unknown in training.
+
+        Args:
+            rows: one for each class of the training data.
+        """
+        return torch.where(self._places[:, None] >= 0, rows[self._places.clamp(min=0)], 0.0)
+
+    def _text_directions(self) -> Tensor:
+        if self.config.ensemble:
+            return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names)).float()
+        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)

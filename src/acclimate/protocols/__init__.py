@@ -1,0 +1,23 @@
+"""Protocols: which classes and domains train, and which test. They hold no training code."""
+
+from acclimate.protocols.classes import BaseToNovel
+from acclimate.protocols.contract import Protocol, Trial, get_protocol, list_protocols
+from acclimate.protocols.domains import LeaveOneDomainOut, SingleSource
+from acclimate.protocols.few_shot import FewShot
+from acclimate.protocols.selection import SELECTION_RULES, SelectionRule, get_selection_rule
+from acclimate.protocols.sets import CrossDataset
+
+__all__ = [
+    "SELECTION_RULES",
+    "BaseToNovel",
+    "CrossDataset",
+    "FewShot",
+    "LeaveOneDomainOut",
+    "Protocol",
+    "SelectionRule",
+    "SingleSource",
+    "Trial",
+    "get_protocol",
+    "get_selection_rule",
+    "list_protocols",
+]

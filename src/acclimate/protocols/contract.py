@@ -1,0 +1,165 @@
+"""The contract of a protocol: it turns data sets into trials, and what was measured in a trial into figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from acclimate.data import ImageData, parse_shots, sample_shots
+from acclimate.data.shots import BUDGET
+from acclimate.errors import ConfigError, DataError
+from acclimate.options import Checked, nearest, option
+from acclimate.protocols.selection import SelectionRule, get_selection_rule
+
+VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, after Zhou et al. 2022
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
+HARMONIC = ("accuracy", "balanced_accuracy", "macro_f1")  # shares of images, of which a harmonic mean makes sense
+
+Figures = dict[str, dict[str, float | None]]
+"""For each column of a table, the value of each metric; None where a method cannot serve it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training set with everything that is measured after it.
+
+    Attributes:
+        train: images to learn from, the shots already drawn; its `class_names` are the classes that are learned.
+        val: images that hyper-parameters and epochs may be chosen by, as the selection rule says; of the same classes.
+        tests: images to measure on, by name; the `class_names` of each are the classes to tell apart there.
+    """
+
+    train: ImageData
+    val: ImageData
+    tests: Mapping[str, ImageData]
+
+    @property
+    def splits(self) -> dict[str, ImageData]:
+        """All images by what they serve for, as `splits.json` lists them."""
+        return {"train": self.train, "val": self.val, **self.tests}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(Checked, ABC):
+    """Base of all protocols: a frozen dataclass of its options, listed in `list_protocols` under its `name`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    several_sets: ClassVar[bool] = False  # whether one trial may span several data sets
+    rules: ClassVar[tuple[str, ...]] = ("last-step", "training-domain-validation")
+
+    selection: str = option("last-step", "rule by which epochs and hyper-parameters are chosen, see selection rules")
+
+    def __post_init__(self) -> None:
+        """Refuse a selection rule that makes no sense here."""
+        super().__post_init__()
+        if get_selection_rule(self.selection).name not in self.rules:
+            raise ConfigError(f"the protocol {self.name} has no rule {self.selection}; choose {', '.join(self.rules)}")
+
+    @property
+    def rule(self) -> SelectionRule:
+        """The selection rule."""
+        return get_selection_rule(self.selection)
+
+    @abstractmethod
+    def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
+        """Return the names of what is repeated over: data sets, or domains.
+
+        Args:
+            sets: the data sets, by name.
+
+        Raises:
+            DataError: the protocol cannot be run on these data.
+        """
+
+    @abstractmethod
+    def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
+        """Return the images of one trial.
+
+        Args:
+            trial: one of `trials(sets)`.
+            sets: the data sets, by name.
+            shots: as in `sample_shots`.
+            seed: of the shots.
+
+        Raises:
+            DataError: there are no images for it.
+        """
+
+    def figures(self, tests: Mapping[str, Mapping[str, Any] | None]) -> Figures:
+        """Return what tables show, from the metrics of each test; None where the method cannot serve its classes."""
+        return {name: plain_values(metrics) for name, metrics in tests.items()}
+
+
+def plain_values(metrics: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Return the value of each metric without its interval."""
+    return {name: None if metrics is None else float(metrics[name]["value"]) for name in METRICS}
+
+
+def only(sets: Mapping[str, ImageData], protocol: str) -> ImageData:
+    """Return the single data set of a protocol that works on one.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    if len(sets) != 1:
+        raise ConfigError(f"the protocol {protocol} takes one data set at a time, not {', '.join(sets) or 'none'}")
+    return next(iter(sets.values()))
+
+
+def draw_training(data: ImageData, shots: int | str, seed: int) -> ImageData:
+    """Draw the images to learn from.
+
+    Raises:
+        DataError: there are none; or, unless a budget is drawn over all classes, none of some class.
+    """
+    train = sample_shots(data, shots, seed)
+    empty = [name for name, count in train.counts().items() if count == 0]
+    if empty and not (str(parse_shots(shots)).startswith(BUDGET) and len(train)):
+        raise DataError(f"{data.name}: the class '{empty[0]}' has no training image; add some or drop the class")
+    return train
+
+
+def draw_validation(data: ImageData, shots: int | str, seed: int) -> ImageData:
+    """Draw the validation images that a run with so many shots may look at: at most four a class, or all of them.
+
+    A budget of N images allows as many validation images, up to four times the number of classes, drawn alike.
+    """
+    shots = parse_shots(shots)
+    if shots == "all" or not len(data):
+        return data
+    if isinstance(shots, int):
+        return sample_shots(data, min(shots, VAL_SHOTS), seed)
+    limit = VAL_SHOTS * len(data.class_names)
+    return sample_shots(data, f"{BUDGET}{min(int(shots.removeprefix(BUDGET)), limit)}", seed)
+
+
+_PROTOCOLS: dict[str, type[Protocol]] = {}
+
+P = TypeVar("P", bound=type[Protocol])
+
+
+def protocol(kind: P) -> P:
+    """Register a protocol class under its `name`."""
+    _PROTOCOLS[kind.name] = kind
+    return kind
+
+
+def list_protocols() -> tuple[type[Protocol], ...]:
+    """Return all protocol classes, by name."""
+    return tuple(_PROTOCOLS[name] for name in sorted(_PROTOCOLS))
+
+
+def get_protocol(name: str) -> type[Protocol]:
+    """Return the protocol class of a name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    if name not in _PROTOCOLS:
+        known = sorted(_PROTOCOLS)
+        raise ConfigError(f"unknown protocol '{name}'{nearest(name, known)} (protocols: {', '.join(known)})")
+    return _PROTOCOLS[name]

@@ -1,0 +1,34 @@
+"""Few-shot: learn from a few images of every class, or from a few images in all, and test on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from acclimate.data import ImageData
+from acclimate.protocols.contract import Protocol, Trial, draw_training, draw_validation, only, protocol
+
+
+@protocol
+@dataclass(frozen=True, kw_only=True)
+class FewShot(Protocol):
+    """Train on k images of every class, or on a budget drawn with the data's own imbalance; test on the test split.
+
+    Source: Zhou et al. 2022 (arXiv 2109.01134), section 4.1, with min(k, 4) validation images a class; budgets over
+    all classes as argued for by arXiv 2506.17500.
+    """
+
+    name: ClassVar[str] = "few-shot"
+    title: ClassVar[str] = "Few-shot classification"
+
+    def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
+        """Return the one data set."""
+        only(sets, self.name)
+        return tuple(sets)
+
+    def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
+        """Return shots of the training split, and the whole test split."""
+        data = only(sets, self.name)
+        train, val = draw_training(data.train, shots, seed), draw_validation(data.val, shots, seed)
+        return Trial(train, val, {"test": data.test})
