@@ -45,27 +45,33 @@ EVALUATION_BATCHES = 4
 PLAIN_LIMIT = {"mini-clip": 1000, "ViT-B/16": 500}  # classes; the plain step keeps 25.5 MiB a class on ViT-B/16
 
 
+def build(geometry: str) -> tuple[DualEncoder, Any]:
+    """A backbone with random weights in both towers, and the Hugging Face model that holds them."""
+    transformers.logging.set_verbosity_error()
+    torch.manual_seed(0)
+    text = {**GEOMETRIES[geometry], **TOKENS}
+    text["intermediate_size"] = 4 * text["hidden_size"]
+    vision = {**VISION[geometry], "patch_size": 16}
+    vision["intermediate_size"] = 4 * vision["hidden_size"]
+    width = 256 if geometry == "mini-clip" else 512
+    model = transformers.CLIPModel(
+        transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MINI_CLIP)
+    return DualEncoder(geometry, ClipFamily(model), tokenizer), model
+
+
 class Case:
     """One geometry and number of classes, and the three ways to make a step."""
 
     def __init__(self, geometry: str, classes: int) -> None:
-        transformers.logging.set_verbosity_error()
-        torch.manual_seed(0)
-        text = {**GEOMETRIES[geometry], **TOKENS}
-        text["intermediate_size"] = 4 * text["hidden_size"]
-        vision = {**VISION[geometry], "patch_size": 16}
-        vision["intermediate_size"] = 4 * vision["hidden_size"]
-        width = 256 if geometry == "mini-clip" else 512
-        config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
-        self.model: Any = transformers.CLIPModel(config)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(MINI_CLIP)
-        self.backbone = DualEncoder(geometry, ClipFamily(self.model), tokenizer)
+        self.backbone, self.model = build(geometry)
         words = class_words(classes)
         self.method = CoOp(self.backbone, CoOpConfig(), PromptSet("natural", overrides={w: w for w in words}))
         self.method.bind(words)
         names = self.backbone.class_tokens(words)
         self.plain = Plain(self.model, names, self.backbone.tokenizer.lead[0], self.backbone.tokenizer.pad)
-        side = vision["image_size"]
+        side = self.model.config.vision_config.image_size
         self.pixels = torch.randn(BATCH, 3, side, side)
         self.labels = torch.randint(0, classes, (BATCH,))
         self.features = self.backbone.encode_image(self.pixels)

@@ -37,8 +37,8 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
-def write_record(path: Path, command: str, what: str, rows: list[dict[str, Any]]) -> None:
-    """Write rows with the command, the versions and the machine that made them."""
+def write_record(path: Path, command: str, what: str, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Write rows, and what else is known, with the command, the versions and the machine that made them."""
     record = {
         "command": command,
         "what": what,
@@ -46,6 +46,7 @@ def write_record(path: Path, command: str, what: str, rows: list[dict[str, Any]]
         | {"python": platform.python_version()},
         "machine": {"processor": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
         "rows": rows,
+        **more,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

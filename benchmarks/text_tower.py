@@ -63,12 +63,12 @@ def class_words(count: int) -> list[str]:
 class Plain:
     """Sequences padded to the full context length, through the Hugging Face text model."""
 
-    def __init__(self, model: Any, names: ClassTokens, lead: int, pad: int) -> None:
-        self.model, self.text = model, model.text_model
+    def __init__(self, model: Any, names: ClassTokens, lead: int, pad: int, context: int = CONTEXT) -> None:
+        self.model, self.text, self.context = model, model.text_model, context
         length = self.text.config.max_position_embeddings
         rows, self.pool = [], []
         for name, tail in zip(names.names, names.tails, strict=True):
-            row = [lead, *[pad] * CONTEXT, *name, *tail]
+            row = [lead, *[pad] * context, *name, *tail]
             self.pool.append(len(row) - 1)
             rows.append(row + [pad] * (length - len(row)))
         with torch.no_grad():
@@ -77,7 +77,7 @@ class Plain:
     def features(self, context: Tensor, classes: slice) -> Tensor:
         """(C, E) of some classes."""
         rows = self.embedded[classes]
-        x = torch.cat([rows[:, :1], context.expand(len(rows), -1, -1), rows[:, 1 + CONTEXT :]], dim=1)
+        x = torch.cat([rows[:, :1], context.expand(len(rows), -1, -1), rows[:, 1 + self.context :]], dim=1)
         x = self.text.embeddings(inputs_embeds=x)
         x = self.text.encoder(inputs_embeds=x, attention_mask=None, is_causal=True).last_hidden_state
         x = self.text.final_layer_norm(x)[torch.arange(len(rows)), self.pool[classes]]

@@ -1,0 +1,210 @@
+"""One CoCoOp training step: this package against the plain way, in one interleaved run.
+
+Every image has prompts of its own, so a step is images x classes through the text tower. All ways run the same weights,
+the same batch and the same start, and must give the same losses over two steps of SGD:
+
+- published: as the released trainer does it. The frozen image tower runs on the batch, and a Python loop over the
+  images runs the text tower on every class, padded to the full context length, through the Hugging Face layers;
+- loop: the same text side, but image features come from a cache;
+- live: ours, where the image tower runs in the step because every step draws fresh views (augment with views=0);
+- cached: ours, image features from the cache. One pass of the text tower for the whole batch: [SOS] and context once an
+  image, the words of the class for every pair.
+
+Evaluation (without gradients) is compared as well, on the same batch.
+
+    python benchmarks/cocoop_step.py --out results/cocoop_step.json
+    python benchmarks/cocoop_step.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.methods.cocoop import CoCoOp, CoCoOpConfig
+from acclimate.prompts import PromptSet
+from coop_step import build
+from measuring import added_memory, peak_in_fresh_process, write_record
+from text_tower import Plain, class_words
+
+WAYS = ("published", "loop", "live", "cached")
+PLAIN = ("published", "loop")
+SIZES = [(1, 10), (1, 100), (8, 10), (8, 30), (8, 100)]  # images, classes
+PLAIN_LIMIT = {"mini-clip": 800, "ViT-B/16": 240}  # prompts; each keeps 25.5 MiB for the backward pass on ViT-B/16
+
+
+class Case:
+    """One geometry, batch and number of classes, and the ways to make a step."""
+
+    def __init__(self, geometry: str, images: int, classes: int) -> None:
+        self.backbone, self.model = build(geometry)
+        words = class_words(classes)
+        self.method = CoCoOp(self.backbone, CoCoOpConfig(), PromptSet("natural", overrides={w: w for w in words}))
+        self.method.bind(words)
+        self.names, context = self.backbone.class_tokens(words), len(self.method.context)
+        lead, pad = self.backbone.tokenizer.lead[0], self.backbone.tokenizer.pad
+        self.plain = Plain(self.model, self.names, lead, pad, context)
+        side = self.model.config.vision_config.image_size
+        self.pixels = torch.randn(images, 3, side, side)
+        self.labels = torch.randint(0, classes, (images,))
+        self.features = self.backbone.encode_image(self.pixels)
+        self.start = {name: tensor.clone() for name, tensor in self.method.learned_state().items()}
+        self.images, self.classes = images, classes
+
+    def logits(self, way: str) -> Tensor:
+        """(B, C) of the batch."""
+        if way not in PLAIN:
+            features = self.features if way == "cached" else self.backbone.encode_image(self.pixels)
+            return self.method.logits(Batch(image_features=features))
+        features = self.features
+        if way == "published":
+            features = self.model.visual_projection(self.model.vision_model(self.pixels).pooler_output)
+        features = F.normalize(features, dim=-1)
+        rows = []
+        for image, token in zip(features, self.method.meta_net(features), strict=True):
+            words = F.normalize(self.plain.features(self.method.context + token, slice(None)), dim=-1)
+            rows.append(self.backbone.logit_scale * image @ words.T)
+        return torch.stack(rows)
+
+    def step(self, way: str, optimizer: torch.optim.Optimizer) -> float:
+        """One step of training; returns the loss."""
+        loss = F.cross_entropy(self.logits(way), self.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def prepare(self) -> torch.optim.Optimizer:
+        """Put the learned tensors back to their start and return their optimiser."""
+        self.method.load_learned_state(self.start)
+        self.method.train()
+        return torch.optim.SGD(self.method.parameters(), lr=2e-3, momentum=0.9, weight_decay=5e-4)
+
+    def losses(self, way: str, steps: int = 2) -> list[float]:
+        """Losses of the first steps."""
+        optimizer = self.prepare()
+        return [self.step(way, optimizer) for _ in range(steps)]
+
+    def tokens(self) -> dict[str, int]:
+        """Tokens that run through the text tower in a step."""
+        ours = self.images * (1 + len(self.method.context) + sum(self.names.lengths))
+        return {"plain": self.images * self.classes * self.backbone.context_length, "ours": ours}
+
+    def ways(self) -> tuple[str, ...]:
+        """Return the ways whose memory is bounded as the head of this file says."""
+        return WAYS if self.images * self.classes <= PLAIN_LIMIT[self.backbone.name] else ("live", "cached")
+
+
+def measure(case: Case, what: str, repeats: int) -> dict[str, float]:
+    """Median CPU seconds of each way, taken in turns."""
+    times: dict[str, list[float]] = {way: [] for way in case.ways()}
+    optimizer = case.prepare()
+    for _ in range(repeats):
+        for way, taken in times.items():
+            case.method.train(what == "step")
+            started = time.process_time()
+            if what == "step":
+                case.step(way, optimizer)
+            else:
+                with torch.no_grad():
+                    case.logits(way)
+            taken.append(time.process_time() - started)
+    return {way: statistics.median(taken) for way, taken in times.items()}
+
+
+def run(geometry: str, images: int, classes: int, quick: bool) -> dict[str, Any]:
+    """Check and measure one case."""
+    case = Case(geometry, images, classes)
+    losses = {way: case.losses(way) for way in case.ways()}
+    reference = losses[case.ways()[0]]
+    worst = max(abs(a - b) / abs(b) for values in losses.values() for a, b in zip(values, reference, strict=True))
+    if worst > 1e-4:
+        raise SystemExit(f"{geometry}, {images} images, {classes} classes: losses differ by {worst:.1e}: {losses}")
+    repeats = 3 if quick or geometry == "ViT-B/16" else 7
+    row: dict[str, Any] = {"geometry": geometry, "images": images, "classes": classes, "tokens": case.tokens()}
+    row |= {"losses": losses, "repeats": repeats}
+    for what in ("step", "evaluation"):
+        seconds = measure(case, what, repeats)
+        row[what] = {"cpu_seconds": seconds}
+        if "loop" in seconds:
+            faster = {
+                "cached": seconds["published"] / seconds["cached"],
+                "live": seconds["published"] / seconds["live"],
+            }
+            row[what]["faster"] = {**faster, "text_only": seconds["loop"] / seconds["cached"]}
+    row["peak_mib"] = {}
+    if not quick:
+        row["peak_mib"] = {way: peak_in_fresh_process(__file__, geometry, images, classes, way) for way in case.ways()}
+    return row
+
+
+def memory_per_class(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """MiB that one more class adds to a step: the slope from the fewest to the most classes of a geometry and batch."""
+    found = []
+    for geometry, images in dict.fromkeys((row["geometry"], row["images"]) for row in rows):
+        some = [row for row in rows if (row["geometry"], row["images"]) == (geometry, images)]
+        slopes = {}
+        for way in WAYS:
+            points = [(row["classes"], row["peak_mib"][way]) for row in some if way in row["peak_mib"]]
+            if len(points) > 1:
+                (fewest, low), (most, high) = points[0], points[-1]
+                slopes[way] = (high - low) / (most - fewest)
+        found.append({"geometry": geometry, "images": images, "mib_per_class": slopes})
+    return found
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print one line of the table."""
+    cells = [f"{row['geometry']:>9} {row['images']:>6} {row['classes']:>7}"]
+    for what in ("step", "evaluation"):
+        cells += [f"{row[what]['cpu_seconds'].get(way, float('nan')):>9.3f}" for way in WAYS]
+        faster = row[what].get("faster", {})
+        cells.append(f"{faster.get('cached', float('nan')):>7.1f}x {faster.get('text_only', float('nan')):>7.1f}x")
+    cells.append(" / ".join(f"{value:.0f}" for value in row["peak_mib"].values()))
+    print(" ".join(cells), flush=True)
+
+
+def main() -> None:
+    """Measure, print a table, write the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="8 images, 10 classes, three repeats, no memory")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time"
+    )
+    parser.add_argument("--out", type=Path, help="JSON record to write")
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak:
+        geometry, images, classes, way = options.peak
+        case = Case(geometry, int(images), int(classes))
+        optimizer = case.prepare()
+        print(added_memory(lambda: case.step(way, optimizer)))
+        return
+    heads = [" ".join(f"{way:>9}" for way in WAYS) + "  faster   (text)" for _ in ("step", "evaluation")]
+    print(f"{'geometry':>9} {'images':>6} {'classes':>7} {heads[0]} {heads[1]} peak MiB of a step")
+    rows = []
+    for geometry in PLAIN_LIMIT:
+        for images, classes in [(8, 10)] if options.quick else SIZES:
+            rows.append(run(geometry, images, classes, options.quick))
+            show(rows[-1])
+    if options.out:
+        command = f"python benchmarks/cocoop_step.py --threads {options.threads}" + " --quick" * options.quick
+        what = (
+            "medians of CPU seconds, first of a training step, then of an evaluation of the same batch; 4 context "
+            "vectors, fp32; faster: published way / cached, published way / live, and text_only: loop / cached, where "
+            "both have cached features; peak is what one step adds to a fresh process"
+        )
+        write_record(options.out, command, what, rows, memory_per_class=memory_per_class(rows))
+
+
+if __name__ == "__main__":
+    main()
