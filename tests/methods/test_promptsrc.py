@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import acclimate
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts
 from acclimate.methods.promptsrc import PromptSRCConfig
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
-from tests.backbones import plain
 from tests.methods.conftest import UNSEEN, close, learn, make, text_runs, whole
+from tests.methods.plain_prompts import class_direction, image_direction
 
 LONG = ("cat", "storage tank", "bare land of the large mill")
 FACTS = TrainingFacts(images=18, shots=6)
@@ -23,18 +24,6 @@ PLAIN = {"image_agreement": 0.0, "text_agreement": 0.0, "logit_agreement": 0.0, 
 
 def unit(x):
     return x / x.square().sum(-1, keepdim=True).sqrt()
-
-
-def prompted(world, method, pixels, text, vision):
-    """Directions of images and classes through transformers' own layers at full length."""
-    model, backbone, count = world.plain, world.backbone, len(method.class_names)
-    names = backbone.class_tokens(method.prompts.words(method.class_names))
-    first = text[0].expand(count, -1, -1)
-    sequences, pool, slots = plain.context_sequences(backbone, model, first, names, "end")
-    deep = [layer.expand(count, -1, -1) for layer in text[1:]]
-    classes = plain.text_features(model, sequences, pool, deep=deep, slots=slots)
-    images = plain.image_features(model, pixels, prompts=[layer.expand(len(pixels), -1, -1) for layer in vision])
-    return unit(images), unit(classes)
 
 
 def frozen(world, class_names, pixels, prompts):
@@ -56,7 +45,9 @@ def reference(world, method, batch, text, vision):
     model, config = world.plain, method.config
     bias = float(getattr(model, "logit_bias", torch.zeros(())))
     scale = float(model.logit_scale.exp())
-    z, w = prompted(world, method, batch.pixels, text, vision)
+    z = torch.stack([image_direction(model, image, vision) for image in batch.pixels])
+    words = method.prompts.words(method.class_names)
+    w = torch.stack([class_direction(world, f"a photo of a {word}.", text) for word in words])
     z0, w0 = frozen(world, method.class_names, batch.pixels, method.prompts)
     terms = dict.fromkeys(("cross_entropy", "image_agreement", "text_agreement", "logit_agreement"), 0.0)
     count, classes, width = len(z), len(w), z.shape[1]
@@ -204,6 +195,14 @@ def test_prediction_needs_no_frozen_features(world):
     with torch.no_grad():
         logits = method.logits(type(batch)(pixels=batch.pixels))
     assert logits.shape == (len(world.test), 3)
+
+
+@pytest.mark.parametrize("augment", ["auto", "none"])
+def test_training_gets_frozen_features_as_well(tiny, pictures, augment):
+    settings = {"epochs": 1, "augment": augment, "lr": 0.02, "warmup_epochs": 0}
+    model = acclimate.adapt(pictures, "promptsrc", tiny, shots=2, domain="natural", settings=settings)
+    assert {"cross_entropy", "image_agreement", "text_agreement", "logit_agreement"} <= model.journal[0].keys()
+    assert 0 <= model.record["metrics"]["accuracy"]["value"] <= 1
 
 
 def test_published_recipe(world):

@@ -50,8 +50,8 @@ class PromptSRC(IVLP):
     where p and p* are the softmax of s cos(z, w) + b and of s cos(z*, w*) + b (mutual agreement), w*_c is the mean
     over many templates (textual diversity), and the prompts that are kept are sum_t a_t P_t, the mean over the epochs
     t with a_t ~ N(t; mean, std²) (Gaussian-weighted aggregation).
-    Source: Khattak et al. 2023 (arXiv 2307.06948), section 3.2; means instead of sums, direction of the divergence and
-    recipe as released: 4 + 4 tokens, depth 9, SGD, learning rate 0.0025, 50 epochs, batches of 4, mean 30, std 30.
+    Source: Khattak et al. 2023 (arXiv 2307.06948), section 3.2; means over all entries, direction of the divergence
+    and recipe as released: 4 + 4 tokens, depth 9, SGD, learning rate 0.0025, 50 epochs, batches of 4, mean 30, std 30.
     """
 
     name = "promptsrc"
