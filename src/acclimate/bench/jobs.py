@@ -16,7 +16,6 @@ from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.errors import AcclimateError, ConfigError
 from acclimate.methods import get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.runs import choose_prompts, folder
 from acclimate.training.recipe import Recipe
@@ -155,13 +154,8 @@ def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
 def _facts(data: ImageData, source: Source) -> dict[str, Any]:
     """Return what decides results on a data set: its pictures by name, their labels and splits, and its words."""
     splits = {name: data.split(name) for name in ("train", "val", "test")}
-    prompts = prompts_of(data, source)
+    prompts = choose_prompts(data, source.domain, source.names)
     return {"hash": assignment_hash(split_table(splits))[:16], "domain": prompts.domain.id, "names": dict(source.names)}
-
-
-def prompts_of(data: ImageData, source: Source) -> PromptSet:
-    """Return words and templates of a data set."""
-    return choose_prompts(data, source.domain, source.names)
 
 
 def load_source(name: str, source: Source) -> ImageData:

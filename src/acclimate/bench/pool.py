@@ -134,7 +134,7 @@ class _Worker:
 
     def __init__(self, hello: Mapping[str, Any], threads: int, stop: threading.Event) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "acclimate.bench.work"],
+            [sys.executable, "-c", "from acclimate.bench.work import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **dict.fromkeys(THREADS, str(threads))},

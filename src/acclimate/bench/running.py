@@ -116,7 +116,7 @@ def score_of(job: Job, column: str, metric: str, value: float | None) -> Score:
         protocol=content["protocol"]["name"],
         selection=content["protocol"]["selection"],
         backbone=content["backbone"]["id"],
-        data=job.data,
+        data=content["trial"] if job.protocol.several_sets else job.data,
         trial=content["trial"],
         column=column,
         method=job.label,

@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, load_source, prompts_of
+from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, load_source
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError
 from acclimate.files import replace_file
+from acclimate.prompts import PromptSet, get_domain
 from acclimate.runs import adapt_trial
 from acclimate.training.devices import resolve_device
 
@@ -63,7 +64,10 @@ class Workshop:
         place.mkdir(parents=True, exist_ok=True)
         replace_file(place / JOB, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
         sets = {name: self.data(name) for name in content["data"]}
-        prompts = {name: prompts_of(data, self.sources[name]) for name, data in sets.items()}
+        prompts = {
+            name: PromptSet(get_domain(facts["domain"]), overrides=facts["names"])
+            for name, facts in content["data"].items()
+        }
         trial = job.protocol.draw(content["trial"], sets, content["shots"], content["seed"])
         own = prompts[next(name for name in content["trial"].split("+") if name in prompts)] if len(sets) > 1 else None
         adapt_trial(
@@ -174,6 +178,3 @@ def source_entry(source: Source) -> dict[str, Any]:
     values = asdict(source)
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
-
-if __name__ == "__main__":
-    main()

@@ -33,12 +33,12 @@ def bench(
 ) -> None:
     """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
     console.show_notes(quiet)
-    from acclimate.bench import plan_bench, read_spec, run_bench, write_results
+    from acclimate.bench import check_choice, plan_bench, read_spec, run_bench, write_results
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
     read = read_spec(spec, data_root)
-    chosen = results.check(read, metric, compare)
+    metric, reference = check_choice(read, metric, compare)
     out = out or Path("runs") / f"bench-{spec.stem}"
     planned = plan_bench(read, device.value)
     if dry_run:
@@ -46,12 +46,14 @@ def bench(
         return
     with LiveBench(planned, out, jobs, quiet) as live:
         outcome = run_bench(read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache))
-    files = write_results(read, outcome, out)
-    results.show_outcome(read, outcome, chosen, as_json)
+    files = write_results(read, outcome, out, metric, reference)
+    results.show_outcome(read, outcome, metric, reference, as_json)
     if not as_json:
-        console.err.print(f"[note]{', '.join(map(escape, map(str, files)))}[/]", soft_wrap=True)
+        console.err.print(f"[note]{', '.join(escape(file.name) for file in files[:3])} in {escape(str(out))}[/]")
     for job, lines in outcome.failures:
-        console.err.print(f"[error]failed:[/] {escape(job.describe())} ({escape(str(job.folder(out)))})", soft_wrap=True)
+        console.err.print(
+            f"[error]failed:[/] {escape(job.describe())} ({escape(str(job.folder(out)))})", soft_wrap=True
+        )
         for line in lines:
             console.err.print(f"    {escape(line)}", soft_wrap=True)
     if outcome.failures:

@@ -15,7 +15,7 @@ from acclimate.protocols.published import apply_rule, get_split_rule
 
 log = logging.getLogger("acclimate.protocols")
 
-UNION = "all targets"
+UNION = "test"  # of all targets, pooled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,106 @@
+"""What a bench leaves behind: every figure as CSV, tables as Markdown, CSV and LaTeX, comparisons in pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate.bench import rendering
+from acclimate.bench.comparison import Comparison, compare_all
+from acclimate.bench.running import Outcome
+from acclimate.bench.scores import METRICS, get_measure, write_scores
+from acclimate.bench.spec import Spec
+from acclimate.bench.tables import Table, make_tables
+from acclimate.errors import ConfigError
+from acclimate.files import replace_file
+from acclimate.options import nearest
+
+SCORES, PAGE, LATEX, TABLES = "results.csv", "results.md", "results.tex", "tables"
+
+
+def check_choice(spec: Spec, metric: str | None, reference: str | None) -> tuple[str, str | None]:
+    """Return the metric of the main tables and the method to compare with: those asked for, else the spec's.
+
+    Raises:
+        ConfigError: nobody knows the metric, or no method has this label.
+    """
+    metric, reference = metric or spec.metric, reference or spec.reference
+    get_measure(metric)
+    if reference is not None and reference not in spec.labels:
+        raise ConfigError(
+            f"no method is labelled '{reference}'{nearest(reference, spec.labels)} (methods: {', '.join(spec.labels)})"
+        )
+    return metric, reference
+
+
+def main_tables(spec: Spec, outcome: Outcome, metric: str) -> list[Table]:
+    """Return the tables of one metric, with a row for every method of the spec."""
+    chosen = [score for score in outcome.scores if score.metric == metric]
+    tables = []
+    for table in make_tables(chosen, spec.labels):
+        there = {job.label for job in outcome.jobs if _is_of(job.content, job.data, table)}
+        rows = tuple(row for row in table.rows if row.method in there)
+        tables.append(Table(**{**vars(table), "rows": rows}))
+    return tables
+
+
+def comparisons(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> list[Comparison]:
+    """Return every other method against the reference; nothing without one, or before it has results."""
+    if reference is None or not any(score.method == reference and score.metric == metric for score in outcome.scores):
+        return []
+    return compare_all(outcome.scores, reference, metric, spec.labels)
+
+
+def write_results(
+    spec: Spec, outcome: Outcome, out: Path, metric: str | None = None, reference: str | None = None
+) -> list[Path]:
+    """Write the results of a bench into its folder and return the files.
+
+    Args:
+        spec: the bench.
+        outcome: what it has given.
+        out: its folder.
+        metric: the one that stands first and in LaTeX; by default the spec's.
+        reference: method that the others are compared with; by default the spec's, if it names one.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    metric, reference = check_choice(spec, metric, reference)
+    files = [out / SCORES, out / PAGE, out / LATEX]
+    write_scores(files[0], outcome.scores)
+    first = main_tables(spec, outcome, metric)
+    replace_file(files[1], _page(spec, outcome, metric, reference).encode())
+    replace_file(files[2], "\n".join(rendering.latex(table) for table in first).encode())
+    if first:
+        (out / TABLES).mkdir(exist_ok=True)
+    for table in first:
+        files.append(out / TABLES / f"{_slug(table)}.csv")
+        replace_file(files[-1], rendering.csv(table).encode())
+    return files
+
+
+def _page(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> str:
+    parts = [f"## {spec.title}"]
+    done = len({score.key[:-1] for score in outcome.scores})
+    if not done:
+        return "\n\n".join([*parts, "No job is done yet.\n"])
+    for name in (metric, *(other for other in METRICS if other != metric)):
+        parts += [rendering.markdown(table).strip() for table in main_tables(spec, outcome, name)]
+        if name == metric:
+            parts += [rendering.markdown_comparison(comparisons(spec, outcome, metric, reference)).strip()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _is_of(content: Mapping[str, Any], data: str, table: Table) -> bool:
+    wanted = (table.protocol, table.selection, table.backbone, table.shots)
+    protocol = content["protocol"]
+    own = (protocol["name"], protocol["selection"], content["backbone"]["id"], str(content["shots"]))
+    return own == wanted and table.data in ("", data)
+
+
+def _slug(table: Table) -> str:
+    words: Sequence[str] = (table.protocol, table.data, table.selection, table.backbone, table.shots, table.metric)
+    return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)
