@@ -38,6 +38,11 @@ class PromptSRCConfig(IVLPConfig):
     )
     aggregation_std: float = option(30.0, "spread of the weights around that epoch, in epochs", low=1e-3)
 
+    @property
+    def keeps_one_epoch(self) -> bool:
+        """Whether one epoch is kept; not where they are averaged."""
+        return self.aggregation_mean is None
+
 
 @register
 class PromptSRC(IVLP):
