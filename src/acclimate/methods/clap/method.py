@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from acclimate.data.batch import Batch
 from acclimate.methods.registry import register
@@ -30,9 +29,8 @@ class Clap(ZeroShotProbe):
     Minimises cross-entropy + mean_c lambda_c |w_c - l t_c|^2. The multiplier of a class is the mean probability that
     zero-shot classification gives it on its own training images, lambda_c = mean_{i in c} softmax_c(s cos(x_i, t)): a
     class that the text describes well is held tightly. The multipliers stay as they are during training.
-    Source: Silva-Rodriguez et al. 2024 (arXiv 2312.12730), the class-adaptive constraint: one step of an augmented
-    Lagrangian, with the training images in place of validation images. The mean over classes is that of the released
-    code, where the paper writes a sum.
+    Source: Silva-Rodriguez et al. 2024 (arXiv 2312.12730), the class-adaptive constraint, in which this one estimate on
+    the training images replaces the outer loop of an augmented Lagrangian; the mean over classes is as released.
     """
 
     name = "clap"
@@ -58,8 +56,8 @@ class Clap(ZeroShotProbe):
     @torch.no_grad()
     def _look(self, train: Feed, val: Feed | None) -> dict[str, float]:
         sums, counts = torch.zeros_like(self.multipliers), torch.zeros_like(self.multipliers)
-        for batch in chunks(train, 1024):
-            batch = batch.to(sums.device)
+        for chunk in chunks(train, 1024):
+            batch = chunk.to(sums.device)
             assert batch.labels is not None
             own = self.similarities(batch, self.text).softmax(dim=-1).gather(1, batch.labels[:, None])[:, 0]
             sums.index_add_(0, batch.labels, own)

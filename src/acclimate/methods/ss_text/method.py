@@ -27,7 +27,7 @@ class SSTextConfig(Checked):
     )
     strength: float = option(1.0, "factor of the weight of the text", low=1e-9)
     repel: bool = option(
-        False, "move every class by 1 as the released SS-Text+ does, which turns a class of few images around"
+        False, "subtract norm(2 w - mean w) from w, as the released SS-Text+; it turns classes of few images around"
     )
     ensemble: bool = option(False, "average the directions of all templates of the domain instead of using one")
 

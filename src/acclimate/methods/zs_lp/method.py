@@ -29,10 +29,10 @@ class ZeroShotProbeConfig(Recipe):
     weight_decay: float = option(0.0, "weight decay", low=0.0)
     views: int = option(20, "augmented views cached per image; 0 draws a fresh view in every step", low=0)
     ensemble: bool = option(False, "start from the average of all templates of the domain instead of from one")
-    length: Literal["scale", "text", "unit"] = option(
+    initial_length: Literal["scale", "text", "unit"] = option(
         "scale",
-        "length of the first weights; it decides how far a step turns them: scale: the square root of the logit scale; "
-        "text: that of the text features, as in the released code; unit: 1",
+        "length of the first weights, which decides how far a step turns them; scale: the square root of the logit "
+        "scale; text: that of the text features, as in the released code; unit: 1",
     )
 
 
@@ -42,10 +42,10 @@ class ZeroShotProbe(ClassRows):
 
     Minimises the cross-entropy of p(c|x) = softmax_c(s cos(x, w_c)) over the weights w, which start from the text
     directions: w_c = l t_c. No bias, no validation images, one recipe for all data.
-    Source: Silva-Rodriguez et al. 2024 (arXiv 2312.12730), the "revisited" linear probe; recipe of the released code:
-    SGD with momentum 0.9, learning rate 0.1 with cosine decay after one epoch at 1e-5, batches of 256, 300 epochs. The
-    paper has weights of length l = 1, its code the length of CLIP's text features, about 9. A step turns w_c by an angle
-    in proportion to s / l^2; l = sqrt(s) keeps that ratio, which is CLIP's, for every backbone.
+    Source: Silva-Rodriguez et al. 2024 (arXiv 2312.12730), the revisited linear probe; recipe of the released code: SGD
+    with momentum 0.9, learning rate 0.1 with cosine decay after one epoch at 1e-5, batches of 256, 300 epochs. There l
+    is the length of CLIP's text features, about 10, and s = 100. A step turns w_c by an angle in proportion to s / l^2;
+    l = sqrt(s) keeps that ratio for every backbone.
     """
 
     name = "zs-lp"
@@ -66,10 +66,10 @@ class ZeroShotProbe(ClassRows):
             self.weight = nn.Parameter(self.anchors.clone())  # (C, E)
 
     def _length(self) -> float | Tensor:
-        if self.config.length == "text":
+        if self.config.initial_length == "text":
             features = self.backbone.encode_text(self.prompts.sentences(self.class_names))
             return features.float().norm(dim=-1, keepdim=True)
-        return self.backbone.logit_scale**0.5 if self.config.length == "scale" else 1.0
+        return self.backbone.logit_scale**0.5 if self.config.initial_length == "scale" else 1.0
 
     def class_directions(self) -> Tensor:
         """Return norm(w) (C, E), the text direction of classes without training images."""
@@ -92,5 +92,5 @@ class ZeroShotProbe(ClassRows):
         """Mark the classes without training images by rows of zeros, which get no gradient and stay zeros."""
         seen = train.labels.bincount(minlength=len(self.class_names)) > 0
         with torch.no_grad():
-            self.weight *= seen[:, None].to(self.weight.device)
+            self.weight.mul_(seen[:, None].to(self.weight.device))
         return {"classes_with_images": int(seen.sum())}

@@ -22,7 +22,7 @@ class ClassRows(TextClassifier):
     """Base of methods that learn one row of numbers for each class that they were trained on.
 
     A row of zeros stands for a class without training images. Such a class, and one that is bound later under a name
-    unknown in training, keeps its text direction; so a model can be bound to any mixture of old and new names, and back.
+    unknown in training, keeps its text direction; so a model serves any mixture of old and new names.
 
     Attributes:
         text: text directions t (C, E) of the bound classes, L2-normalised.
