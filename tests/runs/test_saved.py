@@ -170,6 +170,19 @@ def test_evaluation_on_some_of_the_classes(run, tmp_path):
     assert metrics["per_class"]["cat"]["support"] == 0
 
 
+@pytest.mark.parametrize("method", ["coop", "zs-lp", "ss-text"])
+def test_a_model_bound_to_other_classes_is_saved_with_both(method, pictures, tiny, tmp_path):
+    """Rows of a method stay with the classes they were learned for, though as many others are bound."""
+    settings = {"coop": QUICK, "zs-lp": {"epochs": 3}, "ss-text": {}}[method]
+    model = quick(pictures, tiny, method=method, settings=settings).rebind(("mill", CLASSES[0], "bare land"))
+    expected = model.predict(pictures.image(0))
+    model.save(tmp_path / "rebound")
+    loaded = acclimate.load(tmp_path / "rebound", tiny)
+    assert (loaded.class_names, loaded.trained_classes) == (model.class_names, CLASSES)
+    assert loaded.predict(pictures.image(0))[0].probabilities.tolist() == expected[0].probabilities.tolist()
+    assert loaded.rebind(CLASSES).evaluate(pictures.test) == model.record["metrics"]
+
+
 def test_rebinding(run, tiny, tmp_path):
     data = load_data(make_pictures(tmp_path / "data", ("bare land", "mill"), 4))
     model = acclimate.load(run.folder, tiny).rebind(data.class_names)

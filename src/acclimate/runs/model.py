@@ -41,6 +41,7 @@ class AdaptedModel:
         splits: the images of the train, val and test splits, where the model was adapted in this process.
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
+        trained_classes: the classes of the training data, which stay the same when others are bound.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AdaptedModel:
     ) -> None:
         self.method, self.record, self.splits = method, record, splits
         self.journal, self.cache_dir = list(journal), cache_dir
+        self.trained_classes = method.class_names
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -117,6 +119,7 @@ class AdaptedModel:
             "config": dict(vars(method.config)),
             "backbone": {"id": backbone.name, "family": backbone.family, "fingerprint": backbone.fingerprint},
             "class_names": list(self.class_names),
+            "trained_classes": list(self.trained_classes),
             "prompts": method.prompts.to_dict(),
             "transform": backbone.transform.to_dict(),
             "learned_parameters": method.learned_parameters(),
@@ -176,6 +179,7 @@ def load(
         config: Any = make_config(method_class.Config, info["config"])
         prompts = PromptSet.from_dict(info["prompts"])
         class_names = [str(name) for name in info["class_names"]]
+        trained_classes = [str(name) for name in info.get("trained_classes", class_names)]
     except (AttributeError, KeyError, TypeError) as error:
         raise RunError(f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again") from None
     if not isinstance(backbone, DualEncoder):
@@ -192,9 +196,10 @@ def load(
             f"restore the backbone's preprocessor_config.json, or adapt again"
         )
     method = method_class(backbone, config, prompts)
-    method.bind(class_names)
+    method.bind(trained_classes)  # the classes that the tensors belong to
     tensors, _ = read_tensors(path / folder.ADAPTER)
     method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
     method.eval()
     record = folder.read_json(path / folder.RECORD, next_step)
-    return AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
+    model = AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
+    return model if class_names == trained_classes else model.rebind(class_names)
