@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from acclimate.bench.scores import ORACLE, Score, get_measure, tidy, without_parts
+from acclimate.bench.scores import ORACLE, Score, get_measure, select_reported
 from acclimate.errors import ConfigError
 
 FEWEST = 6
@@ -70,7 +70,7 @@ def compare(scores: Iterable[Score], a: str, b: str, metric: str = "accuracy") -
     - base-to-novel counts with "base" and "novel"; the harmonic mean and "all classes" derive from the same images;
     - single-source counts with the union of its targets, "test", or with the single targets where it has no union;
     - cross-dataset counts with the targets; the source's own test images are what few-shot measures;
-    - scores of an oracle never count, since a choice made on the test images is no evidence.
+    - scores of an oracle never count, since a choice made with labels of the tested domain is no evidence.
 
     A signed-rank test takes its pairs for independent. The seeds of one data set are not: they share the test images,
     mostly the classes' difficulty and often training images, and the same holds for shots and backbones on one data
@@ -170,8 +170,8 @@ def _counted(scores: Iterable[Score], metric: str) -> dict[str, dict[tuple, Scor
     """Return what takes part in comparisons: by method, then by all that makes a pair."""
     get_measure(metric)
     found: dict[str, dict[tuple, Score]] = {}
-    for score in without_parts(tidy(scores)):
-        if score.metric == metric and score.selection != ORACLE and not (score.derived or score.of_source):
+    for score in select_reported(score for score in scores if score.metric == metric):
+        if score.selection != ORACLE and not (score.derived or score.of_source):
             found.setdefault(score.method, {})[replace(score, method="").key] = score
     return found
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
-from csv import writer
 from typing import Literal
 
 from acclimate.bench.comparison import Comparison, Paired
-from acclimate.bench.scores import Measure, get_measure
+from acclimate.bench.scores import Measure, get_measure, to_csv
 from acclimate.bench.tables import Cell, Table
 
 UNSERVED = "–"
@@ -30,12 +28,15 @@ COMPARED = ("method", "n", "wins", "ties", "losses", "mean difference", "median 
 Level = Literal["units", "runs"]
 LEVELS: dict[Level, str] = {
     "units": "over data sets, trials and columns, averaged over seeds first",
-    "runs": "over single runs, which are not independent within a data set: p is too small",
+    "runs": "over single runs, which are not independent within a data set, so that p is too small",
 }
 
 
 def show_cell(cell: Cell, measure: Measure) -> str:
-    """Return a cell in words: "71.3 ± 1.2", "71.3 ± 1.2 (2 of 3)" with seeds missing, "–" where it cannot be served."""
+    """Return a cell in words: "71.3 ± 1.2", "71.3 ± 1.2 (2 of 3)" with seeds missing, "–" where it cannot be served.
+
+    It is empty where nothing was planned.
+    """
     if not cell.served:
         return UNSERVED
     parts = []
@@ -51,8 +52,10 @@ def show_cell(cell: Cell, measure: Measure) -> str:
 def legend(table: Table, best: str) -> str:
     """Return what a reader must know of the figures; `best` says how the best cell is marked."""
     cells = [cell for row in table.rows for cell in row.cells]
-    count = len(table.seeds)
-    parts = [f"mean ± sd over {count} seeds" if count > 1 else "one seed"]
+    counts = sorted({cell.expected for cell in cells if cell.expected})
+    least, most = counts[0], counts[-1]
+    span = f"{least} to {most}" if least < most else f"{most}"
+    parts = [f"mean ± sd over {span} seeds" if most > 1 else "one seed"]
     if any(cell.best for cell in cells):
         parts.append(f"best of each column {best}")
     if any(cell.missing for cell in cells):
@@ -79,13 +82,12 @@ def csv(table: Table) -> str:
 
     Figures have full precision and the metric's own unit (shares, not percent). Without a figure mean and sd are empty.
     """
-    text = io.StringIO(newline="")
-    rows = writer(text, lineterminator="\n")
-    rows.writerow(["method", *(f"{column} {part}" for column in table.columns for part in ("mean", "sd", "n"))])
-    for row in table.rows:
-        figures = [part for cell in row.cells for part in (_precise(cell.mean), _precise(cell.sd), cell.n)]
-        rows.writerow([row.method, *figures])
-    return text.getvalue()
+    heading = ["method", *(f"{column} {part}" for column in table.columns for part in ("mean", "sd", "n"))]
+    rows = [
+        [row.method, *(part for cell in row.cells for part in (_precise(cell.mean), _precise(cell.sd), cell.n))]
+        for row in table.rows
+    ]
+    return to_csv([heading, *rows])
 
 
 def latex(table: Table) -> str:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
+from csv import QUOTE_ALL, reader, writer
 from csv import Error as CsvError
-from csv import reader, writer
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from acclimate.errors import ConfigError, RunError
 from acclimate.files import replace_file
 
 ORACLE = "oracle"
-"""The selection rule that looks at the test images; what it chose is no evidence, and is always called by this name."""
+"""The selection rule that looks at labels of what is tested: no evidence, and always called by this name."""
 PROTOCOLS = ("few-shot", "base-to-novel", "cross-dataset", "leave-one-domain-out", "single-source")
-SELECTIONS = ("last step", "training-domain validation", ORACLE)
+SELECTIONS = ("last-step", "training-domain-validation", ORACLE)
 COLUMNS = ("test", "base", "novel", "harmonic mean", "all classes")
 """Names that come in this order wherever they are listed; others follow by the alphabet."""
+RUN = "run"
+"""Column of a cost, which a run has once, however many test sets it has."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ METRICS = {
 }
 
 
+class Run(NamedTuple):
+    """One training run, as the scores of its tests name it."""
+
+    protocol: str
+    selection: str
+    backbone: str
+    data: str
+    trial: str
+    method: str
+    shots: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Score:
     """One measured number and everything that says what it measures.
@@ -60,8 +75,8 @@ class Score:
         data: the data set that trains.
         trial: what the protocol repeats over: the data set itself, the held-out domain, or the only source domain.
         column: which of the trial's measurements: "test", "base", "novel", "harmonic mean", "all classes", or the name
-            of a target. In single-source, "test" is the union of the other domains; in cross-dataset, "test" (or the
-            data set's own name) is the test images of the source.
+            of a target. In single-source, "test" is the union of the other domains; in cross-dataset, "test" or the
+            trial's own name is the test images of the source. The column of a cost does not matter.
         method: its label.
         shots: "16", "all" or "budget:64".
         seed: of the run.
@@ -95,6 +110,11 @@ class Score:
     def key(self) -> tuple[str | int, ...]:
         """Everything but the value."""
         return astuple(self)[:-1]
+
+    @property
+    def run(self) -> Run:
+        """The run that it comes from."""
+        return Run(*(getattr(self, name) for name in Run._fields))
 
     @property
     def of_source(self) -> bool:
@@ -164,14 +184,19 @@ def tidy(scores: Iterable[Score]) -> list[Score]:
     return sorted(known.values(), key=rank_score)
 
 
-def without_parts(scores: Sequence[Score]) -> list[Score]:
-    """Leave out the single targets of single-source where their union, "test", is there, as the protocol reports."""
-    united = {score.data for score in scores if score.protocol == "single-source" and score.column == "test"}
-    return [
-        score
-        for score in scores
-        if score.protocol != "single-source" or score.data not in united or score.column == "test"
-    ]
+def select_reported(scores: Iterable[Score]) -> list[Score]:
+    """Return the scores that a protocol reports, sorted: those of tables and comparisons.
+
+    Costs stand in a column "run". The single targets of single-source are left out where their union, "test", is there.
+
+    Raises:
+        ConfigError: an unknown metric.
+        RunError: two different values stand for the same measurement.
+    """
+    found = tidy(replace(score, column=RUN) if get_measure(score.metric).is_cost else score for score in scores)
+    single = "single-source"
+    united = {score.run for score in found if score.protocol == single and score.column == "test"}
+    return [score for score in found if score.run not in united or score.column in ("test", RUN)]
 
 
 def order_methods(scores: Iterable[Score], methods: Sequence[str] = ()) -> list[str]:
@@ -188,12 +213,18 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
     Raises:
         RunError: two values for one measurement, or the file cannot be written.
     """
+    rows = [[*score.key, "" if score.value is None else repr(float(score.value))] for score in tidy(scores)]
+    replace_file(path, to_csv([HEADER, *rows]).encode())
+
+
+def to_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV with plain line ends."""
     text = io.StringIO(newline="")
-    rows = writer(text, lineterminator="\n")
-    rows.writerow(HEADER)
-    for score in tidy(scores):
-        rows.writerow([*score.key, "" if score.value is None else repr(float(score.value))])
-    replace_file(path, text.getvalue().encode())
+    usual, quoting = writer(text, lineterminator="\n"), writer(text, lineterminator="\n", quoting=QUOTE_ALL)
+    for row in rows:
+        strange = any("\r" in str(each) for each in row)  # Python before 3.13 would not quote it
+        (quoting if strange else usual).writerow(row)
+    return text.getvalue()
 
 
 def read_scores(path: Path) -> list[Score]:

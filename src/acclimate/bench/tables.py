@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean, stdev
@@ -14,13 +14,13 @@ from acclimate.bench.scores import (
     PROTOCOLS,
     SELECTIONS,
     Measure,
+    Run,
     Score,
     get_measure,
     order_methods,
     rank,
     rank_shots,
-    tidy,
-    without_parts,
+    select_reported,
 )
 
 MEAN = "mean"
@@ -37,7 +37,7 @@ class Cell:
 
     Args:
         values: the number by seed, for the seeds that have one.
-        expected: how many seeds there should be.
+        expected: how many seeds there should be; 0 where nothing was planned.
         served: false where the method cannot serve this column, such as a probe on novel classes.
         best: whether it is marked as the best of its column.
     """
@@ -91,7 +91,6 @@ class Table:
     data: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
 
     @property
     def measure(self) -> Measure:
@@ -102,7 +101,7 @@ class Table:
     def title(self) -> str:
         """What the table shows, in one line; an oracle is called an ORACLE."""
         where = f" on {self.data}" if self.data else ""
-        rule = "ORACLE, which sees the test images" if self.selection == ORACLE else self.selection
+        rule = "ORACLE, which sees labels of the tested domain" if self.selection == ORACLE else self.selection
         return (
             f"{self.protocol}{where}, {describe_shots(self.shots)}, {self.backbone}, selection: {rule}: "
             f"{self.measure.title}"
@@ -120,7 +119,7 @@ def describe_shots(shots: str) -> str:
 
 
 def make_tables(
-    scores: Iterable[Score], methods: Sequence[str] = (), seeds: Sequence[int] | None = None
+    scores: Iterable[Score], methods: Sequence[str] = (), planned: Iterable[Run] | None = None
 ) -> list[Table]:
     """Lay scores out as tables, one per protocol, selection, backbone, shots and metric.
 
@@ -137,16 +136,18 @@ def make_tables(
 
     Args:
         scores: of any protocols and metrics.
-        methods: labels in the order of the rows. Each has a row in each table, even where all its jobs failed; methods
-            that are not listed follow where they have scores.
-        seeds: those that each cell should have; default: all that occur in the table.
+        methods: labels in the order of the rows; others follow by the alphabet.
+        planned: all runs that there should be, to tell what is missing: a method has a row where something of it is
+            planned or there, and each cell its own seeds. By default each of `methods`, and each seed that occurs in a
+            table, is expected all over it.
 
     Raises:
         ConfigError: an unknown metric.
         RunError: two different values for the same measurement.
     """
-    groups = groupby(sorted(without_parts(tidy(scores)), key=_rank_table), key=_rank_table)
-    return [_make_table(list(group), methods, seeds) for _, group in groups]
+    runs = None if planned is None else set(planned)
+    groups = groupby(sorted(select_reported(scores), key=_rank_table), key=_rank_table)
+    return [_make_table(list(group), methods, runs) for _, group in groups]
 
 
 def _rank_table(score: Score) -> tuple:
@@ -160,39 +161,51 @@ def _rank_table(score: Score) -> tuple:
     )
 
 
-def _make_table(scores: list[Score], methods: Sequence[str], seeds: Sequence[int] | None) -> Table:
+def _make_table(scores: list[Score], methods: Sequence[str], planned: set[Run] | None) -> Table:
     first = scores[0]
-    expected = tuple(sorted({*(seeds or ()), *(score.seed for score in scores)}))
-    labels = _label_columns(scores)
-    counted = [place for place, (key, _) in enumerate(labels) if not _of_source(key, scores)]
+    labelled = _label_columns(scores)
+    counted = [place for place, (score, _) in enumerate(labelled) if not score.of_source]
     with_mean = len(counted) > 1 and first.protocol not in WITHOUT_MEAN
     found: dict[tuple[str, Key], dict[int, float | None]] = {}
     for score in scores:
         found.setdefault((score.method, _key(score)), {})[score.seed] = score.value
+    seeds = _expected_seeds(scores, planned)
     rows = []
     for method in order_methods(scores, methods):
-        cells = [_make_cell(found.get((method, key), {}), len(expected)) for key, _ in labels]
+        places = [(method, _key(score)) for score, _ in labelled]
+        wanted = [seeds(*place) | found.get(place, {}).keys() for place in places]
+        if not any(wanted):
+            continue
+        cells = [_make_cell(found.get(place, {}), len(each)) for place, each in zip(places, wanted, strict=True)]
         if with_mean:
-            cells.append(_average([cells[place] for place in counted], expected))
+            common = set.intersection(*(wanted[place] for place in counted))
+            cells.append(_average([cells[place] for place in counted], common))
         rows.append(Row(method, tuple(cells)))
     data = "" if first.protocol in MIXED else first.data
-    columns = tuple(label for _, label in labels) + ((MEAN,) if with_mean else ())
+    columns = tuple(label for _, label in labelled) + ((MEAN,) if with_mean else ())
     marked = _mark_best(rows, get_measure(first.metric))
-    return Table(
-        first.protocol, first.selection, first.backbone, first.shots, first.metric, data, columns, marked, expected
-    )
+    return Table(first.protocol, first.selection, first.backbone, first.shots, first.metric, data, columns, marked)
+
+
+def _expected_seeds(scores: list[Score], planned: set[Run] | None) -> Callable[[str, Key], set[int]]:
+    """Return what tells the seeds that a method should have in a column."""
+    if planned is None:
+        everywhere = {score.seed for score in scores}
+        return lambda method, key: everywhere
+    settings = {(score.protocol, score.selection, score.backbone, score.shots) for score in scores}
+    seeds: dict[tuple[str, str, str], set[int]] = {}
+    for run in planned:
+        if (run.protocol, run.selection, run.backbone, run.shots) in settings:
+            seeds.setdefault((run.method, run.data, run.trial), set()).add(run.seed)
+    return lambda method, key: seeds.get((method, key[0], key[1]), set())
 
 
 def _key(score: Score) -> Key:
     return (score.data, score.trial, score.column)
 
 
-def _of_source(key: Key, scores: list[Score]) -> bool:
-    return next(score.of_source for score in scores if _key(score) == key)
-
-
-def _label_columns(scores: list[Score]) -> list[tuple[Key, str]]:
-    """Return the columns in their order, each with a name made of what varies between them."""
+def _label_columns(scores: list[Score]) -> list[tuple[Score, str]]:
+    """Return a score of each column, in their order, with a name made of what varies between them."""
     some = {_key(score): score for score in scores}
     axes = ("data", "trial", "column")
     varied = [axis for axis in axes if len({getattr(score, axis) for score in scores}) > 1]
@@ -206,7 +219,7 @@ def _label_columns(scores: list[Score]) -> list[tuple[Key, str]]:
     def order(score: Score) -> tuple:
         return (not score.of_source, score.data, score.trial, rank(score.column, COLUMNS))
 
-    return [(_key(score), label(score)) for score in sorted(some.values(), key=order)]
+    return [(score, label(score)) for score in sorted(some.values(), key=order)]
 
 
 def _make_cell(values: Mapping[int, float | None], expected: int) -> Cell:
@@ -214,8 +227,8 @@ def _make_cell(values: Mapping[int, float | None], expected: int) -> Cell:
     return Cell(there, expected, served=bool(there) or not values)
 
 
-def _average(cells: Sequence[Cell], seeds: Sequence[int]) -> Cell:
-    complete = [seed for seed in seeds if all(seed in cell.values for cell in cells)]
+def _average(cells: Sequence[Cell], seeds: set[int]) -> Cell:
+    complete = [seed for seed in sorted(seeds) if all(seed in cell.values for cell in cells)]
     values = {seed: fmean(cell.values[seed] for cell in cells) for seed in complete}
     return Cell(values, len(seeds), served=all(cell.served for cell in cells))
 
