@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from acclimate.bench import rendering
 from acclimate.bench.comparison import Comparison, compare_all
-from acclimate.bench.running import Outcome
+from acclimate.bench.running import Outcome, score_of
 from acclimate.bench.scores import METRICS, get_measure, write_scores
 from acclimate.bench.spec import Spec
 from acclimate.bench.tables import Table, make_tables
@@ -38,12 +37,8 @@ def check_choice(spec: Spec, metric: str | None, reference: str | None) -> tuple
 def main_tables(spec: Spec, outcome: Outcome, metric: str) -> list[Table]:
     """Return the tables of one metric, with a row for every method of the spec."""
     chosen = [score for score in outcome.scores if score.metric == metric]
-    tables = []
-    for table in make_tables(chosen, spec.labels):
-        there = {job.label for job in outcome.jobs if _is_of(job.content, job.data, table)}
-        rows = tuple(row for row in table.rows if row.method in there)
-        tables.append(Table(**{**vars(table), "rows": rows}))
-    return tables
+    planned = [score_of(job, "", metric, None).run for job in outcome.jobs]
+    return make_tables(chosen, spec.labels, planned)
 
 
 def comparisons(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> list[Comparison]:
@@ -92,13 +87,6 @@ def _page(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> s
         if name == metric:
             parts += [rendering.markdown_comparison(comparisons(spec, outcome, metric, reference)).strip()]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _is_of(content: Mapping[str, Any], data: str, table: Table) -> bool:
-    wanted = (table.protocol, table.selection, table.backbone, table.shots)
-    protocol = content["protocol"]
-    own = (protocol["name"], protocol["selection"], content["backbone"]["id"], str(content["shots"]))
-    return own == wanted and table.data in ("", data)
 
 
 def _slug(table: Table) -> str:
