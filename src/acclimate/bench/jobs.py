@@ -6,18 +6,24 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.bench.entries import at
+from acclimate.bench.scores import Run
 from acclimate.bench.spec import Contender, Source, Spec, Suite
+from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData, load_data
 from acclimate.data.frozen import assignment_hash, split_table
-from acclimate.errors import AcclimateError, ConfigError
+from acclimate.errors import ConfigError, DataError
 from acclimate.methods import get_method
-from acclimate.options import make_config
+from acclimate.options import make_config, nearest
+from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.protocols import Protocol, get_protocol
-from acclimate.runs import choose_prompts, folder
+from acclimate.runs import folder
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ DONE = "done"
 JOB = "job.json"
 OUTPUT = "output.txt"
 
+READERS = 8  # threads that read images for their digests
+
 logger = logging.getLogger("acclimate.bench")
 
 
@@ -37,12 +45,15 @@ class Job:
     """One training run with its tests.
 
     Attributes:
-        content: everything that decides the result, as plain values; two equal contents are one job.
+        content: everything that decides the result, as plain values; two equal contents are one job. Where things lie
+            and what they are called in tables decides nothing.
         label: what tables call its method.
+        backbone: name of the backbone, by which it is found and which tables show.
     """
 
     content: Mapping[str, Any]
     label: str
+    backbone: str
 
     @property
     def hash(self) -> str:
@@ -61,11 +72,26 @@ class Job:
         """Names of the data sets."""
         return "+".join(self.content["data"])
 
+    @property
+    def run(self) -> Run:
+        """What tables call it."""
+        content, protocol = self.content, self.protocol
+        return Run(
+            protocol=protocol.name,
+            selection=protocol.selection,
+            backbone=self.backbone,
+            data=content["trial"] if protocol.several_sets else self.data,
+            trial=content["trial"],
+            method=self.label,
+            shots=str(content["shots"]),
+            seed=content["seed"],
+        )
+
     def describe(self) -> str:
         """Return a few words for messages."""
-        content = self.content
-        where = self.data if content["trial"] == self.data else f"{self.data} {content['trial']}"
-        return f"{self.label}, {content['protocol']['name']} {where}, {content['shots']} shots, seed {content['seed']}"
+        run = self.run
+        where = run.data if run.trial == run.data else f"{run.data} {run.trial}"
+        return f"{run.method}, {run.protocol} {where}, {describe_shots(run.shots)}, seed {run.seed}"
 
     def folder(self, out: Path) -> Path:
         """Return where it lies in the folder of a bench."""
@@ -78,7 +104,7 @@ class Job:
 
 
 def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, ImageData]) -> list[Job]:
-    """Return all jobs of a bench, those of one data set and one backbone together.
+    """Return all jobs of a bench, those of one backbone together and among them those of one data set.
 
     Args:
         spec: the bench.
@@ -86,47 +112,61 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
         sets: its data sets, loaded, by their name in the spec.
 
     Raises:
-        ConfigError: a protocol or a method cannot be run as the spec says.
-        DataError: the data do not suit a protocol.
+        ConfigError: a protocol or a method cannot be run as the spec says, or not on these data; the same job has two
+            names, or two jobs have the same.
     """
     facts = {name: _facts(data, spec.data[name]) for name, data in sets.items()}
     jobs: dict[str, Job] = {}
-    for suite in spec.suites:
-        for group in _groups(suite):
-            chosen = {name: sets[name] for name in group}
-            for trial in suite.protocol.trials(chosen):
-                for contender in suite.contenders:
-                    settings = select_by(suite.protocol, contender)
-                    for backbone, encoder in backbones.items():
-                        for shots, seed in ((shots, seed) for shots in suite.shots for seed in suite.seeds):
-                            content = {
-                                "format": FORMAT,
-                                "protocol": {"name": suite.protocol.name, **vars(suite.protocol)},
-                                "data": {name: facts[name] for name in group},
-                                "trial": trial,
-                                "shots": shots,
-                                "seed": seed,
-                                "method": contender.method,
-                                "config": settings,
-                                "backbone": {"id": backbone, "fingerprint": encoder.fingerprint},
-                                "precision": spec.precision,
-                            }
-                            job = Job(content, contender.label)
-                            other = jobs.setdefault(job.hash, job)
-                            if other.label != job.label:
-                                raise ConfigError(
-                                    f"'{other.label}' and '{job.label}' are the same method with the same settings; "
-                                    "drop one of them"
-                                )
+    names: dict[Run, Job] = {}
+    for (backbone, encoder), (number, suite) in product(backbones.items(), enumerate(spec.suites)):
+        identity = {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
+        with at(f"suites[{number}]"):
+            for content, label in _contents(suite, sets, facts):
+                job = Job({**content, "backbone": identity, "precision": spec.precision}, label, backbone)
+                _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
     return list(jobs.values())
 
 
-def _groups(suite: Suite) -> Iterator[tuple[str, ...]]:
-    """Yield the data sets that a protocol takes together."""
-    if suite.protocol.several_sets:
-        yield suite.data
-    else:
-        yield from ((name,) for name in suite.data)
+def _contents(
+    suite: Suite, sets: Mapping[str, ImageData], facts: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what the jobs of a suite do, whatever the backbone, with the labels of their methods."""
+    protocol = suite.protocol
+    settings = {contender.label: select_by(protocol, contender) for contender in suite.contenders}
+    groups = [suite.data] if protocol.several_sets else [(name,) for name in suite.data]
+    for group in groups:
+        chosen = {name: sets[name] for name in group}
+        for trial in protocol.trials(chosen):
+            first = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
+            if not any(len(test) for test in first.tests.values()):
+                raise DataError(f"{trial}: no image to test on; give the data a test split")
+            for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
+                content = {
+                    "format": FORMAT,
+                    "protocol": {"name": protocol.name, **vars(protocol)},
+                    "data": {name: facts[name] for name in group},
+                    "trial": trial,
+                    "shots": shots,
+                    "seed": seed,
+                    "method": contender.method,
+                    "config": settings[contender.label],
+                }
+                yield content, contender.label
+
+
+def _check_apart(job: Job, same: Job, namesake: Job) -> None:
+    """Refuse a job that stands under another name already, and a name that another job has."""
+    if same.label != job.label:
+        raise ConfigError(
+            f"'{same.label}' and '{job.label}' are the same method with the same settings; drop one of them"
+        )
+    if same.backbone != job.backbone:
+        raise ConfigError(f"the backbones '{same.backbone}' and '{job.backbone}' are the same; drop one of them")
+    if namesake.content != job.content:
+        raise ConfigError(
+            f"({job.describe()}) stands in an earlier suite with other settings or options, and tables could not tell "
+            f"them apart; give '{job.label}' another label here"
+        )
 
 
 def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
@@ -152,24 +192,36 @@ def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
 
 
 def _facts(data: ImageData, source: Source) -> dict[str, Any]:
-    """Return what decides results on a data set: its pictures by name, their labels and splits, and its words."""
+    """Return what decides results on a data set: its pictures with their labels and splits, and its words."""
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(data.digest, range(len(data))))
     splits = {name: data.split(name) for name in ("train", "val", "test")}
-    prompts = choose_prompts(data, source.domain, source.names)
-    return {"hash": assignment_hash(split_table(splits))[:16], "domain": prompts.domain.id, "names": dict(source.names)}
+    domain = source.domain
+    if domain is None:
+        guessed, reason = guess_domain(data.class_names, data.name)
+        logger.info(
+            "%s: domain '%s' (%s); name another one in data.%s.domain", data.name, guessed.id, reason, data.name
+        )
+        domain = guessed.id
+    return {
+        "hash": assignment_hash(split_table(splits, digests=True))[:16],
+        "domain": domain,
+        "names": dict(source.names),
+        "prompts": folder.fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
+    }
 
 
 def load_source(name: str, source: Source) -> ImageData:
     """Load a data set of a bench under its name there.
 
     Raises:
-        DataError: it cannot be loaded.
+        ConfigError: it cannot be loaded, or lacks a class that has words.
     """
-    from dataclasses import replace
-
-    try:
+    with at(f"data.{name}"):
         data = load_data(
             source.path, layout=source.layout, images_root=source.images_root, split_seed=source.split_seed
         )
-    except AcclimateError as error:
-        raise type(error)(f"data set '{name}': {error}") from None
+        for known in source.names:
+            if known not in data.class_names:
+                raise ConfigError(f"names: no class '{known}' in the data{nearest(known, data.class_names)}")
     return replace(data, name=name)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from acclimate.bench.work import source_entry
 
 LAST_LINES = 6
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WORKER = "import sys; sys.path[:] = {path!r}; from acclimate.bench.work import main; main()"  # the same modules as here
 
 
 class Observer(Protocol):
@@ -42,7 +44,8 @@ class Pool:
     """Runs jobs in local processes.
 
     Each process loads its data sets and backbones once and does one job after another. All of them share the cores:
-    cores / processes threads each.
+    cores / processes threads each, or fewer where OMP_NUM_THREADS says so. The share does not depend on how many jobs
+    are left, since the number of threads may decide the last bits of a result.
 
     Args:
         sources: where the data sets lie, by name.
@@ -99,7 +102,7 @@ class Pool:
                     job = waiting.get_nowait()
                 except queue.Empty:
                     break
-                worker = worker or _Worker(self.hello, max(1, (os.cpu_count() or 1) // self.processes), self._stop)
+                worker = worker or self._hire(job)
                 with self._lock:
                     observer.started(job)
                 answer = worker.do(job, partial(self._tell, observer.progressed, job))
@@ -108,8 +111,9 @@ class Pool:
                 if "seconds" in answer:
                     self._tell(observer.finished, job, answer["seconds"])
                 else:
-                    self._tell(observer.failed, job, answer["failed"] or self._last_lines(job))
-                if worker.process.poll() is not None:
+                    self._tell(observer.failed, job, answer["failed"])
+                if worker.dead:
+                    worker.end()
                     worker = None
         except BaseException as error:  # what the observer raises ends the bench, not silently one thread
             errors.append(error)
@@ -118,46 +122,57 @@ class Pool:
             if worker is not None:
                 worker.end()
 
+    def _hire(self, job: Job) -> _Worker:
+        place = job.folder(self.out)
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / OUTPUT).open("wb") as output:  # what goes wrong before the first job is a trouble of that job
+            return _Worker(self.out, self.hello, threads_each(self.processes), output, self._stop)
+
     def _tell(self, what: Callable[[Job, Any], None], job: Job, news: Any) -> None:
         with self._lock:
             what(job, news)
 
-    def _last_lines(self, job: Job) -> list[str]:
-        with contextlib.suppress(OSError):
-            text = (job.folder(self.out) / OUTPUT).read_text(encoding="utf-8", errors="replace")
-            return text.splitlines()[-LAST_LINES:]
-        return []
+
+def threads_each(processes: int) -> int:
+    """Return how many threads each of several processes may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, cores // processes)
+    asked = os.environ.get(THREADS[0], "")
+    return max(1, min(share, int(asked))) if asked.isdecimal() else share
 
 
 class _Worker:
     """One process and the lines to and from it."""
 
-    def __init__(self, hello: Mapping[str, Any], threads: int, stop: threading.Event) -> None:
+    def __init__(self, out: Path, hello: Mapping[str, Any], threads: int, output: Any, stop: threading.Event) -> None:
+        self.out, self.stop = out, stop
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from acclimate.bench.work import main; main()"],
+            [sys.executable, "-c", WORKER.format(path=[*map(str, sys.path)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=output,
             env={**os.environ, **dict.fromkeys(THREADS, str(threads))},
             text=True,
             encoding="utf-8",
             start_new_session=True,  # an interrupt from the keyboard is for the parent, which ends its children
         )
-        self.stop = stop
+        self.dead = False
         self._write(hello)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def do(self, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
         """Send a job and wait for what becomes of it."""
         assert self.process.stdout is not None
-        self._write({"content": job.content, "label": job.label})
+        self._write(asdict(job))
         for line in self.process.stdout:
             answer: dict[str, Any] = json.loads(line)
             if "progress" not in answer:
                 return answer
             report(answer["progress"])
+        self.dead = True
         code = self.process.wait()
         words = f"signal {-code}, as when memory runs out" if code < 0 else f"code {code}"
-        return {"failed": [f"its process ended with {words}"]}
+        return {"failed": [*_last_lines(job.folder(self.out) / OUTPUT), f"its process ended with {words}"]}
 
     def end(self) -> None:
         """End the process; it has nothing to lose but its current job, which goes on at the next start."""
@@ -178,3 +193,9 @@ class _Worker:
         while self.process.poll() is None:
             if self.stop.wait(0.2):
                 self.process.kill()
+
+
+def _last_lines(path: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    return []

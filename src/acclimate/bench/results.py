@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from acclimate.bench import rendering
 from acclimate.bench.comparison import Comparison, compare_all
-from acclimate.bench.running import Outcome, score_of
+from acclimate.bench.running import Outcome
 from acclimate.bench.scores import METRICS, get_measure, write_scores
 from acclimate.bench.spec import Spec
 from acclimate.bench.tables import Table, make_tables
@@ -17,6 +17,7 @@ from acclimate.files import replace_file
 from acclimate.options import nearest
 
 SCORES, PAGE, LATEX, TABLES = "results.csv", "results.md", "results.tex", "tables"
+LONGEST = 200  # characters of a file name
 
 
 def check_choice(spec: Spec, metric: str | None, reference: str | None) -> tuple[str, str | None]:
@@ -35,17 +36,19 @@ def check_choice(spec: Spec, metric: str | None, reference: str | None) -> tuple
 
 
 def main_tables(spec: Spec, outcome: Outcome, metric: str) -> list[Table]:
-    """Return the tables of one metric, with a row for every method of the spec."""
+    """Return the tables of one metric, with a row for every method that is planned there."""
     chosen = [score for score in outcome.scores if score.metric == metric]
-    planned = [score_of(job, "", metric, None).run for job in outcome.jobs]
-    return make_tables(chosen, spec.labels, planned)
+    return make_tables(chosen, spec.labels, [job.run for job in outcome.jobs])
 
 
 def comparisons(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> list[Comparison]:
-    """Return every other method against the reference; nothing without one, or before it has results."""
-    if reference is None or not any(score.method == reference and score.metric == metric for score in outcome.scores):
+    """Return every other method against the reference; nothing without one, or while it has no result that counts."""
+    if reference is None:
         return []
-    return compare_all(outcome.scores, reference, metric, spec.labels)
+    try:
+        return compare_all(outcome.scores, reference, metric, spec.labels)
+    except ConfigError:
+        return []
 
 
 def write_results(
@@ -71,16 +74,15 @@ def write_results(
     replace_file(files[2], "\n".join(rendering.latex(table) for table in first).encode())
     if first:
         (out / TABLES).mkdir(exist_ok=True)
-    for table in first:
-        files.append(out / TABLES / f"{_slug(table)}.csv")
+    for table, name in zip(first, _file_names(first), strict=True):
+        files.append(out / TABLES / name)
         replace_file(files[-1], rendering.csv(table).encode())
     return files
 
 
 def _page(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> str:
     parts = [f"## {spec.title}"]
-    done = len({score.key[:-1] for score in outcome.scores})
-    if not done:
+    if not outcome.scores:
         return "\n\n".join([*parts, "No job is done yet.\n"])
     for name in (metric, *(other for other in METRICS if other != metric)):
         parts += [rendering.markdown(table).strip() for table in main_tables(spec, outcome, name)]
@@ -89,6 +91,12 @@ def _page(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> s
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _slug(table: Table) -> str:
-    words: Sequence[str] = (table.protocol, table.data, table.selection, table.backbone, table.shots, table.metric)
-    return "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)
+def _file_names(tables: Sequence[Table]) -> list[str]:
+    """Return a file name for each table, made of what tells it from others; of a backbone's folder, the last part."""
+    names: list[str] = []
+    for table in tables:
+        backbone = PurePath(table.backbone).name
+        words = (table.protocol, table.data, table.selection, backbone, table.shots, table.metric)
+        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words if word)[:LONGEST]
+        names.append(f"{name}.csv" if f"{name}.csv" not in names else f"{name}-{len(names)}.csv")
+    return names

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from filelock import FileLock, Timeout
+
+from acclimate.bench.entries import at
 from acclimate.bench.jobs import Job, load_source, plan
 from acclimate.bench.pool import Observer, Pool
-from acclimate.bench.scores import Score
+from acclimate.bench.scores import RUN, Score
 from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
 from acclimate.protocols.contract import METRICS
 from acclimate.runs import folder
 from acclimate.training.devices import resolve_device
 
-logger = logging.getLogger("acclimate.bench")
+LOCK = ".lock"
 
 
 @dataclass
@@ -43,10 +45,13 @@ def plan_bench(spec: Spec, device: str = "auto") -> list[Job]:
     """
     from acclimate.backbones import load_backbone
 
-    used = {name for suite in spec.suites for name in suite.data}
-    sets = {name: load_source(name, source) for name, source in spec.data.items() if name in used}
-    torch_device = resolve_device(device)
-    return plan(spec, {name: load_backbone(name, device=torch_device) for name in spec.backbones}, sets)
+    resolve_device(device)  # it must be there; the processes use it, this one needs no more than a look at the weights
+    with at(spec.path):
+        used = {name for suite in spec.suites for name in suite.data}
+        sets = {name: load_source(name, source) for name, source in spec.data.items() if name in used}
+        with at("backbones"):
+            backbones = {name: load_backbone(name) for name in spec.backbones}
+        return plan(spec, backbones, sets)
 
 
 def run_bench(
@@ -68,12 +73,16 @@ def run_bench(
         processes: local processes, 1 or more.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: folder of the feature cache, or none.
+
+    Raises:
+        RunError: `out` cannot be used, or another bench is running there; or a record is damaged.
     """
     failures = _Failures(observer)
-    missing = [job for job in jobs if not job.is_done(out)]
-    if missing:
-        Pool(spec.data, out, processes, device, cache_dir).run(missing, failures)
-    return Outcome(list(jobs), collect(jobs, out), failures.list)
+    with _claimed(out):
+        missing = [job for job in jobs if not job.is_done(out)]
+        if missing:
+            Pool(spec.data, out, processes, device, cache_dir).run(missing, failures)
+        return Outcome(list(jobs), collect(jobs, out), failures.list)
 
 
 def collect(jobs: Sequence[Job], out: Path) -> list[Score]:
@@ -85,46 +94,48 @@ def collect(jobs: Sequence[Job], out: Path) -> list[Score]:
     return [score for job in jobs if job.is_done(out) for score in _scores(job, out)]
 
 
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Keep the folder of a bench to one process. The lock goes with the process, however that ends."""
+    lock = FileLock(out / LOCK, timeout=0)
+    try:
+        present = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+        if present and "jobs" not in present:
+            raise RunError(f"{out} holds other files (such as {min(present)}); name a new or empty folder with --out")
+        (out / "jobs").mkdir(parents=True, exist_ok=True)
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except Timeout:
+        raise RunError(f"another bench is running in {out}; wait for its end, or name another --out") from None
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _scores(job: Job, out: Path) -> list[Score]:
     path = job.folder(out) / folder.RECORD
-    record = folder.read_json(path, f"delete the folder {path.parent} and start again")
+    again = f"delete the folder {path.parent} and start again"
+    record = folder.read_json(path, again)
     try:
         tests = dict(record["tests"])
         if record["metrics"] is not None:
             tests["test"] = record["metrics"]
         figures = job.protocol.figures(tests)
-        cost: dict[str, float | None] = {
-            "seconds": float(record["cost"]["seconds"].get(record["method"], 0.0)),
-            "learned_parameters": float(record["cost"]["learned_parameters"]),
-        }
+        rows = [
+            (column, metric, values[metric])
+            for column, values in figures.items()
+            for metric in METRICS
+            if metric in values
+        ]
+        rows.append((RUN, "seconds", float(record["cost"]["seconds"].get(record["method"], 0.0))))
+        rows.append((RUN, "learned_parameters", float(record["cost"]["learned_parameters"])))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path}: an entry is missing or wrong ({error}); delete the folder {path.parent} and start again"
-        ) from None
-    rows: list[tuple[str, str, float | None]] = [
-        (column, metric, values[metric]) for column, values in figures.items() for metric in METRICS if metric in values
-    ]
-    first = next(iter(figures))
-    rows += [(first, metric, value) for metric, value in cost.items()]
-    return [score_of(job, column, metric, value) for column, metric, value in rows]
-
-
-def score_of(job: Job, column: str, metric: str, value: float | None) -> Score:
-    """Return one figure of a job as a row of the results."""
-    content = job.content
-    return Score(
-        protocol=content["protocol"]["name"],
-        selection=content["protocol"]["selection"],
-        backbone=content["backbone"]["id"],
-        data=content["trial"] if job.protocol.several_sets else job.data,
-        trial=content["trial"],
-        column=column,
-        method=job.label,
-        shots=str(content["shots"]),
-        seed=content["seed"],
-        metric=metric,
-        value=value,
-    )
+        raise RunError(f"{path}: an entry is missing or wrong ({error}); {again}") from None
+    run = job.run
+    return [Score(**run._asdict(), column=column, metric=metric, value=value) for column, metric, value in rows]
 
 
 class _Failures:
@@ -138,9 +149,3 @@ class _Failures:
     def failed(self, job: Job, lines: Sequence[str]) -> None:
         self.list.append((job, lines))
         self.observer.failed(job, lines)
-
-
-def summary(jobs: Sequence[Job], out: Path) -> dict[str, Any]:
-    """Return how many jobs there are and how many of them are done."""
-    done = sum(job.is_done(out) for job in jobs)
-    return {"jobs": len(jobs), "done": done, "missing": len(jobs) - done}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import yaml
-
+from acclimate.bench.entries import at, mapping, read_yaml, sequence, text, whole
+from acclimate.bench.scores import get_measure
 from acclimate.data import parse_shots
-from acclimate.errors import AcclimateError, ConfigError
+from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.options import make_config, nearest
+from acclimate.prompts import get_domain
 from acclimate.protocols import Protocol, get_protocol
+from acclimate.training.devices import Precision
 
 METRIC = "balanced_accuracy"
 
@@ -100,6 +103,7 @@ class Spec:
         metric: the one that the terminal shows first.
         reference: label of the method that the others are compared with in pairs, or none.
         precision: as in `adapt`.
+        path: the file that it was read from, for messages.
     """
 
     title: str
@@ -109,6 +113,7 @@ class Spec:
     metric: str = METRIC
     reference: str | None = None
     precision: str = "auto"
+    path: Path = Path("the spec")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -126,92 +131,95 @@ def read_spec(path: Path, data_root: Path | None = None) -> Spec:
     Raises:
         ConfigError: the file cannot be read, or an entry is unknown, missing or wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}; name a SPEC.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
-    try:
+    content = read_yaml(path)
+    with at(path):
         return _spec(content, path, data_root or path.parent)
-    except AcclimateError as error:
-        raise type(error)(f"{path}: {error}") from None
 
 
 def _spec(content: Any, path: Path, root: Path) -> Spec:
-    top = _mapping(content, "the file", _TOP, {"data", "suites", "methods"})
-    sources = {str(name): _source(str(name), entry, root) for name, entry in _mapping(top["data"], "data").items()}
+    top = mapping(content, "the file", _TOP, ("data", "methods", "suites"))
+    sources = {name: _source(name, entry, root) for name, entry in mapping(top["data"], "data").items()}
     methods = _contenders(top["methods"], "methods")
     suites = tuple(
         _suite(entry, f"suites[{number}]", top, sources, methods)
-        for number, entry in enumerate(_sequence(top["suites"], "suites"))
+        for number, entry in enumerate(sequence(top["suites"], "suites"))
     )
     spec = Spec(
-        title=str(top.get("title", path.stem)),
-        backbones=tuple(map(str, _sequence(top.get("backbones", ["mini-clip"]), "backbones"))),
+        title=text(top.get("title", path.stem), "title"),
+        backbones=tuple(text(name, "backbones") for name in sequence(top.get("backbones", "mini-clip"), "backbones")),
         data=sources,
         suites=suites,
-        metric=str(top.get("metric", METRIC)),
-        reference=top.get("reference"),
-        precision=str(top.get("precision", "auto")),
+        metric=text(top.get("metric", METRIC), "metric"),
+        reference=text(top["reference"], "reference") if top.get("reference") is not None else None,
+        precision=text(top.get("precision", "auto"), "precision"),
+        path=path,
     )
+    with at("metric"):
+        get_measure(spec.metric)
     if spec.reference is not None and spec.reference not in spec.labels:
         raise ConfigError(f"reference: no method is labelled '{spec.reference}'{nearest(spec.reference, spec.labels)}")
+    if spec.precision not in get_args(Precision):
+        raise ConfigError(f"precision: '{spec.precision}' is not one of {', '.join(get_args(Precision))}")
     return spec
 
 
 def _suite(
     entry: Any, place: str, top: Mapping[str, Any], sources: Mapping[str, Source], methods: Sequence[Contender]
 ) -> Suite:
-    entry = _mapping(entry, place, _SUITE, {"protocol", "data"})
-    kind = get_protocol(str(entry["protocol"]))
-    names = tuple(map(str, _sequence(entry["data"], f"{place}.data")))
+    entry = mapping(entry, place, _SUITE, ("protocol", "data"))
+    with at(f"{place}.protocol"):
+        kind = get_protocol(text(entry["protocol"], "name"))
+    with at(f"{place}.options"):
+        protocol = make_config(kind, mapping(entry.get("options", {}), "names"))
+    names = tuple(text(name, f"{place}.data") for name in sequence(entry["data"], f"{place}.data"))
     for name in names:
         if name not in sources:
             raise ConfigError(f"{place}.data: no data set is named '{name}'{nearest(name, sources)}")
-    contenders = list(_contenders(entry["methods"], f"{place}.methods", methods) if "methods" in entry else methods)
-    for label, settings in _mapping(entry.get("settings", {}), f"{place}.settings").items():
-        found = [number for number, contender in enumerate(contenders) if contender.label == label]
-        if not found:
-            known = [contender.label for contender in contenders]
-            raise ConfigError(f"{place}.settings: no method is labelled '{label}'{nearest(str(label), known)}")
-        old = contenders[found[0]]
-        changed = {**old.settings, **_mapping(settings, f"{place}.settings.{label}")}
-        contenders[found[0]] = _checked(Contender(old.label, old.method, changed), f"{place}.settings.{label}")
-    shots = _sequence(entry.get("shots", top.get("shots", [16])), f"{place}.shots")
-    seeds = _sequence(entry.get("seeds", top.get("seeds", [1, 2, 3])), f"{place}.seeds")
-    if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
-        raise ConfigError(f"{place}.seeds: give whole numbers, not {seeds}")
-    options = _mapping(entry.get("options", {}), f"{place}.options")
-    return Suite(make_config(kind, options), names, tuple(map(parse_shots, shots)), tuple(seeds), tuple(contenders))
+    contenders = _contenders(entry["methods"], f"{place}.methods", methods) if "methods" in entry else tuple(methods)
+    contenders = _changed(contenders, entry.get("settings", {}), f"{place}.settings")
+    shots, seeds = (entry.get(name, top.get(name, default)) for name, default in (("shots", 16), ("seeds", [1, 2, 3])))
+    with at(f"{place}.shots"):
+        parsed = tuple(parse_shots(number) for number in sequence(shots, "numbers"))
+    counted = tuple(whole(seed, f"{place}.seeds") for seed in sequence(seeds, f"{place}.seeds"))
+    return Suite(protocol, names, parsed, counted, contenders)
 
 
 def _source(name: str, entry: Any, root: Path) -> Source:
-    entry = {"path": entry} if isinstance(entry, str) else _mapping(entry, f"data.{name}", _SOURCE, {"path"})
-    images_root = entry.get("images_root")
+    place = f"data.{name}"
+    entry = {"path": entry} if isinstance(entry, str) else mapping(entry, place, _SOURCE, ("path",))
+    images_root, domain = entry.get("images_root"), entry.get("domain")
+    if domain is not None:
+        with at(f"{place}.domain"):
+            get_domain(domain)
+    words = mapping(entry.get("names", {}), f"{place}.names")
     return Source(
-        path=root / str(entry["path"]),
-        layout=str(entry.get("layout", "auto")),
-        images_root=None if images_root is None else root / str(images_root),
-        split_seed=int(entry.get("split_seed", 0)),
-        domain=entry.get("domain"),
-        names={str(key): str(value) for key, value in _mapping(entry.get("names", {}), f"data.{name}.names").items()},
+        path=_below(root, entry["path"], f"{place}.path"),
+        layout=text(entry.get("layout", "auto"), f"{place}.layout"),
+        images_root=None if images_root is None else _below(root, images_root, f"{place}.images_root"),
+        split_seed=whole(entry.get("split_seed", 0), f"{place}.split_seed"),
+        domain=domain,
+        names={key: text(value, f"{place}.names.{key}") for key, value in words.items()},
     )
+
+
+def _below(root: Path, entry: Any, place: str) -> Path:
+    return Path(os.path.expanduser(root)) / os.path.expanduser(text(entry, place))
 
 
 def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tuple[Contender, ...]:
     """Read a list of methods; in a suite, a bare word may be the label of one that stands at the top."""
     labelled = {contender.label: contender for contender in known}
     found = []
-    for number, entry in enumerate(_sequence(entries, place)):
+    for number, entry in enumerate(sequence(entries, place)):
         where = f"{place}[{number}]"
         if isinstance(entry, str):
             found.append(labelled.get(entry) or _checked(Contender(entry, entry), where))
             continue
-        values = _mapping(entry, where, _METHOD, {"method"})
-        name = str(values["method"])
-        settings = _mapping(values.get("settings", {}), f"{where}.settings")
-        found.append(_checked(Contender(str(values.get("label", name)), name, settings), where))
+        values = mapping(entry, where, _METHOD, ("method",))
+        name = text(values["method"], f"{where}.method")
+        label = text(values.get("label", name), f"{where}.label")
+        settings = mapping(values.get("settings", {}), f"{where}.settings")
+        found.append(_checked(Contender(label, name, settings), where))
     labels = [contender.label for contender in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -219,32 +227,19 @@ def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tu
     return tuple(found)
 
 
+def _changed(contenders: Sequence[Contender], entry: Any, place: str) -> tuple[Contender, ...]:
+    """Return the methods with other settings for those whose labels are named."""
+    found = {contender.label: contender for contender in contenders}
+    for label, settings in mapping(entry, place).items():
+        if label not in found:
+            raise ConfigError(f"{place}: no method is labelled '{label}'{nearest(label, found)}")
+        old = found[label]
+        changed = {**old.settings, **mapping(settings, f"{place}.{label}")}
+        found[label] = _checked(Contender(label, old.method, changed), f"{place}.{label}")
+    return tuple(found.values())
+
+
 def _checked(contender: Contender, place: str) -> Contender:
-    try:
+    with at(place):
         make_config(get_method(contender.method).Config, contender.settings)
-    except ConfigError as error:
-        raise ConfigError(f"{place}: {error}") from None
     return contender
-
-
-def _mapping(
-    entry: Any, place: str, known: set[str] | None = None, required: set[str] | None = None
-) -> Mapping[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"{place}: give names with values (name: value), not {entry!r}")
-    for name in entry:
-        if known is not None and name not in known:
-            raise ConfigError(
-                f"{place}: unknown entry '{name}'{nearest(str(name), known)} (entries: {', '.join(sorted(known))})"
-            )
-    missing = sorted((required or set()) - set(entry))
-    if missing:
-        raise ConfigError(f"{place}: the entry '{missing[0]}' is missing")
-    return entry
-
-
-def _sequence(entry: Any, place: str) -> list[Any]:
-    entry = entry if isinstance(entry, list) else [entry]
-    if not entry or entry == [None]:
-        raise ConfigError(f"{place}: give at least one")
-    return entry

@@ -6,14 +6,16 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, load_source
 from acclimate.bench.spec import Source
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from acclimate.data import ImageData
 
 PULSE = 0.5  # seconds between two reports of progress
+LAST_FRAMES = 3  # lines of a traceback that a report shows; all of it is in the output of the job
 
 
 class Workshop:
-    """What jobs share within a process: loaded data sets and backbones.
+    """What jobs share within a process: loaded data sets, and the backbone of the last job.
 
     Args:
         sources: where the data sets lie, by name.
@@ -42,7 +45,7 @@ class Workshop:
 
     def __init__(self, sources: Mapping[str, Source], out: Path, device: str, cache_dir: Path | None) -> None:
         self.sources, self.out, self.device, self.cache_dir = sources, out, device, cache_dir
-        self.backbone = cache(self._backbone)
+        self.backbone = lru_cache(maxsize=1)(self._backbone)  # jobs come sorted by it
         self.data = cache(self._data)
 
     def _backbone(self, name: str) -> DualEncoder:
@@ -59,23 +62,24 @@ class Workshop:
         Args:
             job: what to do.
             report: told now and then which share of the training is done.
+
+        Raises:
+            AcclimateError: it cannot be done, such as data that are gone or a loss that is not finite.
         """
         content, place = job.content, job.folder(self.out)
         place.mkdir(parents=True, exist_ok=True)
-        replace_file(place / JOB, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-        sets = {name: self.data(name) for name in content["data"]}
-        prompts = {
-            name: PromptSet(get_domain(facts["domain"]), overrides=facts["names"])
-            for name, facts in content["data"].items()
-        }
-        trial = job.protocol.draw(content["trial"], sets, content["shots"], content["seed"])
-        own = prompts[next(name for name in content["trial"].split("+") if name in prompts)] if len(sets) > 1 else None
+        replace_file(place / JOB, (json.dumps(content, indent=1) + "\n").encode())
+        facts, protocol = content["data"], job.protocol
+        sources = content["trial"].split("+") if protocol.several_sets else list(facts)
+        trial = protocol.draw(
+            content["trial"], {name: self.data(name) for name in facts}, content["shots"], content["seed"]
+        )
         adapt_trial(
             trial,
             content["method"],
-            self.backbone(content["backbone"]["id"]),
-            prompts=own or next(iter(prompts.values())),
-            test_prompts={name: prompts[name] for name in trial.tests if len(sets) > 1 and name in prompts},
+            self.backbone(job.backbone),
+            prompts=_prompts(facts, sources),
+            test_prompts={name: _prompts(facts, [name]) for name in trial.tests if name in {*facts} - {*sources}},
             shots=content["shots"],
             seed=content["seed"],
             settings=content["config"],
@@ -86,6 +90,12 @@ class Workshop:
             progress=_Pulse(report),
         )
         (place / DONE).touch()
+
+
+def _prompts(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
+    """Return the templates of the first data set, with the words of all."""
+    words = {key: word for name in reversed(names) for key, word in facts[name]["names"].items()}
+    return PromptSet(get_domain(facts[names[0]]["domain"]), overrides=words)
 
 
 class _Pulse:
@@ -108,7 +118,7 @@ class _Pulse:
         self.total = 0
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Read jobs from standard input, one JSON object a line, and answer each on standard output.
 
     The first line says where things lie. Whatever a job prints goes to a file in its folder.
@@ -121,47 +131,58 @@ def main() -> None:
         hello["device"],
         hello["cache_dir"] and Path(hello["cache_dir"]),
     )
+    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    while True:
+        job = Job(**orders.get())
+        _say(replies, _attempt(shop, job, lambda share: _say(replies, {"progress": share})))
+
+
+def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Take orders; end the process as soon as nobody is left to give any, in the middle of a job too."""
     for line in sys.stdin:
-        order = json.loads(line)
-        job = Job(order["content"], order["label"])
-        place = job.folder(shop.out)
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / OUTPUT).open("w", encoding="utf-8") as output, _redirected(output):
-            answer = _attempt(shop, job, lambda share: _say(replies, {"progress": share}))
-        _say(replies, answer)
+        orders.put(json.loads(line))
+    os._exit(0)
 
 
 def _attempt(shop: Workshop, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     started = time.monotonic()
     try:
-        shop.run(job, report)
+        with _output(job.folder(shop.out)):
+            shop.run(job, report)
     except AcclimateError as error:
-        logging.getLogger("acclimate.bench").error("%s", error)
         return {"failed": [str(error)]}
-    except Exception:
-        traceback.print_exc()
-        return {"failed": traceback.format_exc().strip().splitlines()[-3:]}
+    except Exception as error:
+        return {"failed": "".join(traceback.format_exception(error)).splitlines()[-LAST_FRAMES:]}
     return {"seconds": time.monotonic() - started}
 
 
 @contextlib.contextmanager
-def _redirected(output: TextIO) -> Any:
-    """Send what this process writes, and what the library says, to a file."""
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+def _output(place: Path) -> Iterator[None]:
+    """Send what this process writes, what the library says and what goes wrong to a file in the folder of a job."""
+    place.mkdir(parents=True, exist_ok=True)
     library = logging.getLogger("acclimate")
-    library.addHandler(handler)
     library.setLevel(logging.INFO)
     library.propagate = False
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(output.fileno(), stream.fileno())
-    try:
-        yield
-    finally:
+    with (place / OUTPUT).open("w", encoding="utf-8") as output:
+        handler = logging.StreamHandler(output)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        library.addHandler(handler)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        library.removeHandler(handler)
+            os.dup2(output.fileno(), stream.fileno())
+        try:
+            yield
+        except AcclimateError as error:
+            logging.getLogger("acclimate.bench").error("%s", error)
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            library.removeHandler(handler)
 
 
 def _say(replies: TextIO, answer: Mapping[str, Any]) -> None:
@@ -177,4 +198,3 @@ def source_entry(source: Source) -> dict[str, Any]:
     """Return a source as plain values."""
     values = asdict(source)
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-

@@ -33,7 +33,7 @@ def bench(
 ) -> None:
     """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
     console.show_notes(quiet)
-    from acclimate.bench import check_choice, plan_bench, read_spec, run_bench, write_results
+    from acclimate.bench import Outcome, check_choice, collect, plan_bench, read_spec, run_bench, write_results
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
@@ -44,18 +44,19 @@ def bench(
     if dry_run:
         results.show_plan(planned, out, as_json)
         return
-    with LiveBench(planned, out, jobs, quiet) as live:
-        outcome = run_bench(read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache))
-    files = write_results(read, outcome, out, metric, reference)
+    try:
+        with LiveBench(planned, out, jobs, quiet) as live:
+            outcome = run_bench(read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache))
+    except KeyboardInterrupt:  # what is done may be looked at before the next start
+        write_results(read, Outcome(planned, collect(planned, out)), out, metric, reference)
+        raise
     results.show_outcome(read, outcome, metric, reference, as_json)
-    if not as_json:
-        console.err.print(f"[note]{', '.join(escape(file.name) for file in files[:3])} in {escape(str(out))}[/]")
-    for job, lines in outcome.failures:
+    results.show_failures(outcome, out)
+    files = write_results(read, outcome, out, metric, reference)
+    if not quiet:
         console.err.print(
-            f"[error]failed:[/] {escape(job.describe())} ({escape(str(job.folder(out)))})", soft_wrap=True
+            f"[note]{', '.join(escape(file.name) for file in files[:3])} in {escape(str(out))}[/]", soft_wrap=True
         )
-        for line in lines:
-            console.err.print(f"    {escape(line)}", soft_wrap=True)
     if outcome.failures:
         console.show_error(
             f"{len(outcome.failures)} of {len(planned)} jobs failed, the others are done; mend what is wrong and start "

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.markup import escape
 
 from acclimate.bench import rendering
 from acclimate.bench.results import comparisons, main_tables
+from acclimate.bench.scores import get_measure
+from acclimate.cli.console import err
 from acclimate.cli.console import out as console
 from acclimate.cli.tables import print_json, table
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
     """Show how many jobs there are and how many are done."""
     if as_json:
-        print_json([{"hash": job.hash, "label": job.label, "done": job.is_done(out), **job.content} for job in jobs])
+        names = ("hash", "label", "backbone", "content")
+        print_json([{**{name: getattr(job, name) for name in names}, "done": job.is_done(out)} for job in jobs])
         return
     shown = table("protocol", "data", "method", "jobs", "done", title=f"{len(jobs)} jobs in {escape(str(out))}")
     keys = [(job.content["protocol"]["name"], job.data, job.label) for job in jobs]
@@ -33,23 +37,44 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
 
 def show_outcome(spec: Spec, outcome: Outcome, metric: str, reference: str | None, as_json: bool = False) -> None:
     """Show the tables of one metric and the comparison in pairs."""
+    compared = comparisons(spec, outcome, metric, reference)
     if as_json:
         failed = [{"hash": job.hash, "job": job.describe(), "lines": list(lines)} for job, lines in outcome.failures]
-        print_json({"jobs": len(outcome.jobs), "failed": failed, "scores": [asdict(score) for score in outcome.scores]})
+        content = {"jobs": len(outcome.jobs), "failed": failed, "scores": [asdict(score) for score in outcome.scores]}
+        print_json({**content, "comparisons": [asdict(each) for each in compared]})
         return
     for found in main_tables(spec, outcome, metric):
         _show(rendering.terminal(found), found.title, rendering.legend(found, "with *"))
-    compared = comparisons(spec, outcome, metric, reference)
+    measure = get_measure(metric)
     if compared:
-        note = "over data sets, trials and columns, averaged over seeds first; p: Wilcoxon signed-rank, two-sided"
-        _show(rendering.terminal_comparison(compared), f"Against {reference}, {metric.replace('_', ' ')}", note)
+        notes = [f"{rendering.LEVELS['units']}; {measure.better} is better; p: Wilcoxon signed-rank, two-sided"]
+        notes += [f"no p: {reason}" for reason in sorted({each.units.reason for each in compared} - {""})]
+        _show(rendering.terminal_comparison(compared), f"Against {reference}: {measure.title}", "\n".join(notes))
+    elif reference is not None:
+        _note(f"'{reference}' has no {metric} that counts in comparisons, so there is none")
+
+
+def show_failures(outcome: Outcome, out: Path) -> None:
+    """Show which jobs failed, where they lie, and what they said last."""
+    for job, lines in outcome.failures:
+        where = f"{escape(job.describe())} ({escape(str(job.folder(out)))})"
+        err.print(f"[error]failed:[/] {where}", soft_wrap=True)
+        for line in lines:
+            err.print(f"    {escape(line)}", soft_wrap=True)
 
 
 def _show(rows: list[list[str]], title: str, note: str) -> None:
-    heading, *body = rows
-    shown = table(*map(escape, heading))
-    for row in body:
-        shown.add_row(*map(escape, row))
+    """Show a table of results; unlike those of rich it is never cut, however narrow the terminal."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     console.print(f"\n[best]{escape(title)}[/]", soft_wrap=True)
-    console.print(shown)
-    console.print(f"[note]{escape(note)}[/]", soft_wrap=True)
+    for number, row in enumerate(rows):
+        gaps = [" " * (width - cell_len(text)) for width, text in zip(widths, row, strict=True)]
+        cells = [gap + text for gap, text in zip(gaps, row, strict=True)]
+        cells[0] = row[0] + gaps[0]
+        line = escape("  ".join(cells).rstrip())
+        console.print(line if number else f"[best]{line}[/]", soft_wrap=True)
+    _note(note)
+
+
+def _note(text: str) -> None:
+    console.print(f"[note]{escape(text)}[/]", soft_wrap=True)
