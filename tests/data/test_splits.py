@@ -7,39 +7,15 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
 from acclimate.data import ImageData, apply_splits, freeze_splits, load_splits, make_splits, sample_shots
 from acclimate.errors import ConfigError, DataError, RunError
 
-Row = tuple[str, str, str, str]  # key, label, domain, group
-
-
-def data_of(rows: list[Row], name: str = "made") -> ImageData:
-    key, label, domain, group = (list(column) for column in zip(*rows, strict=True))
-    columns = {"key": key, "path": key, "label": label, "domain": domain, "group": group, "split": [""] * len(rows)}
-    return ImageData(name, datasets.Dataset.from_dict(columns), tuple(sorted(set(label))))
-
-
-def simple(per_class: int, classes: int = 3, domains: int = 1, group_size: int = 1) -> ImageData:
-    rows = []
-    for c in range(classes):
-        for d in range(domains):
-            for n in range(per_class):
-                group = f"g{c}-{d}-{n // group_size}" if group_size > 1 else ""
-                rows.append((f"{c}/{d}/{n:04d}", f"class{c}", f"domain{d}" if domains > 1 else "", group))
-    return data_of(rows)
-
-
-rows_of_anything = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "x", "y"]), st.sampled_from(["", *"123456"])),
-    min_size=1,
-    max_size=60,
-).map(lambda rows: [(f"{number:03d}", *row) for number, row in enumerate(rows)])
 fractions = st.sampled_from([(0.2, 0.3), (0.0, 0.3), (0.2, 0.0), (0.01, 0.01), (0.45, 0.5), (0.0, 0.0)])
 
 
@@ -115,46 +91,6 @@ def test_single_pictures_stay_in_train_and_are_named(caplog: pytest.LogCaptureFi
 def test_impossible_fractions(shares: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="fraction"):
         make_splits(simple(4), 0, *shares)
-
-
-# ---------------------------------------------------------------- shots
-
-
-@settings(max_examples=40, deadline=None)
-@given(rows_of_anything, st.integers(0, 5), st.integers(1, 8))
-def test_shots_are_nested_and_spread_over_groups(rows: list[Row], seed: int, shots: int) -> None:
-    data = data_of(rows)
-    few, more = sample_shots(data, shots, seed), sample_shots(data, shots + 3, seed)
-    assert set(few.keys) <= set(more.keys)
-    assert few.keys == sorted(few.keys)
-    for name, available in data.counts().items():
-        assert few.counts()[name] == min(shots, available)
-        members = [group or key for key, label, _, group in rows if label == name]
-        drawn_rows = zip(few.keys, few.label_names, few.groups, strict=True)
-        drawn = Counter(group or key for key, label, group in drawn_rows if label == name)
-        if len(set(members)) >= shots:
-            assert set(drawn.values()) <= {1}
-
-
-def test_shots_all_and_more_than_there_are(caplog: pytest.LogCaptureFixture) -> None:
-    data = data_of([(f"a{n}", "a", "", "") for n in range(3)] + [(f"b{n}", "b", "", "") for n in range(9)])
-    assert sample_shots(data, "all", 0).keys == sorted(data.keys)
-    with caplog.at_level(logging.INFO, "acclimate.data"):
-        assert sample_shots(data, 5, 0).counts() == {"a": 3, "b": 5}
-    assert len(sample_shots(data, np.int64(2), 0)) == 4
-    assert "a (3)" in caplog.text
-    assert "b (" not in caplog.text
-
-
-def test_seeds_draw_different_shots() -> None:
-    data = simple(20)
-    assert len({tuple(sample_shots(data, 4, seed).keys) for seed in range(5)}) == 5
-
-
-@pytest.mark.parametrize("shots", [0, -1, 2.5, True, "some", None])
-def test_shots_out_of_range(shots: object) -> None:
-    with pytest.raises(ConfigError, match="shots="):
-        sample_shots(simple(4), shots, 0)
 
 
 # ---------------------------------------------------------------- frozen splits

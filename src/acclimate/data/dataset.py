@@ -35,7 +35,7 @@ class ImageData:
         table: columns `key` (unique, stable), `path` (None for pictures held in memory), `label`, `domain`, `group`,
             `split` ("train", "val", "test" or ""); "" means none. Data held in memory has also `row`, the row in
             `store`.
-        class_names: sorted; those of the whole data set, also in a subset.
+        class_names: sorted, or in the order of a published split list; those of the whole data set, also in a subset.
         split_origin: "given" by the source, or "made".
         skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
         other_files: files of a folder source that are not images, sorted.
@@ -168,12 +168,13 @@ class ImageData:
         Raises:
             DataError: a class that this data does not have.
         """
-        wanted = tuple(sorted(set(names)))
-        unknown = sorted(set(wanted) - set(self.class_names))
+        wanted = {names} if isinstance(names, str) else set(names)
+        unknown = sorted(wanted - set(self.class_names))
         if unknown:
             raise DataError(f"{self.name}: no class {unknown[0]!r}; it has {some(self.class_names, 20)}")
         rows = [row for row, label in enumerate(self.column("label")) if label in wanted]
-        return dataclasses.replace(self.select(rows), class_names=wanted)
+        kept = tuple(name for name in self.class_names if name in wanted)
+        return dataclasses.replace(self.select(rows), class_names=kept)
 
     def image(self, index: int, min_side: int | None = None) -> Image.Image:
         """Return picture `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from acclimate.data.dataset import COLUMNS, ImageData
+from acclimate.data.ordering import some
+from acclimate.data.rows import spelled_differently
 from acclimate.errors import DataError
+
+log = logging.getLogger("acclimate.data")
 
 
 def join_data(parts: Sequence[ImageData]) -> ImageData:
     """Return the pictures of several data sets as one, with the classes of all of them.
 
-    Classes of one name become one class. Keys and groups get the name of their set in front; a picture without a domain
-    gets the name of its set as domain. Every picture keeps its split.
+    Classes of one name become one class; names that differ in case or punctuation only stay apart, with a warning. Keys
+    and groups get the name of their set in front; a picture without a domain gets the name of its set as domain. Every
+    picture keeps its split.
 
     Args:
         parts: one or more data sets of different names.
@@ -40,9 +46,16 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
     table = datasets.Dataset.from_dict(
         {name: [values[row] for row in order] for name, values in columns.items()}, features=parts[0].table.features
     )
-    return ImageData(
+    joined = ImageData(
         name="+".join(names),
         table=table,
         class_names=tuple(sorted({name for part in parts for name in part.class_names})),
         split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
+        skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),
+        other_files=tuple(sorted(f"{part.name}/{file}" for part in parts for file in part.other_files)),
     )
+    alike = spelled_differently(joined.class_names)
+    if alike:
+        shown = some([" = ".join(names) for names in alike])
+        log.warning("%s: %d classes are spelled in several ways and stay apart: %s", joined.name, len(alike), shown)
+    return joined

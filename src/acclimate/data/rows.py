@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +26,20 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def spelled_differently(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the names that differ in case or punctuation only, those that are alike together."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike["".join(letter for letter in name.casefold() if letter.isalnum()) or name].append(name)
+    return [tuple(found) for found in alike.values() if len(found) > 1]
+
+
 @dataclass
 class Rows:
-    """The columns of a source, all of the same length, and what was noticed while reading it."""
+    """The columns of a source, all of the same length, and what was noticed while reading it.
+
+    `classes` gives the labels an order of their own; they are sorted where it is empty.
+    """
 
     name: str
     keys: list[str] = field(default_factory=list)
@@ -36,6 +49,7 @@ class Rows:
     groups: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
 
     def add(
         self, key: str, path: str | Path | None, label: str, *, domain: str = "", group: str = "", split: str = ""

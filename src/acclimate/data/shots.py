@@ -19,7 +19,7 @@ def parse_shots(text: int | str) -> int | str:
     """Return shots as the package writes them: a whole number from 1, "all", or "budget:N".
 
     Args:
-        text: such a value, or its text: "16" for 16.
+        text: such a value, or its text: "16" for 16, "budget: 64" for "budget:64".
 
     Raises:
         ConfigError: it is none of these.
@@ -29,7 +29,7 @@ def parse_shots(text: int | str) -> int | str:
         if word == "all":
             return word
         prefix = BUDGET if word.startswith(BUDGET) else ""
-        number = word.removeprefix(BUDGET)
+        number = word.removeprefix(BUDGET).strip()
         if number.isascii() and number.isdigit() and int(number) >= 1:
             return f"{BUDGET}{int(number)}" if prefix else int(number)
     elif isinstance(text, Integral) and not isinstance(text, bool) and text >= 1:
@@ -45,7 +45,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     With a number k, k pictures of every class: those of a class have one order per seed, of which the first are taken,
     so the 1-shot sample is part of the 4-shot sample of the same seed. Domains are pooled: k is per class, not per
     class and domain. With "budget:N", N pictures in all, whatever their class: rare classes get few or none, as labels
-    come in practice; a smaller budget is part of a larger one.
+    come in practice, in proportion to the pictures; a smaller budget is part of a larger one.
 
     Args:
         data: the pictures to draw from, usually `data.train`.
@@ -61,10 +61,14 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
         return data.select(sorted(range(len(data)), key=data.keys.__getitem__))
     if isinstance(shots, str):
         budget = int(shots.removeprefix(BUDGET))
-        chosen = _ranked(data, range(len(data)), seed)[:budget]
+        chosen = _ranked(data, range(len(data)), seed, even=False)[:budget]
         if len(chosen) < budget:
             log.info("%s: has %d pictures for a budget of %d and gives them all", data.name, len(chosen), budget)
-        return data.select(sorted(chosen, key=data.keys.__getitem__))
+        drawn = data.select(sorted(chosen, key=data.keys.__getitem__))
+        none = [name for name, count in drawn.counts().items() if count == 0]
+        if none:
+            log.info("%s: a budget of %d holds no picture of %d classes: %s", data.name, budget, len(none), some(none))
+        return drawn
     by_class: dict[int, list[int]] = defaultdict(list)
     for row, label in enumerate(data.labels.tolist()):
         by_class[label].append(row)
@@ -78,8 +82,12 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     return data.select(sorted(chosen, key=data.keys.__getitem__))
 
 
-def _ranked(data: ImageData, rows: range | list[int], seed: int) -> list[int]:
-    """Return rows in the order in which they are drawn: one of each group, then a second one, and so on."""
+def _ranked(data: ImageData, rows: range | list[int], seed: int, even: bool = True) -> list[int]:
+    """Return rows in the order in which they are drawn: one of each group, then a second one, and so on.
+
+    With `even`, groups are equally likely to come early; without, in proportion to their sizes, as when pictures are
+    drawn one by one and a group that has given one is passed over.
+    """
     keys, groups = data.keys, data.groups
     members: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for row in rows:
@@ -87,6 +95,6 @@ def _ranked(data: ImageData, rows: range | list[int], seed: int) -> list[int]:
     ranked = []
     for (_, name), inside in members.items():
         order = draw(seed, "shots-group", name)
-        inner = sorted(inside, key=lambda row: (draw(seed, "shots", keys[row]), keys[row]))
-        ranked += [(turn, order, name, row) for turn, row in enumerate(inner)]
+        inner = sorted((draw(seed, "shots", keys[row]), keys[row], row) for row in inside)
+        ranked += [(turn, order if even else own, name, row) for turn, (own, _, row) in enumerate(inner)]
     return [row for *_, row in sorted(ranked)]

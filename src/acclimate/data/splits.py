@@ -128,7 +128,7 @@ def _divide(members: list[Unit], seed: int, shares: dict[str, float]) -> dict[Un
 
 def _report_made(name: str, by_class: dict[str, list[Unit]], column: list[str], shares: dict[str, float]) -> None:
     sizes = ", ".join(f"{split} {column.count(split)}" for split in SPLITS)
-    log.info("%s: no split given, made one (%s) by class, domain and group", name, sizes)
+    log.info("%s: a split is made (%s) by class, domain and group", name, sizes)
     single = sorted(label for label, members in by_class.items() if len(members) == 1)
     if single and shares["test"] > 0:
         log.warning("%s: classes with one picture or group stay in train and are not tested: %s", name, some(single))

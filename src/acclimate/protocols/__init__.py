@@ -1,4 +1,7 @@
-"""Protocols: which classes and domains train, and which test. They hold no training code."""
+"""Protocols: which classes and domains train, and which test. They hold no training code.
+
+A protocol is registered when its module is imported, so this package imports each of its own here.
+"""
 
 from acclimate.protocols.classes import BaseToNovel
 from acclimate.protocols.contract import Protocol, Trial, get_protocol, list_protocols

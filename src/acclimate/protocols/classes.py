@@ -8,16 +8,7 @@ from typing import Any, ClassVar
 
 from acclimate.data import ImageData
 from acclimate.errors import DataError
-from acclimate.protocols.contract import (
-    HARMONIC,
-    Figures,
-    Protocol,
-    Trial,
-    draw_training,
-    draw_validation,
-    only,
-    protocol,
-)
+from acclimate.protocols.contract import HARMONIC, Figures, Protocol, Trial, only, protocol
 
 BASE, NOVEL, ALL, MEAN = "base", "novel", "all classes", "harmonic mean"
 
@@ -25,10 +16,11 @@ BASE, NOVEL, ALL, MEAN = "base", "novel", "all classes", "harmonic mean"
 @protocol
 @dataclass(frozen=True, kw_only=True)
 class BaseToNovel(Protocol):
-    """Train on the first half of the sorted classes; test among base, among novel, and among all classes.
+    """Train on the first half of the classes; test among base, among novel, and among all classes.
 
-    The base side has the odd class. The harmonic mean is 2 b n / (b + n); "all classes" is the generalised setting, in
-    which base and novel images are told apart among the classes of both sides.
+    Classes are sorted, or in the order of their numbers where the data are a published split list. The base side has
+    the odd class. The harmonic mean is 2 b n / (b + n); "all classes" is the generalised setting, in which base and
+    novel images are told apart among the classes of both sides.
     Source: Zhou et al. 2022 (arXiv 2203.05557), section 4.1; the harmonic mean after Xian et al. 2017
     (arXiv 1707.00600), who also argue for the generalised setting.
     """
@@ -40,15 +32,19 @@ class BaseToNovel(Protocol):
         """Return the one data set.
 
         Raises:
-            DataError: a single class would be novel, and every image of it right.
+            DataError: a single class would be novel, and every image of it right; or a side has no test images.
         """
         data = only(sets, self.name)
-        novel = halves(data)[1]
+        base, novel = halves(data)
         if len(novel) < 2:
             raise DataError(
                 f"{data.name}: {len(data.class_names)} classes leave {len(novel)} on the novel side, where nothing can "
                 "be told apart; base-to-novel needs 4 classes or more"
             )
+        tested = set(data.test.label_names)
+        for side, names in ((BASE, base), (NOVEL, novel)):
+            if not tested & set(names):
+                raise DataError(f"{data.name}: no test image of any {side} class; correct the split")
         return tuple(sets)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
@@ -56,7 +52,7 @@ class BaseToNovel(Protocol):
         data = only(sets, self.name)
         base, novel = (data.filter_classes(side) for side in halves(data))
         tests = {BASE: base.test, NOVEL: novel.test, ALL: data.test}
-        return Trial(draw_training(base.train, shots, seed), draw_validation(base.val, shots, seed), tests)
+        return self.make_trial(base.train, base.val, tests, shots, seed)
 
     def figures(self, tests: Mapping[str, Mapping[str, Any] | None]) -> Figures:
         """Return the three tests, and the harmonic mean of the first two."""
@@ -72,6 +68,6 @@ class BaseToNovel(Protocol):
 
 
 def halves(data: ImageData) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the base and the novel classes: the sorted names, cut in the middle, the odd one to base."""
+    """Return the base and the novel classes: the names, cut in the middle, the odd one to base."""
     middle = (len(data.class_names) + 1) // 2
     return data.class_names[:middle], data.class_names[middle:]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from acclimate.data import ImageData, parse_shots, sample_shots
-from acclimate.data.shots import BUDGET
+from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
 from acclimate.options import Checked, nearest, option
+from acclimate.protocols.drawing import draw_training, draw_validation
 from acclimate.protocols.selection import SelectionRule, get_selection_rule
-
-VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, after Zhou et al. 2022
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
 HARMONIC = ("accuracy", "balanced_accuracy", "macro_f1")  # shares of images, of which a harmonic mean makes sense
@@ -51,7 +49,7 @@ class Protocol(Checked, ABC):
     several_sets: ClassVar[bool] = False  # whether one trial may span several data sets
     rules: ClassVar[tuple[str, ...]] = ("last-step", "training-domain-validation")
 
-    selection: str = option("last-step", "rule by which epochs and hyper-parameters are chosen, see selection rules")
+    selection: str = option("last-step", "rule by which epochs and hyper-parameters are chosen")
 
     def __post_init__(self) -> None:
         """Refuse a selection rule that makes no sense here."""
@@ -89,6 +87,29 @@ class Protocol(Checked, ABC):
             DataError: there are no images for it.
         """
 
+    def make_trial(
+        self, train: ImageData, val: ImageData, tests: Mapping[str, ImageData], shots: int | str, seed: int
+    ) -> Trial:
+        """Draw shots of the training and validation images, passing over whatever is measured.
+
+        Args:
+            train: images that may be learned from.
+            val: images that may be chosen by.
+            tests: images that are measured, by name.
+            shots, seed: as in `draw`.
+
+        Raises:
+            DataError: a class has no training image, or the selection rule needs validation images and there are none.
+        """
+        tested = tuple(tests.values())
+        trial = Trial(draw_training(train, shots, seed, tested), draw_validation(val, shots, seed, tested), tests)
+        if self.rule.epoch == "best-val" and not len(trial.val):
+            raise DataError(
+                f"{train.name}: selection={self.selection} needs validation images and there are none; give some, or "
+                "choose selection=last-step"
+            )
+        return trial
+
     def figures(self, tests: Mapping[str, Mapping[str, Any] | None]) -> Figures:
         """Return what tables show, from the metrics of each test; None where the method cannot serve its classes."""
         return {name: plain_values(metrics) for name, metrics in tests.items()}
@@ -110,31 +131,15 @@ def only(sets: Mapping[str, ImageData], protocol: str) -> ImageData:
     return next(iter(sets.values()))
 
 
-def draw_training(data: ImageData, shots: int | str, seed: int) -> ImageData:
-    """Draw the images to learn from.
+def refuse_reserved(names: Iterable[str], kind: str) -> None:
+    """Refuse names of domains or data sets that a trial has another use for.
 
     Raises:
-        DataError: there are none; or, unless a budget is drawn over all classes, none of some class.
+        DataError: one of the names is taken.
     """
-    train = sample_shots(data, shots, seed)
-    empty = [name for name, count in train.counts().items() if count == 0]
-    if empty and not (str(parse_shots(shots)).startswith(BUDGET) and len(train)):
-        raise DataError(f"{data.name}: the class '{empty[0]}' has no training image; add some or drop the class")
-    return train
-
-
-def draw_validation(data: ImageData, shots: int | str, seed: int) -> ImageData:
-    """Draw the validation images that a run with so many shots may look at: at most four a class, or all of them.
-
-    A budget of N images allows as many validation images, up to four times the number of classes, drawn alike.
-    """
-    shots = parse_shots(shots)
-    if shots == "all" or not len(data):
-        return data
-    if isinstance(shots, int):
-        return sample_shots(data, min(shots, VAL_SHOTS), seed)
-    limit = VAL_SHOTS * len(data.class_names)
-    return sample_shots(data, f"{BUDGET}{min(int(shots.removeprefix(BUDGET)), limit)}", seed)
+    taken = sorted({"train", "val", "test"} & set(names))
+    if taken:
+        raise DataError(f"a {kind} is named '{taken[0]}', which is what a split is called here; rename it")
 
 
 _PROTOCOLS: dict[str, type[Protocol]] = {}
@@ -144,6 +149,8 @@ P = TypeVar("P", bound=type[Protocol])
 
 def protocol(kind: P) -> P:
     """Register a protocol class under its `name`."""
+    if _PROTOCOLS.get(kind.name, kind) is not kind:
+        raise ValueError(f"two protocols are named '{kind.name}'")
     _PROTOCOLS[kind.name] = kind
     return kind
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from acclimate.data import ImageData
 from acclimate.errors import DataError
 from acclimate.options import option
-from acclimate.protocols.contract import Protocol, Trial, draw_training, draw_validation, only, protocol
-from acclimate.protocols.published import apply_rule, get_split_rule
-
-log = logging.getLogger("acclimate.protocols")
+from acclimate.protocols.contract import Protocol, Trial, only, protocol, refuse_reserved
+from acclimate.protocols.drawing import apart, draw_validation
+from acclimate.protocols.published import apply_rule, check_rule, get_split_rule
 
 UNION = "test"  # of all targets, pooled
 
@@ -23,14 +21,12 @@ class DomainGeneralisation(Protocol):
     """Base of both directions: some domains train, the others test, all with the same classes.
 
     Shots are drawn per class from the training domains pooled. All images of a target domain are measured, whatever
-    their split; training and validation images of a group that reaches into a target are left out.
+    their split, but those that the oracle looks at.
     """
 
     rules: ClassVar[tuple[str, ...]] = ("training-domain-validation", "last-step", "oracle")
 
-    selection: str = option(
-        "training-domain-validation", "training-domain-validation, last-step, or oracle: what the epoch is chosen by"
-    )
+    selection: str = option("training-domain-validation", "rule by which epochs and hyper-parameters are chosen")
     splits: str = option("own", "how training and validation images part: own (the data's split), or a published rule")
 
     def __post_init__(self) -> None:
@@ -39,7 +35,11 @@ class DomainGeneralisation(Protocol):
         get_split_rule(self.splits)
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
-        """Return the domains."""
+        """Return the domains.
+
+        Raises:
+            DataError: there are fewer than two, images without one, or no split that the split rule could take.
+        """
         data = only(sets, self.name)
         if len(data.domain_names) < 2:
             have = ", ".join(data.domain_names) or "none"
@@ -50,21 +50,29 @@ class DomainGeneralisation(Protocol):
         unnamed = data.domains.count("")
         if unnamed:
             raise DataError(f"{data.name}: {unnamed} images have no domain; give each of them one, or leave them out")
+        refuse_reserved(data.domain_names, "domain")
+        check_rule(self.splits, data)
         return data.domain_names
 
-    def _trial(self, data: ImageData, sources: tuple[str, ...], shots: int | str, seed: int) -> Trial:
+    def _trial(
+        self, data: ImageData, sources: Sequence[str], targets: Sequence[str], shots: int | str, seed: int
+    ) -> Trial:
         data = apply_rule(self.splits, data)
-        targets = tuple(name for name in data.domain_names if name not in sources)
         inside, outside = data.filter_domains(sources), data.filter_domains(targets)
-        inside = _without_groups(inside, set(outside.groups) - {""})
-        val = draw_validation(outside.val if self.rule.target else inside.val, shots, seed)
+        val = inside.val
         if self.rule.target:  # what was chosen by is not measured
-            looked_at = set(val.keys)
-            outside = outside.select([row for row, key in enumerate(outside.keys) if key not in looked_at])
+            val = draw_validation(outside.val, shots, seed)
+            outside = apart(outside, val)
+            gone = [name for name in targets if name not in outside.domain_names]
+            if gone:
+                raise DataError(
+                    f"{data.name}: the oracle looks at all images of the domain '{gone[0]}', so that none is left to "
+                    "measure; give fewer shots, or choose another selection"
+                )
         tests = {name: outside.filter_domains([name]) for name in targets}
         if len(targets) > 1:
             tests[UNION] = outside
-        return Trial(draw_training(inside.train, shots, seed), val, tests)
+        return self.make_trial(inside.train, val, tests, shots, seed)
 
 
 @protocol
@@ -72,7 +80,8 @@ class DomainGeneralisation(Protocol):
 class LeaveOneDomainOut(DomainGeneralisation):
     """Multi-source: train on all domains but one, test on that one; the trials are the domains left out.
 
-    Source: Gulrajani and Lopez-Paz 2021 (arXiv 2007.01434), section 3; as in SPG (arXiv 2404.19286), section 5.2.
+    Source: Bai et al. 2024 (SPG, arXiv 2404.19286), section 5.2; the selection rules are those of Gulrajani and
+    Lopez-Paz 2021 (arXiv 2007.01434), section 3.
     """
 
     name: ClassVar[str] = "leave-one-domain-out"
@@ -81,7 +90,7 @@ class LeaveOneDomainOut(DomainGeneralisation):
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of all domains but `trial`, and all images of that one."""
         data = only(sets, self.name)
-        return self._trial(data, tuple(name for name in data.domain_names if name != trial), shots, seed)
+        return self._trial(data, _others(data, trial), [trial], shots, seed)
 
 
 @protocol
@@ -89,7 +98,8 @@ class LeaveOneDomainOut(DomainGeneralisation):
 class SingleSource(DomainGeneralisation):
     """Single-source: train on one domain, test on each of the others and on their union; the trials are the sources.
 
-    The union is pooled, so that large domains weigh more, as in the released code of SPG (arXiv 2404.19286).
+    The union is pooled, so that large domains weigh more.
+    Source: Bai et al. 2024 (SPG, arXiv 2404.19286), section 5.2, as in its released code.
     """
 
     name: ClassVar[str] = "single-source"
@@ -97,12 +107,9 @@ class SingleSource(DomainGeneralisation):
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the domain `trial`, and all images of the others."""
-        return self._trial(only(sets, self.name), (trial,), shots, seed)
+        data = only(sets, self.name)
+        return self._trial(data, [trial], _others(data, trial), shots, seed)
 
 
-def _without_groups(data: ImageData, groups: set[str]) -> ImageData:
-    kept = [row for row, group in enumerate(data.groups) if group not in groups]
-    if len(kept) < len(data):
-        log.info("%s: %d images left out, whose group reaches into a tested domain", data.name, len(data) - len(kept))
-        return data.select(kept)
-    return data
+def _others(data: ImageData, domain: str) -> list[str]:
+    return [name for name in data.domain_names if name != domain]

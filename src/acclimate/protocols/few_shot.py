@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from acclimate.data import ImageData
-from acclimate.protocols.contract import Protocol, Trial, draw_training, draw_validation, only, protocol
+from acclimate.errors import DataError
+from acclimate.protocols.contract import Protocol, Trial, only, protocol
 
 
 @protocol
@@ -15,20 +16,25 @@ from acclimate.protocols.contract import Protocol, Trial, draw_training, draw_va
 class FewShot(Protocol):
     """Train on k images of every class, or on a budget drawn with the data's own imbalance; test on the test split.
 
-    Source: Zhou et al. 2022 (arXiv 2109.01134), section 4.1, with min(k, 4) validation images a class; budgets over
-    all classes as argued for by arXiv 2506.17500.
+    Source: Zhou et al. 2022 (arXiv 2109.01134), section 4.1, with min(k, 4) validation images a class as in its
+    released code; budgets over all classes as argued for by Silva-Rodriguez et al. 2025 (arXiv 2506.17500).
     """
 
     name: ClassVar[str] = "few-shot"
     title: ClassVar[str] = "Few-shot classification"
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
-        """Return the one data set."""
-        only(sets, self.name)
+        """Return the one data set.
+
+        Raises:
+            DataError: it has no test images.
+        """
+        data = only(sets, self.name)
+        if not len(data.test):
+            raise DataError(f"{data.name}: no test image, so nothing can be measured; correct the split")
         return tuple(sets)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the training split, and the whole test split."""
         data = only(sets, self.name)
-        train, val = draw_training(data.train, shots, seed), draw_validation(data.val, shots, seed)
-        return Trial(train, val, {"test": data.test})
+        return self.make_trial(data.train, data.val, {"test": data.test}, shots, seed)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from acclimate.data.check.report import EXAMPLES, Finding, Level, listed
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
+from acclimate.data.rows import spelled_differently
 
 FEW = 10
 """Classes with fewer pictures than this are pointed out."""
@@ -46,10 +47,7 @@ def _sizes(data: ImageData) -> list[Finding]:
 
 
 def _spelling(data: ImageData) -> list[Finding]:
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in data.class_names:
-        alike["".join(letter for letter in name.casefold() if letter.isalnum()) or name].append(name)
-    same = [tuple(names) for names in alike.values() if len(names) > 1]
+    same = spelled_differently(data.class_names)
     if not same:
         return []
     shown = some([" = ".join(names) for names in same])

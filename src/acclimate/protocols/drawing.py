@@ -1,0 +1,88 @@
+"""Draws: the shots and the validation images of a trial, of which none is measured, under any name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from acclimate.data import ImageData, parse_shots, sample_shots
+from acclimate.data.ordering import some
+from acclimate.data.shots import BUDGET
+from acclimate.errors import DataError
+
+log = logging.getLogger("acclimate.protocols")
+
+VAL_SHOTS = 4  # labelled validation images a class that a few-shot run may look at, as in the released code of CoOp
+
+
+def draw_training(data: ImageData, shots: int | str, seed: int, tested: Collection[ImageData] = ()) -> ImageData:
+    """Draw the images to learn from.
+
+    Images of a tested group, and copies of tested images, byte for byte, are passed over.
+
+    Args:
+        data: images that may be learned from.
+        shots: as in `sample_shots`.
+        seed: of the shots.
+        tested: what is measured.
+
+    Raises:
+        DataError: there are none; or, unless a budget is drawn over all classes, none of some class.
+    """
+    train = _draw(data, shots, seed, tested)
+    empty = [name for name, count in train.counts().items() if count == 0]
+    if empty and not (str(parse_shots(shots)).startswith(BUDGET) and len(train)):
+        why = ", since all that it has are tested too, by group or as copies" if data.counts()[empty[0]] else ""
+        raise DataError(f"{data.name}: the class '{empty[0]}' has no training image{why}; add some or drop the class")
+    return train
+
+
+def draw_validation(data: ImageData, shots: int | str, seed: int, tested: Collection[ImageData] = ()) -> ImageData:
+    """Draw the validation images that a run with so many shots may look at: at most four a class, or all of them.
+
+    A budget of N images allows as many validation images, up to four times the number of classes, drawn alike.
+
+    Args:
+        data: images that may be looked at, possibly none.
+        shots, seed, tested: as in `draw_training`.
+    """
+    shots = parse_shots(shots)
+    if isinstance(shots, int):
+        shots = min(shots, VAL_SHOTS)
+    elif shots.startswith(BUDGET):
+        shots = f"{BUDGET}{min(int(shots.removeprefix(BUDGET)), VAL_SHOTS * len(data.class_names))}"
+    return _draw(data, shots, seed, tested) if len(data) else data
+
+
+def apart(data: ImageData, seen: ImageData) -> ImageData:
+    """Return the images of `data` that share neither name, group nor bytes with those that were seen."""
+    keys, groups = set(seen.keys), set(seen.groups) - {""}
+    digests = _digests([seen])
+    rows = enumerate(zip(data.keys, data.groups, strict=True))
+    return data.select(
+        [row for row, (key, group) in rows if not (key in keys or group in groups or data.digest(row) in digests)]
+    )
+
+
+def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[ImageData]) -> ImageData:
+    groups = {group for part in tested if part.name == data.name for group in part.groups} - {""}
+    free = [row for row, group in enumerate(data.groups) if group not in groups]
+    if len(free) < len(data):
+        log.info("%s: %d images are not learned from: their group is tested", data.name, len(data) - len(free))
+        data = data.select(free)
+    measured, copies = _digests(tested), set[str]()
+    while True:  # only what is drawn is read, not all that could be
+        drawn = sample_shots(data, shots, seed)
+        found = {key for row, key in enumerate(drawn.keys) if measured and drawn.digest(row) in measured}
+        if not found:
+            break
+        copies |= found
+        data = data.select([row for row, key in enumerate(data.keys) if key not in found])
+    if copies:
+        listed = some(sorted(copies))
+        log.warning("%s: %d images are not learned from: copies of them are tested: %s", data.name, len(copies), listed)
+    return drawn
+
+
+def _digests(parts: Collection[ImageData]) -> set[str]:
+    return {part.digest(row) for part in parts for row in range(len(part))}
