@@ -12,7 +12,17 @@ import pytest
 import acclimate
 
 ROOT = Path(acclimate.__file__).parent
-ORDER = (("cli",), ("bench",), ("runs",), ("protocols",), ("methods",), ("training",), ("backbones",), ("prompts",), ("data", "metrics"))
+ORDER = (
+    ("cli",),
+    ("bench",),
+    ("runs",),
+    ("protocols",),
+    ("methods",),
+    ("training",),
+    ("backbones",),
+    ("prompts",),
+    ("data", "metrics"),
+)
 BASE = {"errors", "files", "options", ""}  # "" is `import acclimate` itself, for its version
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ORDER)) for room in rooms}
 LONGEST = 320
@@ -56,6 +66,11 @@ def test_imports_point_downward(room):
         if room == "cli":
             above.discard("synthetic")
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}"
+
+
+def test_protocols_hold_no_training_code():
+    for path in files("protocols"):
+        assert rooms_of(path) - {"protocols"} <= {"data"}, path
 
 
 def test_every_room_has_its_place():

@@ -16,13 +16,15 @@ import pytest
 import typer.main
 import yaml
 
-from acclimate import synthetic
+from acclimate import protocols, synthetic
 from acclimate.backbones.catalogue import BackboneInfo, list_backbones
 from acclimate.cli.app import app
+from acclimate.data import parse_shots
 from acclimate.methods import get_method, list_methods, registry
 from acclimate.options import describe_options, make_config, parse_assignments
-from acclimate.prompts import Domain, list_domains
-from tests.helpers.pictures import make_pictures
+from acclimate.prompts import Domain, PromptSet, get_domain, list_domains
+from acclimate.protocols.published import SPLIT_RULES
+from tests.helpers.pictures import make_pictures, make_split_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
@@ -196,18 +198,21 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
+def import_source(name, source, folder, monkeypatch):
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+
+
 def test_method_of_contributing_works(tmp_path, monkeypatch):
     import acclimate
 
-    (block,) = blocks(read("CONTRIBUTING.md"), "python")
+    block, _ = blocks(read("CONTRIBUTING.md"), "python")
     list_methods()  # all rooms are registered before the registry is set aside
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
-    source = tmp_path / "class_means.py"
-    source.write_text(block, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("class_means", source)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "class_means", module)
-    spec.loader.exec_module(module)
+    import_source("class_means", block, tmp_path, monkeypatch)
 
     data = acclimate.load_data(make_pictures(tmp_path / "pictures", per_class=10))
     out = tmp_path / "run"
@@ -221,6 +226,55 @@ def test_method_of_contributing_works(tmp_path, monkeypatch):
         acclimate.adapt(data, "class-means", settings={"scale": -1.0})
     with pytest.raises(acclimate.AcclimateError, match="adapt again"):
         again.rebind(["other", "classes"])
+
+
+def test_protocol_of_contributing_works(tmp_path, monkeypatch, tiny):
+    import acclimate
+    from acclimate.runs import adapt_trial
+
+    _, block = blocks(read("CONTRIBUTING.md"), "python")
+    monkeypatch.setattr(protocols.contract, "_PROTOCOLS", dict(protocols.contract._PROTOCOLS))
+    import_source("within_domain", block, tmp_path, monkeypatch)
+
+    place = make_split_pictures(tmp_path / "world", splits={"north": 10, "south": 10})
+    data = acclimate.load_data(place, layout="domain/class")
+    protocol = make_config(protocols.get_protocol("within-domain"), {"smallest": "9"})
+    assert protocol.trials({"world": data}) == ("north", "south")
+    trial = protocol.draw("south", {"world": data}, 2, 1)
+    assert {len(part) for part in (trial.train, trial.val)} == {6}
+    assert {key.partition("/")[0] for part in trial.splits.values() for key in part.keys} == {"south"}
+    prompts = PromptSet(get_domain("natural"))
+    record = adapt_trial(trial, "zero-shot", tiny, prompts=prompts, shots=2, seed=1, device="cpu").record
+    figures = protocol.figures({"test": record["metrics"]})
+    assert figures["test"]["accuracy"] == record["metrics"]["accuracy"]["value"]
+    with pytest.raises(acclimate.AcclimateError, match="no domain has 10 test images"):
+        make_config(type(protocol), {"smallest": 10}).trials({"world": data})
+    with pytest.raises(acclimate.AcclimateError, match="smallest=0"):
+        make_config(type(protocol), {"smallest": 0})
+
+
+def test_protocols_page_has_every_option_and_rule():
+    page = read("docs/protocols.md")
+    for protocol in protocols.list_protocols():
+        section = page.partition(f"\n## {protocol.name}\n")[2].partition("\n## ")[0]
+        rows = {row["name"]: row["default"] for row in describe_options(protocol)}
+        listed = re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", section.replace("| |", "|  |"), re.MULTILINE)
+        assert dict(listed) == rows, protocol.name
+        papers = re.findall(r"arXiv (\d+\.\d+)", protocol.__doc__)
+        assert [paper for paper in papers if paper not in section] == []
+    known = (*protocols.SELECTION_RULES, *SPLIT_RULES)
+    assert [name for name in known if not re.search(rf"^\| .*`{name}`.* \|", page, re.MULTILINE)] == []
+
+
+def test_protocols_page_runs(tmp_path, monkeypatch, capsys):
+    make_split_pictures(tmp_path / "my_images", splits={"north": 10, "south": 12}, size=(8, 8))
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(read("docs/protocols.md"), "python")
+    exec(compile(block, "protocols.md", "exec"), {"__name__": "protocols_page"})
+    assert capsys.readouterr().out.splitlines() == ["north 12 {'north': 30}", "south 12 {'south': 36}"]
+    (suite,) = yaml.safe_load(blocks(read("docs/protocols.md"), "yaml")[0])["suites"]
+    assert make_config(protocols.get_protocol(suite["protocol"]), suite["options"]).rule.target
+    assert [parse_shots(shots) for shots in suite["shots"]] == suite["shots"]
 
 
 def test_data_entries_of_contributing_are_valid():
