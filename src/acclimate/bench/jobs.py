@@ -203,12 +203,15 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
             "%s: domain '%s' (%s); name another one in data.%s.domain", data.name, guessed.id, reason, data.name
         )
         domain = guessed.id
-    return {
+    facts = {
         "hash": assignment_hash(split_table(splits, digests=True))[:16],
         "domain": domain,
         "names": dict(source.names),
         "prompts": folder.fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
     }
+    if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
+        facts["classes"] = folder.fingerprint(list(data.class_names))[:16]
+    return facts
 
 
 def load_source(name: str, source: Source) -> ImageData:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from acclimate.data import layouts, manifests
+from acclimate.data import layouts, manifests, split_lists
 from acclimate.data.dataset import ImageData
 from acclimate.data.images import UnreadableImage
 from acclimate.data.memory import read_datasets
@@ -43,10 +43,11 @@ def load_data(
 
     Args:
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
-            `path,label[,domain,group,split]`, a `datasets` data set, or `ImageData`, which is returned as it is.
+            `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
+            `datasets` data set, or `ImageData`, which is returned as it is.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
-        images_root: the folder to which the paths of a manifest are relative; by default the folder of the manifest.
+        images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
         split_seed: seed of the split, where one is made.
         val_fraction: share of the pictures for validation, in [0, 1).
         test_fraction: share of the pictures for test, in [0, 1); the rest is for training.
@@ -111,16 +112,20 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             "datasets.load_dataset first)"
         )
     if not path.is_dir():
+        if path.suffix.lower() == split_lists.SUFFIX:
+            return split_lists.read_lists([path], images_root)
         if path.suffix.lower() not in manifests.SUFFIXES:
-            raise DataError(
-                f"{path}: not a folder, and no manifest by its name; a manifest ends in {', '.join(manifests.SUFFIXES)}"
-            )
+            endings = ", ".join((*manifests.SUFFIXES, split_lists.SUFFIX))
+            raise DataError(f"{path}: not a folder, and no manifest by its name; a manifest ends in {endings}")
         return manifests.read_manifest(path, images_root)
     manifest = manifests.find_manifest(path) if layout in ("auto", "manifest") else None
     if manifest:
         rows = manifests.read_manifest(manifest, images_root)
         rows.name = path.resolve().name
         return rows
+    lists = split_lists.find_lists(path) if layout in ("auto", "manifest") else []
+    if lists:
+        return split_lists.read_lists(lists, images_root)
     if layout == "manifest":
         raise DataError(
             f"{path}: no labels.csv, .tsv, .jsonl or .parquet in this folder; add one with the columns path,label"
@@ -158,7 +163,7 @@ def _build(rows: Rows, store: datasets.Dataset | None) -> ImageData:
         features["row"] = datasets.Value("int64")
         ordered["row"] = order
     table = datasets.Dataset.from_dict(ordered, features=features)
-    names = tuple(sorted(set(rows.labels)))
+    names = rows.classes or tuple(sorted(set(rows.labels)))
     return ImageData(rows.name, table, names, "given" if given else "made", (), tuple(rows.other_files), store)
 
 
@@ -184,8 +189,9 @@ def _without_corrupt(data: ImageData) -> ImageData:
         )
     log.warning("%s: %d corrupt images are left out: %s", data.name, len(skipped), some(skipped))
     kept = data.select([row for row, fine in enumerate(good) if fine])
-    names = tuple(sorted(set(kept.column("label"))))
-    lost = [name for name in data.class_names if name not in names]
+    present = set(kept.column("label"))
+    names = tuple(name for name in data.class_names if name in present)
+    lost = [name for name in data.class_names if name not in present]
     if lost:
         log.warning("%s: no picture is left of the classes %s", data.name, some(lost))
     return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)

@@ -1,0 +1,171 @@
+"""Every recipe is read, fits the data it is made for, and is described."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer.main
+
+from acclimate import synthetic
+from acclimate.bench import plan_bench, read_spec
+from acclimate.bench.jobs import load_source, plan, select_by
+from acclimate.cli.app import app
+from acclimate.data import ImageData
+from acclimate.protocols import BaseToNovel
+from tests.helpers.public_sets import NAMES, write_public_sets
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
+DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def documented(path: Path) -> str:
+    """The row of the table in docs/recipes.md that links a recipe, or nothing."""
+    link = re.escape(path.relative_to(ROOT / "recipes").as_posix())
+    rows = re.findall(rf"^\| `{link}` \|.*$", DOCUMENTS[0].read_text(encoding="utf-8"), re.MULTILINE)
+    return rows[0] if rows else ""
+
+
+def make_lists() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_lists", ROOT / "recipes/published/make_lists.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The public data sets in small, with all lists."""
+    root = write_public_sets(tmp_path_factory.mktemp("public"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["make_lists.py", str(root)])
+        make_lists().main()
+    return root
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[object, ImageData]:
+    """What was loaded already."""
+    return {}
+
+
+def test_there_are_recipes() -> None:
+    assert len(RECIPES) >= 14
+    assert len(PUBLISHED) >= 12
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_a_recipe_can_be_read(path: Path) -> None:
+    spec = read_spec(path)
+    for suite in spec.suites:
+        for contender in suite.contenders:
+            assert select_by(suite.protocol, contender)
+    assert spec.reference in spec.labels
+    assert set(spec.data) == {source for suite in spec.suites for source in suite.data}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_a_recipe_says_how_it_is_started(path: Path) -> None:
+    head = "".join(re.match(r"(#.*\n)+", path.read_text(encoding="utf-8")).group())
+    commands = [line[1:].strip() for line in head.splitlines() if re.match(r"#\s+acclimate bench ", line)]
+    assert len(commands) == 1
+    words = shlex.split(commands[0])[2:]
+    bench = typer.main.get_command(app).commands["bench"]
+    values = bench.make_context("bench", words).params
+    assert values["spec"].as_posix() == name(path)
+    assert values["data_root"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_a_recipe_is_described(path: Path) -> None:
+    assert documented(path) or any(path.name in page.read_text(encoding="utf-8") for page in DOCUMENTS)
+
+
+def test_every_described_recipe_is_there() -> None:
+    for page in DOCUMENTS:
+        named = re.findall(r"`(?:recipes/)?((?:published/)?[\w-]+\.yaml)`", page.read_text(encoding="utf-8"))
+        assert [recipe for recipe in named if not (ROOT / "recipes" / recipe).exists()] == []
+
+
+def test_the_same_name_is_the_same_data_set_in_all_published_recipes() -> None:
+    known: dict[str, object] = {}
+    for path in PUBLISHED:
+        for title, source in read_spec(path, Path("DATA")).data.items():
+            assert known.setdefault(title, source) == source, f"{name(path)}: {title}"
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=name)
+def test_a_published_recipe_can_be_planned_on_its_data(
+    path: Path, public: Path, sets: dict, tiny_backbones: dict
+) -> None:
+    spec = read_spec(path, public)
+    for title, source in spec.data.items():
+        if (title, source.path) not in sets:
+            sets[title, source.path] = load_source(title, source)
+    data = {title: sets[title, source.path] for title, source in spec.data.items()}
+    backbones = dict(zip(spec.backbones, tiny_backbones.values(), strict=False))
+    jobs = plan(spec, backbones, data)
+    assert f"| {len(jobs):,} |" in documented(path)  # the page says how many
+    for title, facts in ((title, facts) for job in jobs for title, facts in job.content["data"].items()):
+        names = list(data[title].class_names)
+        assert ("classes" in facts) == (names != sorted(names))  # an order that decides the result is in the hash
+
+
+def test_classes_of_published_lists_are_divided_by_their_numbers(public: Path) -> None:
+    spec = read_spec(ROOT / "recipes/published/cocoop-base-to-novel.yaml", public)
+    flowers = load_source("flowers", spec.data["oxford_flowers"])
+    assert flowers.class_names == NAMES
+    trial = BaseToNovel().draw("flowers", {"flowers": flowers}, 16, 1)
+    assert trial.train.class_names == NAMES[:3]
+    assert trial.tests["novel"].class_names == NAMES[3:]
+
+
+def test_lists_that_are_made(public: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = read_spec(ROOT / "recipes/published/imagenet-variants.yaml", public)
+    loaded = {title: load_source(title, source) for title, source in spec.data.items()}
+    classes = ("tench", "goldfish", "great white shark", "tiger shark", "sunglass", "sunglasses")
+    assert loaded["imagenet"].class_names == loaded["imagenetv2"].class_names == classes
+    assert loaded["imagenet_sketch"].class_names == classes
+    assert loaded["imagenet_a"].class_names == classes[2:5]
+    assert loaded["imagenet_r"].class_names == classes[1:4]
+    assert {name: len(loaded["imagenet"].split(name)) for name in ("train", "val", "test")} == {
+        "train": 18,
+        "val": 0,
+        "test": 6,
+    }
+    assert len(loaded["imagenet_a"].test) == len(loaded["imagenet_a"]) == 3
+
+    vlcs = load_source("vlcs", read_spec(ROOT / "recipes/published/spg-multi-source.yaml", public).data["vlcs"])
+    assert vlcs.domain_names == ("c", "l", "p", "s")
+    assert vlcs.class_names == ("bird", "car", "chair", "dog", "person")
+    assert {Path(key).parts[3] for key in vlcs.train.keys} == {"full"}
+    assert {Path(key).parts[3] for key in vlcs.val.keys} == {"test"}
+
+    before = (public / "imagenet/split_imagenet.json").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["make_lists.py", str(public), "--per-class", "1"])
+        make_lists().main()
+    assert (public / "imagenet/split_imagenet.json").read_bytes() == before
+    assert capsys.readouterr().out.count("is there already") == 10
+    assert len(make_lists().imagenet(public / "imagenet", 1)["train"]) == 6
+
+
+def test_the_quick_recipe_fits_what_the_demo_writes(tmp_path: Path) -> None:
+    demo = {parameter.name: parameter.default for parameter in typer.main.get_command(app).commands["demo"].params}
+    folder = f"{getattr(demo['domain'], 'value', demo['domain'])}-seed{demo['seed']}"
+    spec = read_spec(ROOT / "recipes/quick.yaml", tmp_path)
+    assert [source.path for source in spec.data.values()] == [tmp_path / folder]
+    synthetic.write_dataset("thin_section", tmp_path / folder, per_class=2, size=32, seed=1)
+    assert len(plan_bench(spec, "cpu")) == 56
