@@ -18,7 +18,7 @@ from acclimate.bench.spec import Contender, Source, Spec, Suite
 from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData, load_data
 from acclimate.data.frozen import assignment_hash, split_table
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.options import make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
@@ -137,9 +137,7 @@ def _contents(
     for group in groups:
         chosen = {name: sets[name] for name in group}
         for trial in protocol.trials(chosen):
-            first = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
-            if not any(len(test) for test in first.tests.values()):
-                raise DataError(f"{trial}: no image to test on; give the data a test split")
+            protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])  # what it lacks is said before anything runs
             for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
                 content = {
                     "format": FORMAT,
@@ -195,7 +193,6 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
     """Return what decides results on a data set: its pictures with their labels and splits, and its words."""
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(data.digest, range(len(data))))
-    splits = {name: data.split(name) for name in ("train", "val", "test")}
     domain = source.domain
     if domain is None:
         guessed, reason = guess_domain(data.class_names, data.name)
@@ -204,7 +201,8 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
         )
         domain = guessed.id
     facts = {
-        "hash": assignment_hash(split_table(splits, digests=True))[:16],
+        "listing": listing(data),
+        "images": listing(data, digests=True),
         "domain": domain,
         "names": dict(source.names),
         "prompts": folder.fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
@@ -212,6 +210,12 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
         facts["classes"] = folder.fingerprint(list(data.class_names))[:16]
     return facts
+
+
+def listing(data: ImageData, digests: bool = False) -> str:
+    """Return a hash of the pictures of a data set: names, labels, domains, groups, splits, and bytes if asked for."""
+    splits = {name: data.split(name) for name in ("train", "val", "test")}
+    return assignment_hash(split_table(splits, digests))[:16]
 
 
 def load_source(name: str, source: Source) -> ImageData:

@@ -167,20 +167,22 @@ def _suite(
     entry: Any, place: str, top: Mapping[str, Any], sources: Mapping[str, Source], methods: Sequence[Contender]
 ) -> Suite:
     entry = mapping(entry, place, _SUITE, ("protocol", "data"))
+    named, options = text(entry["protocol"], f"{place}.protocol"), mapping(entry.get("options", {}), f"{place}.options")
     with at(f"{place}.protocol"):
-        kind = get_protocol(text(entry["protocol"], "name"))
+        kind = get_protocol(named)
     with at(f"{place}.options"):
-        protocol = make_config(kind, mapping(entry.get("options", {}), "names"))
+        protocol = make_config(kind, options)
     names = tuple(text(name, f"{place}.data") for name in sequence(entry["data"], f"{place}.data"))
     for name in names:
         if name not in sources:
             raise ConfigError(f"{place}.data: no data set is named '{name}'{nearest(name, sources)}")
     contenders = _contenders(entry["methods"], f"{place}.methods", methods) if "methods" in entry else tuple(methods)
     contenders = _changed(contenders, entry.get("settings", {}), f"{place}.settings")
-    shots, seeds = (entry.get(name, top.get(name, default)) for name, default in (("shots", 16), ("seeds", [1, 2, 3])))
+    shots = sequence(entry.get("shots", top.get("shots", 16)), f"{place}.shots")
+    seeds = sequence(entry.get("seeds", top.get("seeds", [1, 2, 3])), f"{place}.seeds")
     with at(f"{place}.shots"):
-        parsed = tuple(parse_shots(number) for number in sequence(shots, "numbers"))
-    counted = tuple(whole(seed, f"{place}.seeds") for seed in sequence(seeds, f"{place}.seeds"))
+        parsed = tuple(map(parse_shots, shots))
+    counted = tuple(whole(seed, f"{place}.seeds") for seed in seeds)
     return Suite(protocol, names, parsed, counted, contenders)
 
 
@@ -189,6 +191,7 @@ def _source(name: str, entry: Any, root: Path) -> Source:
     entry = {"path": entry} if isinstance(entry, str) else mapping(entry, place, _SOURCE, ("path",))
     images_root, domain = entry.get("images_root"), entry.get("domain")
     if domain is not None:
+        domain = text(domain, f"{place}.domain")
         with at(f"{place}.domain"):
             get_domain(domain)
     words = mapping(entry.get("names", {}), f"{place}.names")

@@ -17,9 +17,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, load_source
+from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, listing, load_source
 from acclimate.bench.spec import Source
-from acclimate.errors import AcclimateError
+from acclimate.errors import AcclimateError, DataError
 from acclimate.files import replace_file
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.runs import adapt_trial
@@ -53,8 +53,11 @@ class Workshop:
 
         return load_backbone(name, device=resolve_device(self.device))
 
-    def _data(self, name: str) -> ImageData:
-        return load_source(name, self.sources[name])
+    def _data(self, name: str, known: str) -> ImageData:
+        data = load_source(name, self.sources[name])
+        if listing(data) != known:
+            raise DataError(f"data.{name}: {self.sources[name].path} has changed since the bench began; start it again")
+        return data
 
     def run(self, job: Job, report: Callable[[float], None] = lambda share: None) -> None:
         """Do a job, or go on with it where it was killed, and mark it done.
@@ -71,9 +74,8 @@ class Workshop:
         replace_file(place / JOB, (json.dumps(content, indent=1) + "\n").encode())
         facts, protocol = content["data"], job.protocol
         sources = content["trial"].split("+") if protocol.several_sets else list(facts)
-        trial = protocol.draw(
-            content["trial"], {name: self.data(name) for name in facts}, content["shots"], content["seed"]
-        )
+        sets = {name: self.data(name, known["listing"]) for name, known in facts.items()}
+        trial = protocol.draw(content["trial"], sets, content["shots"], content["seed"])
         adapt_trial(
             trial,
             content["method"],

@@ -27,11 +27,12 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
         names = ("hash", "label", "backbone", "content")
         print_json([{**{name: getattr(job, name) for name in names}, "done": job.is_done(out)} for job in jobs])
         return
-    shown = table("protocol", "data", "method", "jobs", "done", title=f"{len(jobs)} jobs in {escape(str(out))}")
+    shown = table("protocol", "data", "method", "jobs", "done")
     keys = [(job.content["protocol"]["name"], job.data, job.label) for job in jobs]
     done = Counter(key for key, job in zip(keys, jobs, strict=True) if job.is_done(out))
     for key, count in Counter(keys).items():
         shown.add_row(*map(escape, key), str(count), str(done[key]))
+    console.print(f"{len(jobs)} jobs in {escape(str(out))}", soft_wrap=True)
     console.print(shown)
 
 
