@@ -23,7 +23,7 @@ data:
   aid: {path: sets/aid, layout: class, split_seed: 3, domain: satellite, names: {Park: a city park}}
   scans: {path: /scans/labels.csv, images_root: ~/images}
   2020: old
-shots: [1, all, "budget:64"]
+shots: [1, all, budget: 64]
 seeds: 4
 metric: accuracy
 reference: short

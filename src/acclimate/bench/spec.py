@@ -181,9 +181,14 @@ def _suite(
     shots = sequence(entry.get("shots", top.get("shots", 16)), f"{place}.shots")
     seeds = sequence(entry.get("seeds", top.get("seeds", [1, 2, 3])), f"{place}.seeds")
     with at(f"{place}.shots"):
-        parsed = tuple(map(parse_shots, shots))
+        parsed = tuple(parse_shots(_budget(entry)) for entry in shots)
     counted = tuple(whole(seed, f"{place}.seeds") for seed in seeds)
     return Suite(protocol, names, parsed, counted, contenders)
+
+
+def _budget(shots: Any) -> Any:
+    """Return `budget:64` for what YAML makes of `budget: 64`, anything else as it is."""
+    return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
 
 
 def _source(name: str, entry: Any, root: Path) -> Source:
