@@ -133,6 +133,11 @@ class TextClassifier(Method):
                 self._kept = self.class_directions()
         return self._kept
 
+    @torch.no_grad()
+    def template_directions(self) -> Tensor:
+        """Return norm(g(template(c))) (C, E) of the bound classes: the frozen directions of the domain's template."""
+        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)
+
     def image_directions(self, batch: Batch) -> Tensor:
         """Return the image directions (B, E), L2-normalised: those of the frozen tower unless a method changes them."""
         assert batch.image_features is not None
@@ -168,9 +173,7 @@ class TemplateClassifier(TextClassifier):
         """Set the classes and encode their template."""
         self.class_names = tuple(class_names)
         self._kept = None
-        with torch.no_grad():
-            features = self.backbone.encode_text(self.prompts.sentences(self.class_names))
-        self.register_buffer("templates", F.normalize(features.float(), dim=-1), persistent=False)  # (C, E)
+        self.register_buffer("templates", self.template_directions(), persistent=False)  # (C, E)
 
     def class_directions(self) -> Tensor:
         """Return the directions of the template (C, E)."""

@@ -68,9 +68,7 @@ class DeepPromptClassifier(TextClassifier):
         self.class_names = tuple(class_names)
         self._kept = None
         if self.text_prompts() is None:
-            with torch.no_grad():
-                features = self.backbone.encode_text(self.prompts.sentences(self.class_names))
-            self.register_buffer("templates", F.normalize(features.float(), dim=-1), persistent=False)  # (C, E)
+            self.register_buffer("templates", self.template_directions(), persistent=False)  # (C, E)
         else:
             self.names = self.backbone.class_tokens(self.prompts.words(self.class_names)).after(self.remainder)
 

@@ -100,8 +100,7 @@ class CLIPLoRA(TextClassifier):
             self._make_changes()
         self._frozen: Tensor | None = None
         if "text" not in self.changed:
-            with torch.no_grad():
-                self._frozen = F.normalize(self.backbone.encode_text(self.ids).float(), dim=-1)
+            self._frozen = self.template_directions()
 
     def _make_changes(self) -> None:
         config, backbone = self.config, self.backbone

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,9 +45,7 @@ class KgCoOp(ContextPrompts):
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes and encode their template once."""
         super().bind(class_names)
-        with torch.no_grad():
-            anchors = F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)), dim=-1)
-        self.register_buffer("anchors", anchors, persistent=False)  # (C, E)
+        self.register_buffer("anchors", self.template_directions(), persistent=False)  # (C, E)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and the weighted guidance term."""

@@ -44,7 +44,7 @@ class ZeroShot(TextClassifier):
         """Return w (C, E)."""
         if self.config.ensemble:
             return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names))
-        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)), dim=-1)
+        return self.template_directions()
 
 
 def ensemble_directions(backbone: object, sentences: Sequence[Sequence[str]]) -> Tensor:

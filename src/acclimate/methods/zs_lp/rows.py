@@ -7,7 +7,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from acclimate.methods.contract import TextClassifier
 from acclimate.methods.zero_shot.method import ensemble_directions
@@ -53,4 +52,4 @@ class ClassRows(TextClassifier):
     def _text_directions(self) -> Tensor:
         if self.config.ensemble:
             return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names)).float()
-        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)
+        return self.template_directions()
