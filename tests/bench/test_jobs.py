@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from acclimate.bench import Job
 from acclimate.bench.jobs import load_source, plan
 from acclimate.bench.work import Workshop
 from acclimate.errors import AcclimateError, ConfigError, DataError
-from tests.helpers.benches import COOP, make_job, record
+from tests.helpers.benches import COOP, entries, make_job, record, write_spec
 from tests.helpers.pictures import make_pictures, make_split_pictures, picture
 from tests.helpers.tiny_backbones import tiny_clip
 
@@ -181,6 +183,17 @@ def test_data_that_do_not_suit(planned, tmp_path):
     refuse(r"data\.animals: unknown layout 'heap'", layout="heap")
     refuse(r"data\.animals: names: no class 'catt' in the data; did you mean 'cat'", names={"catt": "cat"})
     refuse(r"data\.animals: .*images_root", images_root=str(tmp_path / "nowhere"))
+
+
+def test_the_python_of_the_page_runs(animals, tiny_folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_spec(tmp_path / "my_bench.yaml", entries(animals, tiny_folders["clip"], seeds=1))
+    page = (Path(__file__).parents[2] / "docs/bench.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(compile(block, "bench.md", "exec"), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(" zero-shot, few-shot animals, 2 shots, seed 1 False")
+    assert second.endswith(" coop, few-shot animals, 2 shots, seed 1 False")
 
 
 @pytest.fixture

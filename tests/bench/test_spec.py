@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from acclimate.bench import read_spec
+from acclimate.bench.scores import METRICS
+from acclimate.bench.spec import _METHOD, _SOURCE, _SUITE, _TOP
 from acclimate.errors import ConfigError
+from acclimate.protocols import list_protocols
 from tests.helpers.benches import write_spec
 
 GOOD = {
@@ -190,3 +194,14 @@ suites: [{protocol: few-shot, data: a, settings: {coop: {<<: *quick, lr: 1}}}]
 """
     spec = read_spec(write_spec(tmp_path / "spec.yaml", text))
     assert spec.suites[0].contenders[0].settings == {"epochs": 3, "lr": 1}
+
+
+def test_the_page_has_every_entry_and_its_spec_can_be_read(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/bench.md").read_text(encoding="utf-8")
+    example = re.search(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    read = read_spec(write_spec(tmp_path / "spec.yaml", example[1]))
+    assert len(read.suites) == 2
+    entries = {*_TOP, *_SUITE, *_SOURCE, *_METHOD}
+    assert [name for name in sorted(entries) if f"`{name}`" not in page] == []
+    assert [name for name in METRICS if f"`{name}`" not in page] == []
+    assert [kind.name for kind in list_protocols() if f"`{kind.name}`" not in page] == []

@@ -181,7 +181,7 @@ def _suite(
     shots = sequence(entry.get("shots", top.get("shots", 16)), f"{place}.shots")
     seeds = sequence(entry.get("seeds", top.get("seeds", [1, 2, 3])), f"{place}.seeds")
     with at(f"{place}.shots"):
-        parsed = tuple(parse_shots(_budget(entry)) for entry in shots)
+        parsed = tuple(parse_shots(_budget(number)) for number in shots)
     counted = tuple(whole(seed, f"{place}.seeds") for seed in seeds)
     return Suite(protocol, names, parsed, counted, contenders)
 

@@ -130,6 +130,8 @@ class LiveBench:
                 cells = (str(counts[name]) for name in ("done", "failed", "running", "all"))
                 shown.add_row(protocol, escape(data), *cells, style="error" if counts["failed"] else "")
             now = Table(box=None, pad_edge=False, show_header=False)
+            for _ in range(3):
+                now.add_column(no_wrap=True)
             for job, since, share in self.running.values():
                 bar = ProgressBar(1.0, share, width=16)
                 now.add_row(bar, _clock(time.monotonic() - since), escape(job.describe()))
