@@ -46,6 +46,8 @@ bench: $(VENV)/.dev
 results: $(VENV)/.dev
 	@test -n "$(DATA)" || { echo "say where the data sets are: make results DATA=FOLDER"; exit 2; }
 	$(BIN)/python benchmarks/foundation.py $(DATA)
+	$(BIN)/acclimate bench recipes/baselines-mini.yaml --data-root $(DATA) --out runs/baselines --jobs 2
+	mkdir -p results/baselines && cp runs/baselines/results.csv runs/baselines/results.md results/baselines/
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest site
