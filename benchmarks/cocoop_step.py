@@ -38,7 +38,7 @@ from text_tower import Plain, class_words
 WAYS = ("published", "loop", "live", "cached")
 PLAIN = ("published", "loop")
 SIZES = [(1, 10), (1, 100), (8, 10), (8, 30), (8, 100)]  # images, classes
-PLAIN_LIMIT = {"mini-clip": 800, "ViT-B/16": 240}  # prompts; each keeps 25.5 MiB for the backward pass on ViT-B/16
+PLAIN_LIMIT = {"mini-clip": 800, "ViT-B/16": 240}  # prompts; each takes about 35 MiB in a step on ViT-B/16
 
 
 class Case:
@@ -165,9 +165,9 @@ def show(row: dict[str, Any]) -> None:
     """Print one line of the table."""
     cells = [f"{row['geometry']:>9} {row['images']:>6} {row['classes']:>7}"]
     for what in ("step", "evaluation"):
-        cells += [f"{row[what]['cpu_seconds'].get(way, float('nan')):>9.3f}" for way in WAYS]
-        faster = row[what].get("faster", {})
-        cells.append(f"{faster.get('cached', float('nan')):>7.1f}x {faster.get('text_only', float('nan')):>7.1f}x")
+        seconds, faster = row[what]["cpu_seconds"], row[what].get("faster", {})
+        cells += [f"{seconds[way]:.3f}".rjust(9) if way in seconds else "-".rjust(9) for way in WAYS]
+        cells += [f"{faster[key]:.1f}x".rjust(7) if faster else "-".rjust(7) for key in ("cached", "text_only")]
     cells.append(" / ".join(f"{value:.0f}" for value in row["peak_mib"].values()))
     print(" ".join(cells), flush=True)
 
@@ -189,7 +189,7 @@ def main() -> None:
         optimizer = case.prepare()
         print(added_memory(lambda: case.step(way, optimizer)))
         return
-    heads = [" ".join(f"{way:>9}" for way in WAYS) + "  faster   (text)" for _ in ("step", "evaluation")]
+    heads = [" ".join(f"{way:>9}" for way in WAYS) + "  faster  (text)" for _ in ("step", "evaluation")]
     print(f"{'geometry':>9} {'images':>6} {'classes':>7} {heads[0]} {heads[1]} peak MiB of a step")
     rows = []
     for geometry in PLAIN_LIMIT:

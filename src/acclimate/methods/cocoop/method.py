@@ -30,7 +30,7 @@ class CoCoOpConfig(Recipe):
     context_tokens: int = option(4, "number M of context tokens; ignored where context_init gives words", low=1)
     reduction: int = option(16, "how many times narrower than the joint space the meta-net's hidden layer is", low=1)
     zero_init: bool = option(False, "start the meta-net's last layer at zero, so that training begins at the words")
-    checkpoint: bool = option(False, "recompute the text tower in the backward pass: far less memory, more time")
+    checkpoint: bool = option(False, "recompute the text tower in the backward pass: less memory, more time")
 
 
 @register
