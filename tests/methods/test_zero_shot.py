@@ -47,3 +47,12 @@ def test_there_is_nothing_to_train(world):
     method = make(world, "zero-shot")
     assert list(method.stages(TrainingFacts(9, 3))) == []
     assert method.learned_state() == {}
+
+
+def test_cosines_are_not_rounded_under_autocast(world):
+    method = make(world, "zero-shot").eval()
+    batch = whole(world.test)
+    with torch.no_grad():
+        expected = method.logits(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            close(method.logits(batch), expected)
