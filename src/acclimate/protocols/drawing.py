@@ -27,7 +27,8 @@ def draw_training(data: ImageData, shots: int | str, seed: int, tested: Collecti
         tested: what is measured.
 
     Raises:
-        DataError: there are none; or, unless a budget is drawn over all classes, none of some class.
+        DataError: there are none; or, unless a budget is drawn over all classes, none of some class; or a copy of a
+            tested image cannot be read.
     """
     train = _draw(data, shots, seed, tested)
     empty = [name for name, count in train.counts().items() if count == 0]
@@ -73,11 +74,14 @@ def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[Image
     measured, copies = _digests(tested), set[str]()
     while True:  # only what is drawn is read, not all that could be
         drawn = sample_shots(data, shots, seed)
-        found = {key for row, key in enumerate(drawn.keys) if measured and drawn.digest(row) in measured}
+        found = [row for row in range(len(drawn)) if measured and drawn.digest(row) in measured]
         if not found:
             break
-        copies |= found
-        data = data.select([row for row, key in enumerate(data.keys) if key not in found])
+        for row in found:
+            drawn.image(row)  # empty files are copies of each other too; these are to be mended, not passed over
+        names = {drawn.keys[row] for row in found}
+        copies |= names
+        data = data.select([row for row, key in enumerate(data.keys) if key not in names])
     if copies:
         listed = some(sorted(copies))
         log.warning("%s: %d images are not learned from: copies of them are tested: %s", data.name, len(copies), listed)
