@@ -80,8 +80,9 @@ class Method(nn.Module):
         return ()
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the named, weighted terms whose sum is minimised, each a scalar."""
-        raise NotImplementedError
+        """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""
+        assert batch.labels is not None
+        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
 
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C) in the order of `class_names`."""

@@ -90,11 +90,6 @@ class DeepPromptClassifier(TextClassifier):
         """Return directions of images (B, E) with image prompts; entries (B, n, Dv) give each image its own."""
         return F.normalize(self.backbone.encode_image(pixels, prompts).float(), dim=-1)
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the prompts; nothing where the settings leave none."""
         parameters = list(self.parameters())
@@ -126,7 +121,7 @@ class DeepPromptClassifier(TextClassifier):
         """
         prompts = self.random_prompts(depth, tokens, self.backbone.text_width)
         if words == "template":
-            words = self.prompts.template.partition("{}")[0].strip()
+            words = self.prompts.lead_in
         if words:
             ids = self.backbone.tokenizer.plain(words)
             if len(ids) < tokens:

@@ -46,6 +46,11 @@ class PromptSet:
         object.__setattr__(self, "template", self.template or self.domain.template)
         check_template(self.template)
 
+    @property
+    def lead_in(self) -> str:
+        """The words of the template before the class; empty where it begins with the class."""
+        return self.template.partition("{}")[0].strip()
+
     def words(self, class_names: Sequence[str]) -> list[str]:
         """Return the classes in words."""
         found = zip(class_names, class_words_all(class_names), strict=True)

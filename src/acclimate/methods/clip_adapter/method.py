@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TemplateClassifier, TrainingFacts
+from acclimate.methods.coop.method import published_epochs
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.recipe import Recipe
@@ -60,18 +61,7 @@ class CLIPAdapter(TemplateClassifier):
         adapted = F.relu(self.up(F.relu(self.down(x))))
         return F.normalize(alpha * adapted + (1.0 - alpha) * x, dim=-1)
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the bottleneck."""
-        epochs = self.config.epochs or self.default_epochs(facts.shots)
+        epochs = self.config.epochs or published_epochs(facts.shots)
         return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
-
-    def default_epochs(self, shots: int) -> int:
-        """Return CoOp's 50, 100 or 200 epochs for 1, up to 4, or more shots."""
-        if shots <= 1:
-            return 50
-        return 100 if shots <= 4 else 200

@@ -143,11 +143,6 @@ class CLIPLoRA(TextClassifier):
         assert batch.pixels is not None
         return F.normalize(self.backbone.encode_image(batch.pixels, deltas=self.deltas("vision")).float(), dim=-1)
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns all changes."""
         epochs = self.config.epochs or self.default_epochs(facts)

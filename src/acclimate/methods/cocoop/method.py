@@ -80,11 +80,6 @@ class CoCoOp(Method):
         directions = F.normalize(features.float(), dim=-1)  # (B, C, E)
         return self.backbone.logit_scale * (x[:, None] * directions).sum(dim=-1) + self.backbone.logit_bias
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns context and meta-net."""
         epochs = self.config.epochs or EPOCHS

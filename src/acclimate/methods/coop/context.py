@@ -22,7 +22,7 @@ def initial_context(backbone: DualEncoder, prompts: PromptSet, words: str | None
         tokens: M where the vectors are random.
     """
     if words == "template":
-        words = prompts.template.partition("{}")[0].strip()
+        words = prompts.lead_in
     if words:
         return backbone.word_embeddings(words).detach().float().clone()
     return torch.randn(tokens, backbone.text_width, device=backbone.device) * 0.02

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TextClassifier, TrainingFacts
 from acclimate.methods.coop.context import initial_context
@@ -96,13 +95,13 @@ class CoOp(ContextPrompts):
     learns = "16 context tokens: 16 x text width numbers"
     Config = CoOpConfig
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def default_epochs(self, shots: int) -> int:
         """Return 50, 100 or 200 epochs for 1, up to 4, or more shots."""
-        if shots <= 1:
-            return 50
-        return 100 if shots <= 4 else 200
+        return published_epochs(shots)
+
+
+def published_epochs(shots: int) -> int:
+    """Return CoOp's number of epochs: 50, 100 or 200 for 1, up to 4, or more shots."""
+    if shots <= 1:
+        return 50
+    return 100 if shots <= 4 else 200

@@ -70,11 +70,7 @@ class ProLIP(TemplateClassifier):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and lambda ||W - W0||^2."""
-        assert batch.labels is not None
-        return {
-            "cross_entropy": F.cross_entropy(self.logits(batch), batch.labels),
-            "regularisation": self.strength * self.change.square().sum(),
-        }
+        return super().loss(batch) | {"regularisation": self.strength * self.change.square().sum()}
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the projection; the number of shots sets lambda."""

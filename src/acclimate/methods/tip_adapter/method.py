@@ -234,11 +234,6 @@ class TipAdapterF(TipAdapter):
             return [SolverStage("cache", self._solve), keys]
         return [SolverStage("cache", self._start), keys, SolverStage("search", self._choose_after)]
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
-
     def _start(self, train: Feed, val: Feed | None) -> dict[str, float]:
         self._fill(train)
         self.alpha.fill_(self.config.alpha)

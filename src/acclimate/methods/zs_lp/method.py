@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.registry import register
 from acclimate.methods.zs_lp.rows import ClassRows
@@ -75,11 +74,6 @@ class ZeroShotProbe(ClassRows):
         """Return norm(w) (C, E), the text direction of classes without training images."""
         rows = self.bound_rows(self.weight)
         return F.normalize(torch.where(rows.any(dim=-1, keepdim=True), rows, self.anchors), dim=-1)
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
-        assert batch.labels is not None
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return a look at the training images, and the descent."""
