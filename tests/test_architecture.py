@@ -16,7 +16,7 @@ ORDER = (
     ("cli",),
     ("bench",),
     ("runs",),
-    ("protocols",),
+    ("protocols", "pretraining"),
     ("methods",),
     ("training",),
     ("backbones",),

@@ -16,6 +16,7 @@ class Batch:
         pixels: `(B, 3, H, W)` float32, normalised for the backbone.
         image_features: `(B, E)` features of a frozen image tower, not L2-normalised.
         pooled_features: `(B, vision_width)` pooled token of a frozen image tower, before the projection.
+        domain_features: `(B, F)` features of a frozen domain encoder, as it pools them.
         labels: `(B,)` int64 index into the class names.
         domains: `(B,)` int64 index into the domain names.
         index: `(B,)` int64 row of each sample in its `ImageData`.
@@ -27,6 +28,7 @@ class Batch:
     pixels: Tensor | None = None
     image_features: Tensor | None = None
     pooled_features: Tensor | None = None
+    domain_features: Tensor | None = None
     labels: Tensor | None = None
     domains: Tensor | None = None
     index: Tensor | None = None

@@ -17,7 +17,7 @@ from acclimate.errors import ConfigError
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data.batch import Batch
     from acclimate.prompts import PromptSet
 
@@ -41,15 +41,19 @@ class Method(nn.Module):
     """Base of all methods.
 
     A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
-    `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features" and
-    "pooled_features", and `loss_needs` those that `loss` reads beside them; `serves_new_classes` tells whether it can
-    be bound to classes that it was not trained on. Its learned tensors are its parameters and persistent buffers,
-    nothing else; the backbone is not a module of it and is never saved with it.
+    `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features",
+    "pooled_features" and "domain_features", and `loss_needs` those that `loss` reads beside them; `serves_new_classes`
+    tells whether it can be bound to classes that it was not trained on. Its learned tensors are its parameters and
+    persistent buffers, nothing else; the encoders are not modules of it and are never saved with it.
 
     Args:
         backbone: frozen dual encoder.
         config: an instance of `Config`.
         prompts: words and templates for the class names.
+        domain_encoder: frozen encoder of the domain, for methods that need "domain_features".
+
+    Raises:
+        ConfigError: the method needs a domain encoder and there is none.
     """
 
     name: ClassVar[str]
@@ -57,15 +61,31 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     learns: ClassVar[str] = ""
     Config: ClassVar[type]
-    needs: ClassVar[frozenset[str]] = frozenset({"image_features"})
+    needs: frozenset[str] = frozenset({"image_features"})
     loss_needs: ClassVar[frozenset[str]] = frozenset()
     serves_new_classes: ClassVar[bool] = True
 
     class_names: tuple[str, ...] = ()
 
-    def __init__(self, backbone: DualEncoder, config: object, prompts: PromptSet) -> None:
+    def __init__(
+        self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+    ) -> None:
         super().__init__()
         self.backbone, self.config, self.prompts = backbone, config, prompts
+        self.needs = self.needs_of(config)
+        if "domain_features" not in self.needs:
+            domain_encoder = None
+        elif domain_encoder is None:
+            raise ConfigError(
+                f"{self.name} reads the features of a domain encoder and none is named; give --domain-encoder: a Hub "
+                "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
+            )
+        self.domain_encoder = domain_encoder
+
+    @classmethod
+    def needs_of(cls, config: object) -> frozenset[str]:
+        """Return what the method needs with these settings: `needs`, unless some of them make a part of it idle."""
+        return cls.needs
 
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
@@ -117,8 +137,10 @@ class TextClassifier(Method):
     are computed once and kept until something changes: training resumes, weights are loaded, or classes are bound.
     """
 
-    def __init__(self, backbone: DualEncoder, config: object, prompts: PromptSet) -> None:
-        super().__init__(backbone, config, prompts)
+    def __init__(
+        self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+    ) -> None:
+        super().__init__(backbone, config, prompts, domain_encoder)
         self._kept: Tensor | None = None
 
     def class_directions(self) -> Tensor:

@@ -1,0 +1,1 @@
+"""Domain encoders from unlabelled images."""
