@@ -9,18 +9,31 @@ from acclimate.backbones.catalogue import BackboneInfo, list_backbones
 
 if TYPE_CHECKING:
     from acclimate.backbones.context import ClassTokens
+    from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
     from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.backbones.loading import load_backbone
     from acclimate.backbones.tower import LowRank, LowRankDeltas
 
-__all__ = ["BackboneInfo", "ClassTokens", "DualEncoder", "LowRank", "LowRankDeltas", "list_backbones", "load_backbone"]
+__all__ = [
+    "BackboneInfo",
+    "ClassTokens",
+    "DomainEncoder",
+    "DualEncoder",
+    "LowRank",
+    "LowRankDeltas",
+    "list_backbones",
+    "load_backbone",
+    "load_domain_encoder",
+]
 
 _HOMES = {
     "ClassTokens": "context",
+    "DomainEncoder": "domain_encoder",
     "DualEncoder": "dual_encoder",
     "LowRank": "tower",
     "LowRankDeltas": "tower",
     "load_backbone": "loading",
+    "load_domain_encoder": "domain_encoder",
 }
 
 

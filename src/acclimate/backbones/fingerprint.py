@@ -29,6 +29,24 @@ def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()[:32]
 
 
+def digest_of_values(weights: Iterable[Tensor], reading: str) -> str:
+    """First 32 hexadecimal digits of SHA-256 over what is read from the weights, and their shapes and fp32 bytes.
+
+    Names and order do not matter: transformers renames the weights of an encoder between its releases, and saves them
+    under other names where the encoder is part of a larger model.
+
+    Args:
+        weights: the tensors.
+        reading: how the model is used.
+    """
+    digests = []
+    for tensor in weights:
+        digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().view(-1).view(torch.uint8).numpy().data)
+        digests.append(digest.digest())
+    return hashlib.sha256(reading.encode() + b"".join(sorted(digests))).hexdigest()[:32]
+
+
 def stored_weights(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
     """(name, tensor) pairs of safetensors files, sorted by name over all of them, one tensor in memory at a time."""
     with ExitStack() as stack:

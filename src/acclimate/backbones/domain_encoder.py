@@ -1,0 +1,210 @@
+"""`DomainEncoder`: a frozen vision encoder of a domain, beside the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from acclimate.backbones.checkpoints import load_model, processor_config, read_json, weight_files
+from acclimate.backbones.fingerprint import digest_of_values
+from acclimate.backbones.hub import find_folder
+from acclimate.backbones.pooling import POOLINGS, READINGS, Reading
+from acclimate.errors import BackboneError, ConfigError
+
+if TYPE_CHECKING:
+    from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.data.transforms import ImageTransform
+
+SELF = "self"
+SPARE = "mask_token"  # stands for hidden patches in pretraining; nothing is hidden here
+PIXELS = 128 * 224 * 224  # that run through the encoder at once, which bounds the memory of large images
+
+
+class DomainEncoder:
+    """A frozen vision encoder that gives one feature per image, not normalised.
+
+    `load_domain_encoder` makes one.
+
+    Args:
+        name: Hub id or folder it came from; "self" for the backbone's own image tower.
+        family: the `model_type` of its config.json.
+        pooling: how its tokens become one feature.
+        width: width F of the feature.
+        transform: its own preprocessing.
+        holder: what has the weights and can be moved.
+        read: normalised pixels (B, 3, H, W) to features (B, F).
+        identity: gives the fingerprint.
+
+    Attributes:
+        image_size: height and width of the pixels it takes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        family: str,
+        pooling: str,
+        width: int,
+        transform: ImageTransform,
+        holder: Any,
+        read: Callable[[Tensor], Tensor],
+        identity: Callable[[], str],
+    ) -> None:
+        self.name, self.family, self.pooling, self.width = name, family, pooling, width
+        self.transform, self.image_size = transform, transform.output_size
+        self._holder, self._read, self._identity = holder, read, identity
+
+    def __repr__(self) -> str:
+        """Name, family and place."""
+        return f"DomainEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._holder.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self._holder.dtype
+
+    def to(self, device: torch.device | str) -> DomainEncoder:
+        """Move the weights to a device, in place (for "self" those of the backbone); returns itself."""
+        self._holder.to(device)
+        return self
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the encoder's weights and of the way it is read, however the weights are stored or named."""
+        return self._identity()
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the encoder, ready for JSON."""
+        facts = ("name", "family", "pooling", "width", "fingerprint")
+        return {fact: getattr(self, fact) for fact in facts} | {"image_size": list(self.image_size)}
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Features of images.
+
+        Args:
+            pixels: (B, 3, H, W), normalised by `transform`; on any device.
+
+        Returns:
+            (B, F), on the device of the encoder and in its type, without gradient.
+
+        Raises:
+            BackboneError: pixels of another shape.
+        """
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, *self.image_size):
+            height, width = self.image_size
+            raise BackboneError(
+                f"the domain encoder takes pixels of shape (B, 3, {height}, {width}), got {tuple(pixels.shape)}; "
+                "prepare images with its own transform"
+            )
+        at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
+        parts = [self._read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def load_domain_encoder(
+    name: str | Path,
+    backbone: DualEncoder | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> DomainEncoder:
+    """Load a frozen vision encoder in evaluation mode.
+
+    Args:
+        name: a folder in Hugging Face format, a Hub id ("org/name"), or "self" for the image features of the backbone.
+        backbone: for "self"; the encoder shares its weights.
+        device: where to put the weights; "self" stays where the backbone is.
+        dtype: type of the loaded weights, whatever type they are stored in.
+
+    Raises:
+        BackboneError: nothing found under that name, a model of an unsupported family, files that are missing, damaged
+            or pickled, weights that do not fill the encoder, preprocessing that does not fit it, or "self" without a
+            backbone.
+    """
+    if str(name) == SELF:
+        return _own_features(backbone)
+    folder = find_folder(str(name))
+    kind = read_json(folder, "config.json").get("model_type", "")
+    reading = READINGS.get(kind)
+    if reading is None:
+        raise BackboneError(
+            f"{folder / 'config.json'}: model_type {kind!r} cannot be a domain encoder; "
+            f"use a model of one of these families: {', '.join(READINGS)}"
+        )
+    files, processor = weight_files(folder), processor_config(folder)
+    model = _encoder(folder, reading, files)
+    transform = _transform(folder, reading, processor, model.config)
+    width = getattr(model.config, reading.width)
+    identity = partial(_identity, model, reading)
+    if dtype != torch.float32:
+        known = identity()  # of the exact values, before they are rounded
+        model, identity = model.to(dtype), lambda: known
+    return DomainEncoder(
+        str(name),
+        kind,
+        reading.pooling,
+        int(width[-1] if isinstance(width, list | tuple) else width),
+        transform,
+        model.to(device),
+        partial(POOLINGS[reading.pooling], model),
+        identity,
+    )
+
+
+def _own_features(backbone: DualEncoder | None) -> DomainEncoder:
+    if backbone is None:
+        raise BackboneError("domain encoder 'self' means the backbone's own image features; give a backbone with it")
+    return DomainEncoder(
+        SELF,
+        backbone.family,
+        "projected",
+        backbone.embed_dim,
+        backbone.transform,
+        backbone,
+        backbone.encode_image,
+        lambda: digest_of_values((), f"{SELF} projected {backbone.fingerprint}"),
+    )
+
+
+def _encoder(folder: Path, reading: Reading, files: list[Path]) -> Any:
+    import transformers
+
+    advice = f"use a complete checkpoint of a model with a {reading.model}"
+    model_class = getattr(transformers, reading.model)
+    model = load_model(folder, model_class, files, torch.float32, advice, SPARE, **reading.options)
+    for key, value in reading.settings.items():
+        setattr(model.config, key, value)
+    return model.requires_grad_(False).eval()
+
+
+def _transform(folder: Path, reading: Reading, processor: dict[str, Any], config: Any) -> ImageTransform:
+    from acclimate.data.transforms import ImageTransform
+
+    try:
+        transform = ImageTransform.from_processor_config(processor)
+    except (BackboneError, ConfigError) as error:
+        raise BackboneError(f"{folder}: {error}") from error
+    size = config.image_size
+    size = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if not reading.any_size and transform.output_size != size:
+        given, taken = ("x".join(map(str, pair)) for pair in (transform.output_size, size))
+        raise BackboneError(
+            f"{folder}: preprocessor_config.json makes images of {given} pixels, config.json says that the model takes "
+            f"{taken}; use the files of one model"
+        )
+    return transform
+
+
+def _identity(model: Any, reading: Reading) -> str:
+    weights = (weight for key, weight in model.named_parameters() if SPARE not in key)
+    return digest_of_values(weights, f"{reading.model} {reading.pooling}")
