@@ -79,9 +79,9 @@ def load_data(
         raise DataError(
             f"cannot load data from {type(source).__name__}; give a folder, a manifest or a datasets.Dataset"
         )
-    data = _build(rows, store)
+    data = build_data(rows, store)
     if on_corrupt == "skip":
-        data = _without_corrupt(data)
+        data = without_corrupt(data)
     present = sorted(set(data.column("label")))
     if len(present) < 2 and not allow_one_class:
         raise DataError(
@@ -138,7 +138,7 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
     return layouts.read_folder(path.resolve(), layout)
 
 
-def _build(rows: Rows, store: datasets.Dataset | None) -> ImageData:
+def build_data(rows: Rows, store: datasets.Dataset | None) -> ImageData:
     """Put rows into the order of their keys and into a table."""
     import datasets
 
@@ -167,8 +167,12 @@ def _build(rows: Rows, store: datasets.Dataset | None) -> ImageData:
     return ImageData(rows.name, table, names, "given" if given else "made", (), tuple(rows.other_files), store)
 
 
-def _without_corrupt(data: ImageData) -> ImageData:
-    """Decode every picture and leave out those that fail."""
+def without_corrupt(data: ImageData) -> ImageData:
+    """Decode every picture and leave out those that fail.
+
+    Raises:
+        DataError: when all fail.
+    """
 
     def works(index: int) -> bool:
         try:

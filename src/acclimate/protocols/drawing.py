@@ -6,9 +6,12 @@ import logging
 from collections.abc import Collection
 
 from acclimate.data import ImageData, parse_shots, sample_shots
+from acclimate.data.apart import apart, digests
 from acclimate.data.ordering import some
 from acclimate.data.shots import BUDGET
 from acclimate.errors import DataError
+
+__all__ = ["apart", "draw_training", "draw_validation"]
 
 log = logging.getLogger("acclimate.protocols")
 
@@ -55,23 +58,13 @@ def draw_validation(data: ImageData, shots: int | str, seed: int, tested: Collec
     return _draw(data, shots, seed, tested) if len(data) else data
 
 
-def apart(data: ImageData, seen: ImageData) -> ImageData:
-    """Return the images of `data` that share neither name, group nor bytes with those that were seen."""
-    keys, groups = set(seen.keys), set(seen.groups) - {""}
-    digests = _digests([seen])
-    rows = enumerate(zip(data.keys, data.groups, strict=True))
-    return data.select(
-        [row for row, (key, group) in rows if not (key in keys or group in groups or data.digest(row) in digests)]
-    )
-
-
 def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[ImageData]) -> ImageData:
     groups = {group for part in tested if part.name == data.name for group in part.groups} - {""}
     free = [row for row, group in enumerate(data.groups) if group not in groups]
     if len(free) < len(data):
         log.info("%s: %d images are not learned from: their group is tested", data.name, len(data) - len(free))
         data = data.select(free)
-    measured, copies = _digests(tested), set[str]()
+    measured, copies = digests(tested), set[str]()
     while True:  # only what is drawn is read, not all that could be
         drawn = sample_shots(data, shots, seed)
         found = [row for row in range(len(drawn)) if measured and drawn.digest(row) in measured]
@@ -86,7 +79,3 @@ def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[Image
         listed = some(sorted(copies))
         log.warning("%s: %d images are not learned from: copies of them are tested: %s", data.name, len(copies), listed)
     return drawn
-
-
-def _digests(parts: Collection[ImageData]) -> set[str]:
-    return {part.digest(row) for part in parts for row in range(len(part))}

@@ -19,11 +19,11 @@ from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
-from acclimate.runs.environment import environment, peak_memory
 from acclimate.runs.model import AdaptedModel, load
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
+from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext
 from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from acclimate.errors import RunError
-from acclimate.files import remove_parts, replace_file
+from acclimate.files import fingerprint, make_folder, read_json, remove_parts, replace_file, write_json
+
+__all__ = ["fingerprint", "open_folder", "read_json", "read_lines", "write_json", "write_lines"]
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
@@ -19,34 +20,6 @@ LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT)
 BESIDE = ("job.json", "output.txt", "done")  # what a bench writes into the folder of a job
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically: a reader sees the old file or the new one, never a part.
-
-    Raises:
-        RunError: when the file cannot be written.
-    """
-    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path, next_step: str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        RunError: when it is missing or not JSON, with `next_step`.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; {next_step}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is not valid JSON ({error}); {next_step}") from None
-
-
-def fingerprint(content: Any) -> str:
-    """Return a sha256 (hex) of plain content, the same for equal content on every machine."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def open_folder(out: Path, overwrite: bool = False) -> Path:
@@ -59,13 +32,7 @@ def open_folder(out: Path, overwrite: bool = False) -> Path:
     Raises:
         RunError: when `out` is a file, holds other things than a run, or cannot be made.
     """
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; name a folder with --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        present = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
-    except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+    present = make_folder(out)
     if present and not present & {*FILES, *BESIDE}:
         raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
     for name in FILES:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +14,13 @@ import torch
 from PIL import Image
 
 from acclimate.data import open_image
-from acclimate.data.images import IMAGE_SUFFIXES, decoding, to_rgb
+from acclimate.data.finding import ImageSource, find_images
+from acclimate.data.images import decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.feeds import DECODERS, encode_pixels
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
-
-ImageSource = str | os.PathLike[str] | Image.Image
 
 
 @dataclass(frozen=True)
@@ -43,42 +40,6 @@ class Prediction:
     probability: float
     probabilities: np.ndarray
     error: str = ""
-
-
-def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
-    """Yield images of files, folders (searched to any depth, in name order) and glob patterns, one after another.
-
-    Raises:
-        DataError: for a path or pattern that matches nothing, or a folder without images.
-    """
-    for source in sources:
-        if isinstance(source, Image.Image):
-            yield source
-            continue
-        path = Path(source)
-        if path.is_dir():
-            first = next(images := _walk(path), None)
-            if first is None:
-                raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-            yield first
-            yield from images
-        elif path.exists() or not glob.has_magic(str(path)):
-            yield path
-        else:
-            matches = sorted(glob.glob(str(path), recursive=True))
-            if not matches:
-                raise DataError(f"{path}: no file matches this pattern; check it, and quote it in the shell")
-            yield from (Path(match) for match in matches)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-            yield Path(entry.path)
 
 
 def stream_predictions(
