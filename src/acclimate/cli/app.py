@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import acclimate
-from acclimate.cli import adapting, benching, console, looking
+from acclimate.cli import adapting, benching, console, looking, pretraining
 from acclimate.errors import AcclimateError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,6 +34,10 @@ app.command()(benching.bench)
 data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 data_app.command()(looking.check)
 app.add_typer(data_app, name="data")
+pretrain_app = typer.Typer(help="Make domain encoders from pictures without labels.", no_args_is_help=True)
+pretrain_app.command()(pretraining.mae)
+pretrain_app.callback()(lambda: None)  # with one command alone, typer would take `mae` for DATA
+app.add_typer(pretrain_app, name="pretrain")
 app.command()(looking.methods)
 app.command()(looking.backbones)
 

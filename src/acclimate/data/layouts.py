@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from acclimate.data.images import IMAGE_SUFFIXES
 from acclimate.data.ordering import some
@@ -38,15 +39,20 @@ def read_folder(root: Path, layout: str) -> Rows:
     """
     tree = scan(root)
     if not tree.images:
-        kinds = f" (only other files: {_endings(tree.others)})" if tree.others else " (it is empty)"
-        raise DataError(
-            f"{root}: no images in this folder{kinds}; put images into one folder per class, or name a manifest with "
-            "path,label"
-        )
+        refuse_empty(root, tree)
     if tree.others:
         log.info("%s: %d files are not images and are left out (%s)", root, len(tree.others), _endings(tree.others))
     chosen = guess_layout(root, tree.images) if layout == "auto" else layout
     return _rows(root, tree, chosen)
+
+
+def refuse_empty(root: Path, tree: Tree) -> NoReturn:
+    """Say what lies in a folder that holds no images."""
+    kinds = f" (only other files: {_endings(tree.others)})" if tree.others else " (it is empty)"
+    raise DataError(
+        f"{root}: no images in this folder{kinds}; put images into one folder per class, or name a manifest with "
+        "path,label"
+    )
 
 
 def scan(root: Path) -> Tree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -156,13 +156,13 @@ class _Fit:
 
     def _epoch(self, stage: GradientStage, optimizer: torch.optim.Optimizer, epoch: int, steps: int) -> None:
         recipe, device = stage.recipe, self.accelerator.device
-        lr = recipe.learning_rate(epoch, stage.epochs)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        lr = _set_rate(optimizer, recipe.learning_rate(epoch, stage.epochs))
         self.method.train(True)
         batches = epoch_order(len(self.train), self.context.seed, stage.name, epoch).split(recipe.batch_size)
         sums = {name: torch.tensor(value, device=device) for name, value in (self.position.sums or {}).items()}
         for step in range(self.position.step, steps):
+            if recipe.by_step:
+                lr = _set_rate(optimizer, recipe.learning_rate(epoch + step / steps, stage.epochs))
             batch = self.train.batch(batches[step], epoch).to(device)
             seed_step(self.context.seed, stage.name, epoch, step)
             with self.accelerator.autocast():
@@ -230,13 +230,28 @@ def _make_optimizer(stage: GradientStage) -> torch.optim.Optimizer:
     recipe = stage.recipe
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(
-            stage.parameters,
+            _groups(stage),
             lr=recipe.lr,
-            betas=(recipe.momentum, 0.999),
+            betas=(recipe.momentum, recipe.second_beta),
             eps=recipe.epsilon,
             weight_decay=recipe.weight_decay,
         )
     return torch.optim.SGD(stage.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _groups(stage: GradientStage) -> Sequence[Any]:
+    """Return what AdamW is given: parameters, in groups where some of them do not decay."""
+    if stage.recipe.decay_vectors:
+        return stage.parameters
+    matrices = [parameter for parameter in stage.parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in stage.parameters if parameter.ndim <= 1]
+    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr
 
 
 def _check_finite(means: dict[str, float], stage: GradientStage, epoch: int, step: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from acclimate.data.augment import Augmentation
 from acclimate.errors import ConfigError
@@ -49,7 +49,14 @@ class Views(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Views):
-    """How a gradient stage is trained; the defaults are those under CoOp (Zhou et al. 2022) and its descendants."""
+    """How a gradient stage is trained; the defaults are those under CoOp (Zhou et al. 2022) and its descendants.
+
+    What no caller chooses is a constant of the class, for kinds of training that have another.
+    """
+
+    second_beta: ClassVar[float] = 0.999  # of AdamW
+    decay_vectors: ClassVar[bool] = True  # whether weight decay also pulls at biases and scales
+    by_step: ClassVar[bool] = False  # whether the learning rate changes within an epoch
 
     epochs: int | None = option(None, "passes over the training images; none: the method's published rule", low=1)
     batch_size: int = option(32, "images in a step", low=1)
@@ -69,8 +76,8 @@ class Recipe(Views):
         """Whether one epoch is kept, so that a rule can choose it; false where the epochs are averaged."""
         return True
 
-    def learning_rate(self, epoch: int, epochs: int) -> float:
-        """Learning rate of an epoch: warm-up, then a cosine that starts anew after it.
+    def learning_rate(self, epoch: float, epochs: int) -> float:
+        """Learning rate of an epoch, or `by_step` of a moment in it: warm-up, then a cosine that starts anew after it.
 
         Follows the scheduler under the released CoOp code, where the cosine counts from the end of the warm-up while
         its period stays the whole training, so it stops short of zero: lr/2 (1 + cos(pi (epoch - warm-up) / epochs)).

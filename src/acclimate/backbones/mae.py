@@ -1,0 +1,241 @@
+"""Masked autoencoders: transformers' ViTMAE, made from scratch, trained on pixels, saved in Hugging Face format.
+
+The only place that knows ViTMAE from the training side; `load_domain_encoder` reads what `save` writes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from acclimate.backbones.checkpoints import quiet
+from acclimate.data.transforms import ImageTransform
+from acclimate.errors import ConfigError, RunError
+from acclimate.files import write_json
+
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+_EPSILON = 1e-6  # beside the variance of a patch, as in the published code
+
+
+@dataclass(frozen=True)
+class MaeSize:
+    """Shape of a masked autoencoder: encoder, decoder, and the picture it is meant for.
+
+    Attributes:
+        width, depth, heads: of the encoder, a plain ViT; its MLP is four times as wide.
+        decoder_width, decoder_depth, decoder_heads: of the decoder, which is thrown away after pretraining.
+        image_size, patch_size: sides in pixels, unless the caller names others.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+    image_size: int
+    patch_size: int
+
+
+SIZES = {
+    "tiny": MaeSize(192, 6, 3, 128, 2, 4, 96, 12),
+    "small": MaeSize(384, 12, 6, 256, 4, 8, 224, 16),  # ViT-S/16
+    "base": MaeSize(768, 12, 12, 512, 8, 16, 224, 16),  # ViT-B/16 with the decoder of the paper
+}
+
+
+class MaskedAutoencoder(nn.Module):
+    """A masked autoencoder (He et al. 2022, arXiv 2111.06377): hide most patches of a picture, draw them again.
+
+    The weights start as in the published code: Xavier-uniform layers, normal tokens, fixed sine and cosine positions.
+    transformers leaves the positions of a model made from a configuration at zero, in the encoder and in the decoder,
+    with which no patch can know where it is; so they are set here.
+
+    Args:
+        size: one of `SIZES`.
+        image_size: side of the square input in pixels; none: that of the size.
+        patch_size: side of a patch in pixels; none: that of the size.
+        mask_ratio: share of the patches that is hidden.
+        mean, std: of the channels, on a scale from 0 to 1.
+        seed: of the initial weights.
+
+    Raises:
+        ConfigError: an unknown size, or patches that do not divide the picture or leave nothing to see or to draw.
+    """
+
+    def __init__(
+        self,
+        size: str,
+        image_size: int | None = None,
+        patch_size: int | None = None,
+        mask_ratio: float = 0.75,
+        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+        if size not in SIZES:
+            raise ConfigError(f"size={size!r} is unknown; choose one of {', '.join(SIZES)}")
+        shape = SIZES[size]
+        side, patch = image_size or shape.image_size, patch_size or shape.patch_size
+        _check(side, patch, mask_ratio)
+        self.side, self.patch = side, patch
+        self.transform = ImageTransform(resize=(side, side), crop=None, resample="bicubic", mean=mean, std=std)
+        config = ViTMAEConfig(
+            hidden_size=shape.width,
+            num_hidden_layers=shape.depth,
+            num_attention_heads=shape.heads,
+            intermediate_size=4 * shape.width,
+            decoder_hidden_size=shape.decoder_width,
+            decoder_num_hidden_layers=shape.decoder_depth,
+            decoder_num_attention_heads=shape.decoder_heads,
+            decoder_intermediate_size=4 * shape.decoder_width,
+            image_size=side,
+            patch_size=patch,
+            mask_ratio=mask_ratio,
+            norm_pix_loss=True,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model: Any = ViTMAEForPreTraining(config)
+            _initialise(self.model, side // patch)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """Numbers of weights of the encoder, which is kept, and of the decoder."""
+        parts = {"encoder": self.model.vit, "decoder": self.model.decoder}
+        return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+
+    def loss(self, pixels: Tensor) -> Tensor:
+        """Return the mean squared error on hidden patches, each normalised by its own mean and variance.
+
+        Args:
+            pixels: (B, 3, H, W), normalised by `transform`. What is hidden is drawn from torch's default generator.
+        """
+        return self.model(pixels, noise=self._noise(len(pixels)).to(pixels.device)).loss
+
+    @torch.no_grad()
+    def reconstruct(self, pixels: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, float]:
+        """Hide patches and draw them again.
+
+        The model draws patches of mean 0 and variance 1; mean and variance of the hidden patch are put back, so a
+        drawn patch shows its structure, not its brightness, which the model was never asked for.
+
+        Args:
+            pixels: (B, 3, H, W), normalised by `transform`.
+            seed: of what is hidden.
+
+        Returns:
+            Which pixels are hidden, bool (B, H, W); normalised pixels (B, 3, H, W) with the hidden ones drawn; and the
+            loss.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        was_training = self.model.training
+        self.model.eval()
+        output = self.model(pixels, noise=self._noise(len(pixels), generator).to(pixels.device))
+        self.model.train(was_training)
+        patches = self.model.patchify(pixels)  # (B, N, 3 P²)
+        mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
+        hidden = output.mask.unsqueeze(-1)  # (B, N, 1)
+        drawn = output.logits.float() * (variance + _EPSILON).sqrt() + mean
+        picture = self.model.unpatchify(torch.where(hidden > 0, drawn, patches))
+        mask = self.model.unpatchify(hidden.expand_as(patches))[:, 0] > 0
+        return mask, picture, float(output.loss)
+
+    def save(self, folder: Path) -> None:
+        """Write configuration, weights and preprocessing; each file is whole or not there.
+
+        Raises:
+            RunError: when they cannot be written.
+        """
+        part = folder / f".model.{os.getpid()}.part"
+        try:
+            with quiet():
+                self.model.save_pretrained(part)
+            for name in (CONFIG, WEIGHTS):
+                os.replace(part / name, folder / name)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RunError(f"cannot write {folder}: {reason}; free some space or choose another --out") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        write_json(folder / PROCESSOR, self._processor())
+
+    def _processor(self) -> dict[str, object]:
+        height, width = self.transform.output_size
+        return {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": height, "width": width},
+            "resample": 3,
+            "do_rescale": True,
+            "rescale_factor": self.transform.rescale,
+            "do_normalize": True,
+            "image_mean": list(self.transform.mean),
+            "image_std": list(self.transform.std),
+        }
+
+    def _noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random numbers (B, N) whose order says what is hidden; drawn on the CPU, the same for every device."""
+        return torch.rand(count, self.model.vit.embeddings.patch_embeddings.num_patches, generator=generator)
+
+
+def _check(side: int, patch: int, mask_ratio: float) -> None:
+    if side % patch:
+        near = [number for number in (side - side % patch, side - side % patch + patch) if number]
+        raise ConfigError(
+            f"patches of {patch} pixels do not divide pictures of {side}; "
+            f"use --image-size {' or '.join(map(str, near))}, or another --patch-size"
+        )
+    patches = (side // patch) ** 2
+    visible = int(patches * (1 - mask_ratio))
+    if not 0 < visible < patches:
+        raise ConfigError(
+            f"mask ratio {mask_ratio:g} shows {visible} of {patches} patches, and at least one must be seen and one "
+            "hidden; use smaller patches, a larger picture, or another --mask-ratio"
+        )
+
+
+@torch.no_grad()
+def _initialise(model: Any, grid: int) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    embeddings, decoder = model.vit.embeddings, model.decoder
+    projection = embeddings.patch_embeddings.projection
+    nn.init.xavier_uniform_(projection.weight.view(len(projection.weight), -1))
+    nn.init.zeros_(projection.bias)
+    nn.init.normal_(embeddings.cls_token, std=0.02)
+    nn.init.normal_(decoder.mask_token, std=0.02)
+    for positions in (embeddings.position_embeddings, decoder.decoder_pos_embed):
+        positions.copy_(_positions(grid, positions.shape[-1]))
+
+
+def _positions(grid: int, width: int) -> Tensor:
+    """Sine and cosine positions (1, 1 + grid², width): half the channels tell the column, half the row.
+
+    The token that stands for the picture has none. The order of the halves is that of the published checkpoints.
+    """
+    quarter = width // 4
+    rates = torch.exp(-math.log(10000.0) * torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = torch.arange(grid, dtype=torch.float64)[:, None] * rates  # (grid, width / 4)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (grid, width / 2)
+    columns, rows = waves.repeat(grid, 1), waves.repeat_interleave(grid, dim=0)
+    table = torch.cat([columns, rows], dim=1)
+    return torch.cat([torch.zeros(1, width), table]).float().unsqueeze(0)

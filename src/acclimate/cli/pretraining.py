@@ -1,0 +1,110 @@
+"""The verbs under `pretrain`: domain encoders from pictures without labels."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from acclimate.cli import console, tables
+from acclimate.cli import options as opt
+from acclimate.cli.progress import TerminalProgress as Progress
+
+
+class Size(StrEnum):
+    """Sizes of a masked autoencoder."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+
+
+class Split(StrEnum):
+    """Which pictures of data with a split are learned from."""
+
+    train = "train"
+    train_val = "train+val"
+    all = "all"
+
+
+def mae(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Pictures: a folder, a quoted pattern, or anything that adapt reads.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder; a killed run goes on there.")],
+    size: Annotated[Size, typer.Option(help="Width and depth: 2.7, 21 or 86 million weights.")] = Size.tiny,
+    image_size: Annotated[int | None, typer.Option(help="Side of a picture in pixels.")] = None,
+    patch_size: Annotated[int | None, typer.Option(help="Side of a patch in pixels.")] = None,
+    mask_ratio: Annotated[float, typer.Option(help="Share of the patches that is hidden.")] = 0.75,
+    epochs: Annotated[int | None, typer.Option(help="Passes; 0 saves random features as a control.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    split: Annotated[Split, typer.Option(help="Pictures to learn from, where the data have a split.")] = Split.train,
+    seed: Annotated[int, typer.Option(help="Seed of weights, views and masks.")] = 1,
+    domain: Annotated[str | None, typer.Option(help="Says whether mirror images keep their meaning.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder that is in --out.")] = False,
+    layout: Annotated[str, typer.Option(help="Meaning of the folders; plain: none.")] = "auto",
+    images_root: opt.ImagesRoot = None,
+    split_seed: opt.SplitSeed = 0,
+    on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
+    device: opt.DeviceOption = opt.Device.auto,
+    precision: Annotated[opt.Precision, typer.Option(help="Number format of a step.")] = opt.Precision.auto,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train a masked autoencoder on DATA; its encoder serves as --domain-encoder."""
+    console.show_notes(quiet)
+    from acclimate.data.pictures import load_pictures
+    from acclimate.pretraining import pretrain_mae
+
+    images = load_pictures(
+        data, layout=layout, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value
+    )
+    given: dict[str, Any] = {
+        "size": size.value,
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "mask_ratio": mask_ratio,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+    }
+    with Progress(quiet) as progress:
+        record = pretrain_mae(
+            images,
+            out,
+            split=split.value,
+            settings={name: value for name, value in given.items() if value is not None},
+            domain=domain,
+            seed=seed,
+            overwrite=overwrite,
+            device=device.value,
+            precision=precision.value,
+            progress=progress,
+        )
+    if as_json:
+        tables.print_json(record)
+        return
+    _show(record, data, out)
+
+
+def _show(record: dict[str, Any], data: Path, out: Path) -> None:
+    """Show what was made and what to do with it."""
+    facts, cost = record["model"], record["cost"]["seconds"]
+    losses = [
+        f"{name.replace('_', '-')} loss {value:.3f}" for name, value in record["loss"].items() if value is not None
+    ]
+    console.out.print(
+        f"{record['data']['images']} pictures, {record['settings']['epochs']} epochs, {cost['total']:.0f} s, "
+        f"{facts['encoder'] / 1e6:.1f} million weights{''.join(f'; {loss}' for loss in losses)}",
+        soft_wrap=True,
+    )
+    quoted = escape(shlex.quote(str(out)))
+    console.out.print(f"\nThe encoder is in {escape(str(out))}; look at reconstructions.png. Next:", soft_wrap=True)
+    console.out.print(
+        f"  acclimate adapt {escape(shlex.quote(str(data)))} --method gdpl --domain-encoder {quoted}", soft_wrap=True
+    )

@@ -1,0 +1,70 @@
+"""Which pictures are learned from: none that will be validated or tested on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from acclimate.data import ImageData
+from acclimate.data.apart import apart
+from acclimate.errors import ConfigError, DataError
+
+Part = Literal["train", "train+val", "all"]
+
+log = logging.getLogger("acclimate.pretraining")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pictures to learn from, and pictures to look at.
+
+    Attributes:
+        train: learned from.
+        shown: for the sheet and the held-out loss; validation pictures that are not learned from, possibly none.
+        part: what of the data `train` is: "train", "train+val" or "all".
+    """
+
+    train: ImageData
+    shown: ImageData
+    part: str
+
+
+def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
+    """Take the training pictures of data that have a split, and all of data that have none.
+
+    Pictures that share a group with held-out ones, and copies of them, byte for byte, are left out.
+
+    Args:
+        data: what `load_pictures` returns.
+        part: "train" is what `acclimate adapt` would learn from; "train+val" and "all" take more.
+
+    Raises:
+        ConfigError: an unknown part.
+        DataError: nothing is left.
+    """
+    if part not in get_args(Part):
+        raise ConfigError(f"--split {part}: choose {', '.join(get_args(Part))}")
+    if not any(data.splits):
+        log.info("%s: all %d pictures are learned from; they have no classes and no split", data.name, len(data))
+        return Chosen(data, data.select([]), "all")
+    held_out = {"train": ("val", "test"), "train+val": ("test",), "all": ()}[part]
+    splits = data.splits
+    taken = data.select([row for row, split in enumerate(splits) if split not in held_out])
+    rest = data.select([row for row, split in enumerate(splits) if split in held_out])
+    train = apart(taken, rest) if len(rest) else taken
+    if len(train) < len(taken):
+        log.warning(
+            "%s: %d pictures are not learned from: their group, or a copy of them, is held out",
+            data.name,
+            len(taken) - len(train),
+        )
+    if not len(train):
+        raise DataError(f"{data.name}: no pictures to learn from in --split {part}; use --split all, or add some")
+    reason = {
+        "train": "those that adapt learns from, so that no validation or test picture is seen",
+        "train+val": "no test picture is seen, but validation pictures are",
+        "all": "test pictures too: do not measure on them what is built on this encoder",
+    }[part]
+    log.info("%s: %d of %d pictures are learned from (%s): %s", data.name, len(train), len(data), part, reason)
+    return Chosen(train, rest.val, part)
