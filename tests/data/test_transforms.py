@@ -8,9 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.models.beit.image_processing_pil_beit import BeitImageProcessorPil
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
+from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from acclimate.data.augment import Augmentation
 from acclimate.data.batch import Batch
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError, ConfigError
@@ -30,7 +37,7 @@ def assert_parity(processor: object, image: Image.Image) -> ImageTransform:
     transform = ImageTransform.from_processor_config(json.loads(json.dumps(config)))
     pixels = transform(image)
     expected = reference(processor, image)
-    assert pixels.dtype == torch.uint8
+    assert pixels.dtype == (torch.float32 if transform.pad else torch.uint8)
     assert tuple(pixels.shape[1:]) == transform.output_size == tuple(expected.shape[1:])
     torch.testing.assert_close(transform.normalise(pixels), expected, atol=1e-6, rtol=1e-6)
     return transform
@@ -77,6 +84,101 @@ def test_parity_for_any_size(width: int, height: int, edge: int, crop: int) -> N
     assert_parity(CLIPImageProcessorPil(size={"shortest_edge": edge}, crop_size=crop), picture(width, height))
 
 
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+PROCESSORS = {
+    "vit, swin": ViTImageProcessorPil(size={"height": 48, "width": 36}),
+    "vit-mae, swinv2": ViTImageProcessorPil(size={"height": 36, "width": 36}, **IMAGENET, resample=3),
+    "beit": BeitImageProcessorPil(size={"height": 33, "width": 34}),
+    "beit with a crop": BeitImageProcessorPil(size=40, crop_size=32, do_center_crop=True),
+    "deit": DeiTImageProcessorPil(size=40, crop_size=33),
+    "dinov2": BitImageProcessorPil(size={"shortest_edge": 38}, crop_size=33, **IMAGENET),
+    "convnext": ConvNextImageProcessorPil(size={"shortest_edge": 33}, crop_pct=0.9),
+    "convnextv2": ConvNextImageProcessorPil(size={"shortest_edge": 32}, **IMAGENET),
+    "sam": SamImageProcessorPil(size={"longest_edge": 33}, pad_size={"height": 33, "width": 33}),
+    "sam, more padding": SamImageProcessorPil(size={"longest_edge": 30}, pad_size={"height": 32, "width": 40}),
+}
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size != (1, 9)] + [(2, 7), (66, 33), (33, 22), (22, 44)])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_processors_of_domain_encoders(name: str, size: tuple[int, int]) -> None:
+    assert_parity(PROCESSORS[name], picture(*size))
+
+
+@pytest.mark.parametrize("size", [(57, 31), (500, 333)])
+@pytest.mark.parametrize(
+    "processor",
+    [ConvNextImageProcessorPil(), ConvNextImageProcessorPil(size={"shortest_edge": 224}), SamImageProcessorPil()],
+    ids=["convnext at 384", "convnext at 224", "sam"],
+)
+def test_processors_at_full_size(processor: object, size: tuple[int, int]) -> None:
+    assert_parity(processor, picture(*size))
+
+
+EVERY = sorted({CLIPImageProcessorPil, SiglipImageProcessorPil, *map(type, PROCESSORS.values())}, key=str)
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_keys_that_are_left_out_have_the_default_of_their_processor(make: type) -> None:
+    processor = make()
+    bare = ImageTransform.from_processor_config({"image_processor_type": make.__name__.removesuffix("Pil")})
+    assert bare == ImageTransform.from_processor_config(processor.to_dict())
+
+
+@pytest.mark.parametrize("size", [(57, 31), (33, 200), (40, 40), (20, 20)])
+def test_dinov3_is_within_a_grey_level(size: tuple[int, int]) -> None:
+    """Its processor has no Pillow backend: it rescales first and resizes floats, as interpolate does."""
+    image = picture(*size)
+    transform = ImageTransform.from_processor_config(
+        {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 36, "width": 24}, **IMAGENET}
+    )
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+    resized = torch.nn.functional.interpolate(pixels, (36, 24), mode="bilinear", antialias=True, align_corners=False)
+    assert (transform(image).float() - resized[0]).abs().max() < 1.01
+
+
+def test_sam_pads_with_zeros_after_normalisation() -> None:
+    transform = ImageTransform.from_processor_config(PROCESSORS["sam"].to_dict())
+    assert (transform.resize, transform.crop, transform.pad, transform.output_size) == (33, None, (33, 33), (33, 33))
+    pixels = transform.normalise(transform(picture(66, 20)))
+    assert pixels[:, 10:].abs().max() < 1e-6
+    assert pixels[:, :10].abs().min() > 0
+    assert ImageTransform.from_dict(json.loads(json.dumps(transform.to_dict()))) == transform
+    assert "pad" not in ImageTransform().to_dict()
+    assert ImageTransform().fingerprint == "ade42c65dbb7c37b27145f308b36b330"
+
+
+@pytest.mark.parametrize("size", [(66, 20), (20, 66), (31, 31), (66, 33), (33, 22)])
+@pytest.mark.parametrize("name", ["sam", "sam, more padding"])
+def test_views_of_whole_pictures_are_padded_alike(name: str, size: tuple[int, int]) -> None:
+    """With crops off, a view shows what the evaluation transform shows; mirrored, the padding stays where it is."""
+    transform = ImageTransform.from_processor_config(PROCESSORS[name].to_dict())
+    ramp = np.linspace(60, 200, size[0])[None, :, None] + np.linspace(-40, 40, size[1])[:, None, None]
+    image = Image.fromarray(np.repeat(ramp, 3, axis=2).astype(np.uint8))
+    canvas, aspect = transform.canvas(image)
+    views = Augmentation(crop=False, flip=True)(
+        canvas.expand(24, -1, -1, -1), [aspect] * 24, transform.output_size, list(range(24)), transform=transform
+    )
+    plain = transform.normalise(transform(image))
+    mirrored = transform.normalise(transform(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    matches = [
+        [float((transform.normalise(view) - wanted).abs().max()) < 0.12 for wanted in (plain, mirrored)]
+        for view in views
+    ]
+    assert all(sum(row) == 1 for row in matches)
+    assert 0 < sum(row[0] for row in matches) < 24
+    padding = (plain.abs().amax(0) < 1e-6).float()
+    assert (transform.normalise(views) * padding).abs().max() < 1e-5
+
+
+def test_a_random_crop_fills_a_padded_view() -> None:
+    transform = ImageTransform(resize=16, crop=None, pad=(16, 16))
+    canvas, aspect = transform.canvas(picture(40, 10))
+    options = {"size": (16, 16), "seeds": [5]}
+    view = Augmentation()(canvas[None], [aspect], **options, transform=transform)
+    torch.testing.assert_close(view, Augmentation()(canvas[None], [aspect], **options), atol=1e-3, rtol=0)
+
+
 def test_flags_off() -> None:
     processor = SiglipImageProcessorPil(size={"height": 8, "width": 8}, do_normalize=False)
     assert assert_parity(processor, picture(20, 10)).mean == (0.0, 0.0, 0.0)
@@ -113,6 +215,10 @@ def test_a_bare_size_is_a_square_where_the_family_says_so() -> None:
         ({"size": {"longest_edge": 3}}, "longest_edge"),
         ({"resample": 9}, "resample=9"),
         ({"do_pad": True}, "do_pad"),
+        ({"image_processor_type": "SamImageProcessor", "do_pad": False}, "do_pad=False of a SAM processor"),
+        ({"image_processor_type": "SamImageProcessor", "size": {"height": 8, "width": 8}}, "longest_edge"),
+        ({"image_processor_type": "SamImageProcessor", "pad_size": {"longest_edge": 8}}, "pad_size"),
+        ({"image_processor_type": "ConvNextImageProcessor", "do_center_crop": True}, "do_center_crop"),
         ({"image_mean": [1, 2]}, "image_mean"),
     ],
 )
@@ -130,6 +236,10 @@ def test_configs_that_cannot_be_followed(config: dict, part: str) -> None:
         {"resize": -1},
         {"std": (1, 0, 1)},
         {"resize": (1, 2, 3)},
+        {"pad": (300, 300)},
+        {"crop": None, "pad": (200, 300)},
+        {"crop": None, "pad": (0, 300)},
+        {"resize": (8, 8), "crop": None, "pad": (16, 16)},
     ],
 )
 def test_bad_values(values: dict) -> None:

@@ -84,8 +84,8 @@ class Augmentation:
             size: height and width of the views.
             seeds: B seeds; a number, a string, or a tuple of these such as (seed, epoch, image digest). A view
                 depends on its seed, its canvas and this augmentation only.
-            transform: says what part of a picture is seen where crops are off; without it, the largest centred box with
-                the shape of the output.
+            transform: says what part of a picture is seen where crops are off, padding included; without it, the
+                largest centred box with the shape of the output. A crop always fills the view.
 
         Returns:
             float32 `(B, 3, H, W)` in 0..255, on the device of `canvases`; `ImageTransform.normalise` takes it.
@@ -96,7 +96,7 @@ class Augmentation:
         boxes, flips = self.boxes(aspects, size, seeds, transform=transform)
         if not len(canvases) == len(boxes) == len(flips):
             raise ValueError(f"{len(canvases)} canvases, but {len(boxes)} aspects and {len(flips)} seeds")
-        return resample(canvases, boxes, size, flips)
+        return resample(canvases, boxes, size, flips, transform.fill if transform else None)
 
     def boxes(
         self,
@@ -139,7 +139,11 @@ class Augmentation:
 
 
 def resample(
-    canvases: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], flips: NDArray[np.bool_] | None = None
+    canvases: Tensor,
+    boxes: NDArray[np.float64],
+    size: tuple[int, int],
+    flips: NDArray[np.bool_] | None = None,
+    fill: Tensor | None = None,
 ) -> Tensor:
     """Cut a box out of each picture and resize it with antialiased bicubic weights (Keys 1981).
 
@@ -148,9 +152,10 @@ def resample(
 
     Args:
         canvases: `(B, 3, S, T)`, 0..255.
-        boxes: `(B, 4)` top, left, height, width as fractions of the picture.
+        boxes: `(B, 4)` top, left, height, width as fractions of the picture; those that reach beyond it begin at 0.
         size: height and width of the output.
-        flips: `(B,)`, which outputs are mirrored left to right.
+        flips: `(B,)`, which outputs are mirrored left to right; padding stays where it is.
+        fill: `(3, 1, 1)`, what lies beyond the picture; without it, 0.
 
     Returns:
         float32 `(B, 3, H, W)` in 0..255.
@@ -162,10 +167,16 @@ def resample(
     weights_x = _weights(boxes[:, 1] * columns, boxes[:, 3] * columns, columns, width, device)  # (B, W, T)
     if flips is not None and flips.any():
         mirrored = torch.as_tensor(flips, device=device).view(-1, 1, 1)
-        weights_x = torch.where(mirrored, weights_x.flip(1), weights_x)
+        padded = torch.as_tensor(boxes[:, 1] + boxes[:, 3] > 1 + 1e-9, device=device).view(-1, 1, 1)
+        weights_x = torch.where(mirrored & padded, weights_x.flip(2), weights_x)
+        weights_x = torch.where(mirrored & ~padded, weights_x.flip(1), weights_x)
     pixels = canvases.to(torch.float32).reshape(batch, channels * rows, columns)
     narrow = (pixels @ weights_x.transpose(1, 2)).view(batch, channels, rows, width)
-    return (weights_y.unsqueeze(1) @ narrow).clamp_(0, 255)  # the cubic overshoots at edges
+    views = (weights_y.unsqueeze(1) @ narrow).clamp_(0, 255)  # the cubic overshoots at edges
+    if fill is not None:
+        inside = weights_y.sum(-1).unsqueeze(-1) * weights_x.sum(-1).unsqueeze(-2)  # (B, H, W), one or zero
+        views += fill.to(device) * (1 - inside).unsqueeze(1)
+    return views
 
 
 def _weights(
@@ -179,7 +190,7 @@ def _weights(
     centre = torch.as_tensor(centres[:, :, None], dtype=torch.float32, device=device)
     grid = torch.arange(inputs, dtype=torch.float32, device=device) + 0.5
     weights = _bicubic((grid - centre) / torch.as_tensor(support, dtype=torch.float32, device=device))
-    return weights / weights.sum(-1, keepdim=True)
+    return (weights / weights.sum(-1, keepdim=True)).masked_fill_(centre >= inputs, 0.0)  # nothing beyond the picture
 
 
 def _bicubic(x: Tensor) -> Tensor:
