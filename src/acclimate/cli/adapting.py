@@ -41,6 +41,7 @@ def adapt(
     backbone: Annotated[
         str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
     ] = DEFAULT_BACKBONE,
+    domain_encoder: opt.DomainEncoder = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
@@ -68,7 +69,7 @@ def adapt(
     from acclimate.runs import adapt as run
 
     images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
-    out = out or _default_out(images.name, method, backbone, shots, seed, *(set_ or ()))
+    out = out or _default_out(images.name, method, backbone, shots, seed, domain_encoder, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
             images,
@@ -85,6 +86,7 @@ def adapt(
             precision=precision.value,
             cache_dir=opt.feature_cache(no_cache),
             progress=progress,
+            domain_encoder=domain_encoder,
         )
     tables.show_record(model.record, as_json)
     if not as_json:
@@ -98,6 +100,7 @@ def evaluate(
         str, typer.Option(help="test, val, train, all; auto: the images that the run has not seen.")
     ] = "auto",
     backbone: opt.SavedBackbone = None,
+    domain_encoder: opt.SavedDomainEncoder = None,
     rebind: Annotated[
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
@@ -114,7 +117,7 @@ def evaluate(
     console.show_notes(quiet)
     from acclimate.runs import choose_evaluation_images, load
 
-    model = load(run, backbone, device.value, opt.feature_cache(no_cache))
+    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
     images = opt.load_images(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
     if rebind:
         model.rebind(images.class_names)
@@ -128,6 +131,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images, folders or quoted patterns.")],
     out: Annotated[Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet.")] = None,
     backbone: opt.SavedBackbone = None,
+    domain_encoder: opt.SavedDomainEncoder = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
@@ -137,7 +141,7 @@ def predict(
     console.show_notes(quiet)
     from acclimate.runs import load
 
-    model = load(run, backbone, device.value)
+    model = load(run, backbone, device.value, domain_encoder=domain_encoder)
     with Progress(quiet) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
@@ -185,9 +189,12 @@ def _label(
     return count, failed
 
 
-def _default_out(data: str, method: str, backbone: str, shots: str, seed: int, *settings: str) -> Path:
-    """Return a folder named by what is run; a hash tells other backbones and settings apart."""
+def _default_out(
+    data: str, method: str, backbone: str, shots: str, seed: int, domain_encoder: str | None, *settings: str
+) -> Path:
+    """Return a folder named by what is run; a hash tells other encoders and settings apart."""
     name = f"{data}-{method}-{shots.replace(':', '')}shot-seed{seed}"
-    if settings or backbone != DEFAULT_BACKBONE:
-        name += "-" + hashlib.sha256("\n".join([backbone, *sorted(settings)]).encode()).hexdigest()[:6]
+    told = sorted(settings) if domain_encoder is None else [*sorted(settings), f"domain_encoder={domain_encoder}"]
+    if told or backbone != DEFAULT_BACKBONE:
+        name += "-" + hashlib.sha256("\n".join([backbone, *told]).encode()).hexdigest()[:6]
     return Path("runs") / name

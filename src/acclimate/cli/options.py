@@ -42,6 +42,18 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by 
 SavedBackbone = Annotated[
     str | None, typer.Option("--backbone", metavar="ID|DIR", help="Where the backbone is, if not where it was.")
 ]
+DomainEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--domain-encoder",
+        metavar="ID|DIR|self",
+        help="Frozen vision encoder of the domain, for methods that read one; self: the backbone's image features.",
+    ),
+]
+SavedDomainEncoder = Annotated[
+    str | None,
+    typer.Option("--domain-encoder", metavar="ID|DIR", help="Where the domain encoder is, if not where it was."),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Layout = Annotated[str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.")]
 ImagesRoot = Annotated[Path | None, typer.Option(help="Folder that a manifest's paths are relative to.")]

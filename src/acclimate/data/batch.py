@@ -43,6 +43,10 @@ class Batch:
         """Return the number of samples, 0 where every field is `None`."""
         return next((len(value) for value in self._present().values()), 0)
 
+    def __or__(self, other: Batch) -> Batch:
+        """Return what both know of the same samples; where both know the same field, this one's."""
+        return Batch(**(other._present() | self._present()))
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with every tensor on `device`."""
         return Batch(**{name: value.to(device, non_blocking=non_blocking) for name, value in self._present().items()})

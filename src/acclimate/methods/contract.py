@@ -73,19 +73,28 @@ class Method(nn.Module):
         super().__init__()
         self.backbone, self.config, self.prompts = backbone, config, prompts
         self.needs = self.needs_of(config)
-        if "domain_features" not in self.needs:
-            domain_encoder = None
-        elif domain_encoder is None:
-            raise ConfigError(
-                f"{self.name} reads the features of a domain encoder and none is named; give --domain-encoder: a Hub "
-                "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
-            )
-        self.domain_encoder = domain_encoder
+        self.domain_encoder = domain_encoder if self.reads_domain(config, domain_encoder) else None
 
     @classmethod
     def needs_of(cls, config: object) -> frozenset[str]:
         """Return what the method needs with these settings: `needs`, unless some of them make a part of it idle."""
         return cls.needs
+
+    @classmethod
+    def reads_domain(cls, config: object, domain_encoder: object | None) -> bool:
+        """Return whether the method reads a domain encoder with these settings.
+
+        Raises:
+            ConfigError: it does, and there is none.
+        """
+        if "domain_features" not in cls.needs_of(config):
+            return False
+        if domain_encoder is None:
+            raise ConfigError(
+                f"{cls.name} reads the features of a domain encoder and none is named; give --domain-encoder: a Hub "
+                "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
+            )
+        return True
 
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.data.frozen import freeze_splits
 from acclimate.errors import RunError
@@ -19,6 +17,7 @@ from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
+from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, load
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
@@ -29,11 +28,11 @@ from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
 
 logger = logging.getLogger("acclimate.runs")
 
-BASELINES = ("zero-shot", "linear-probe")
+BASELINES = ("zero-shot", "linear-probe", "domain-linear-probe")
 
 
 def adapt(
@@ -53,6 +52,7 @@ def adapt(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
+    domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images.
 
@@ -73,9 +73,12 @@ def adapt(
         cache_dir: folder of the feature cache; none computes features anew.
         progress: told of every step.
         checkpoint_seconds: least time between two checkpoints in `out`; a killed run loses at most that much.
+        domain_encoder: Hub id or folder of a frozen vision encoder, "self" for the backbone's own image features, or a
+            loaded one, for methods that read its features.
 
     Returns:
-        The model; its `record` holds the test metrics beside those of zero-shot and a linear probe.
+        The model; its `record` holds the test metrics beside those of zero-shot and a linear probe, and of a linear
+        probe on the domain encoder where the method reads one.
 
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
@@ -101,6 +104,7 @@ def adapt(
         cache_dir=cache_dir,
         progress=progress,
         checkpoint_seconds=checkpoint_seconds,
+        domain_encoder=domain_encoder,
     )
 
 
@@ -122,6 +126,7 @@ def adapt_trial(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
+    domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -131,10 +136,11 @@ def adapt_trial(
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
         prompts: words and templates of the classes.
         test_prompts: those of tests that have others, by the name of the test.
-        baselines: methods that are measured beside it.
+        baselines: methods that are measured beside it, but for those that read a domain encoder where it does not.
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder: as in
+            `adapt`.
 
     Returns:
         The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
@@ -142,16 +148,20 @@ def adapt_trial(
     """
     torch_device = resolve_device(device)
     accelerator = make_accelerator(torch_device, precision)
-    config: Any = make_config(get_method(method).Config, settings or {})
-    encoder = _backbone(backbone, torch_device)
-    task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress or Silent(), test_prompts or {})
+    method_class = get_method(method)
+    config: Any = make_config(method_class.Config, settings or {})
+    method_class.reads_domain(config, domain_encoder)  # refused before anything is loaded
+    encoder = open_backbone(backbone, torch_device)
+    domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
+    progress = progress or Silent()
+    task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain)
     identity = _identity(task, method, config, precision)
 
     path = None
     if out is not None:
         path = folder.open_folder(Path(out), overwrite)
         if (path / folder.RECORD).exists():
-            return _finished(path, identity, encoder, cache_dir)
+            return _finished(path, identity, encoder, domain, cache_dir)
     checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
     checkpoint = checkpoints.load()
     if checkpoint is not None:
@@ -173,12 +183,6 @@ def adapt_trial(
     return model
 
 
-def _backbone(backbone: str | os.PathLike[str] | DualEncoder, device: torch.device) -> DualEncoder:
-    from acclimate.backbones import DualEncoder, load_backbone
-
-    return backbone if isinstance(backbone, DualEncoder) else load_backbone(os.fspath(backbone), device=device)
-
-
 def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
     """Return templates of the named or guessed domain and words for the classes."""
     if domain is None:
@@ -190,25 +194,28 @@ def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str]
 
 def _identity(task: Task, method: str, config: object, precision: str) -> str:
     """Return a fingerprint of everything that decides the result of a run."""
-    return folder.fingerprint(
-        {
-            "method": method,
-            "config": dict(vars(config)),
-            "backbone": task.backbone.fingerprint,
-            "transform": task.backbone.transform.fingerprint,
-            "classes": list(task.splits["train"].class_names),
-            "prompts": task.prompts.to_dict(),
-            "test_prompts": {name: prompts.to_dict() for name, prompts in task.test_prompts.items()},
-            "splits": task.splits_hash,
-            "shots": task.shots,
-            "seed": task.seed,
-            "precision": precision,
-        }
-    )
+    decisive = {
+        "method": method,
+        "config": dict(vars(config)),
+        "backbone": task.backbone.fingerprint,
+        "transform": task.backbone.transform.fingerprint,
+        "classes": list(task.splits["train"].class_names),
+        "prompts": task.prompts.to_dict(),
+        "test_prompts": {name: prompts.to_dict() for name, prompts in task.test_prompts.items()},
+        "splits": task.splits_hash,
+        "shots": task.shots,
+        "seed": task.seed,
+        "precision": precision,
+    }
+    if (encoder := task.domain_encoder) is not None:
+        decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+    return folder.fingerprint(decisive)
 
 
-def _finished(path: Path, identity: str, backbone: DualEncoder, cache_dir: Path | None) -> AdaptedModel:
-    model = load(path, backbone, cache_dir=cache_dir)
+def _finished(
+    path: Path, identity: str, backbone: DualEncoder, domain_encoder: DomainEncoder | None, cache_dir: Path | None
+) -> AdaptedModel:
+    model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
     if model.record.get("identity") != identity:
         raise RunError(
             f"{path} holds a finished run of other data or settings; choose another --out, or use --overwrite"
@@ -220,6 +227,8 @@ def _finished(path: Path, identity: str, backbone: DualEncoder, cache_dir: Path 
 def _record(task: Task, method: Method, identity: str, baselines: Sequence[str], precision: str) -> dict[str, Any]:
     """Measure the method and its baselines on every test and describe the run."""
     tests = task.score_all(method)
+    if task.domain_encoder is None:
+        baselines = [name for name in baselines if "domain_features" not in get_method(name).needs]
     beside = {name: tests["test"] for name in baselines if name == method.name}
     for name in baselines:
         if name not in beside:
@@ -227,7 +236,7 @@ def _record(task: Task, method: Method, identity: str, baselines: Sequence[str],
             context = FitContext(make_accelerator(task.backbone.device, "fp32"), task.seed, progress=task.progress)
             task.learn(baseline, context)
             beside[name] = task.score(baseline)
-    data = task.splits["train"]
+    data, encoder = task.splits["train"], task.domain_encoder
     return {
         "identity": identity,
         "method": method.name,
@@ -247,6 +256,7 @@ def _record(task: Task, method: Method, identity: str, baselines: Sequence[str],
         "seed": task.seed,
         "precision": {"no": "fp32"}.get(precision, precision),
         "backbone": {"id": task.backbone.name, "fingerprint": task.backbone.fingerprint},
+        "domain_encoder": encoder and {"id": encoder.name, "fingerprint": encoder.fingerprint, "width": encoder.width},
         "cost": {
             "seconds": dict(task.seconds),
             "peak_memory": peak_memory(task.backbone.device),

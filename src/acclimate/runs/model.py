@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import acclimate
 from acclimate.data.frozen import freeze_splits
-from acclimate.data.transforms import ImageTransform
-from acclimate.errors import RunError
+from acclimate.errors import BackboneError, RunError
 from acclimate.methods.registry import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
+from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, open_domain_encoder
 from acclimate.runs.evaluation import evaluate
 from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
 from acclimate.training.checkpoint import read_tensors, save_tensors
@@ -22,7 +22,7 @@ from acclimate.training.devices import resolve_device
 from acclimate.training.serving import evaluation_feed
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data import ImageData
     from acclimate.methods import Method
     from acclimate.training.progress import Progress
@@ -86,8 +86,9 @@ class AdaptedModel:
         Raises:
             DataError: when there is no image, or a class that the model does not know.
         """
-        feed = evaluation_feed(self.method.needs, self.backbone, data, self.cache_dir, progress)
-        return evaluate(self.method, feed, data, resamples)
+        method = self.method
+        feed = evaluation_feed(method.needs, self.backbone, data, self.cache_dir, progress, method.domain_encoder)
+        return evaluate(method, feed, data, resamples)
 
     def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Prediction]:
         """Return a prediction for each image.
@@ -118,6 +119,7 @@ class AdaptedModel:
             "method": method.name,
             "config": dict(vars(method.config)),
             "backbone": {"id": backbone.name, "family": backbone.family, "fingerprint": backbone.fingerprint},
+            "domain_encoder": describe_domain_encoder(method.domain_encoder),
             "class_names": list(self.class_names),
             "trained_classes": list(self.trained_classes),
             "prompts": method.prompts.to_dict(),
@@ -148,6 +150,7 @@ def load(
     backbone: str | os.PathLike[str] | DualEncoder | None = None,
     device: str = "auto",
     cache_dir: Path | None = None,
+    domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
 ) -> AdaptedModel:
     """Load an adapted model from its run folder.
 
@@ -156,13 +159,13 @@ def load(
         backbone: where the backbone is, if not under the id that the adapter names.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: feature cache used by `evaluate`.
+        domain_encoder: where the domain encoder is, if the adapter has one, and not under the id that it names.
 
     Raises:
-        RunError: when files are missing or damaged, or the backbone's weights are not those of the adapter.
+        RunError: when files are missing or damaged, when the backbone or the domain encoder is not that of the adapter,
+            or when the domain encoder cannot be loaded.
         BackboneError: when the backbone cannot be loaded.
     """
-    from acclimate.backbones import DualEncoder, load_backbone
-
     path = Path(run)
     if not path.is_dir():
         raise RunError(f"{path}: there is no such run folder; give the folder named by --out of `acclimate adapt`")
@@ -173,29 +176,29 @@ def load(
     try:
         if info["format"] != FORMAT:
             raise RunError(f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate")
-        trained_on, weights = info["backbone"]["id"], info["backbone"]["fingerprint"]
-        transform = ImageTransform.from_dict(info["transform"])
+        saved_backbone = SavedEncoder.of_backbone(info)
         method_class = get_method(info["method"])
         config: Any = make_config(method_class.Config, info["config"])
+        reads_domain = "domain_features" in method_class.needs_of(config)
+        saved_encoder = SavedEncoder.of_domain_encoder(info) if reads_domain else None
         prompts = PromptSet.from_dict(info["prompts"])
         class_names = [str(name) for name in info["class_names"]]
         trained_classes = [str(name) for name in info.get("trained_classes", class_names)]
     except (AttributeError, KeyError, TypeError) as error:
         raise RunError(f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again") from None
-    if not isinstance(backbone, DualEncoder):
-        name = trained_on if backbone is None else os.fspath(backbone)
-        backbone = load_backbone(name, device=resolve_device(device))
-    if backbone.fingerprint != weights:
-        raise RunError(
-            f"{path}: this adapter was trained on '{trained_on}' with weights {weights[:12]}, "
-            f"but '{backbone.name}' has weights {backbone.fingerprint[:12]}; name the original with --backbone"
-        )
-    if backbone.transform.to_dict() != transform.to_dict():
-        raise RunError(
-            f"{path}: this adapter was trained with another image transform than that of '{backbone.name}'; "
-            f"restore the backbone's preprocessor_config.json, or adapt again"
-        )
-    method = method_class(backbone, config, prompts)
+    torch_device = resolve_device(device)
+    backbone = open_backbone(saved_backbone.name if backbone is None else backbone, torch_device)
+    saved_backbone.check(backbone, path)
+    if saved_encoder is not None and domain_encoder is None:
+        domain_encoder = saved_encoder.name
+    try:
+        encoder = open_domain_encoder(domain_encoder, method_class, config, backbone, torch_device)
+    except BackboneError as error:
+        story = f"{path}: this adapter was trained on {saved_encoder and saved_encoder.words}"
+        raise RunError(f"{story}, but {error}; name the original with --domain-encoder") from None
+    if saved_encoder is not None and encoder is not None:
+        saved_encoder.check(encoder, path)
+    method = method_class(backbone, config, prompts, encoder)
     method.bind(trained_classes)  # the classes that the tensors belong to
     tensors, _ = read_tensors(path / folder.ADAPTER)
     method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})

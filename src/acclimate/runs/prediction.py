@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +14,17 @@ import torch
 from PIL import Image
 
 from acclimate.data import open_image
+from acclimate.data.batch import Batch
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.images import decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.feeds import DECODERS, encode_pixels
+from acclimate.training.serving import encoders_of
 
 if TYPE_CHECKING:
+    from acclimate.data.transforms import ImageTransform
     from acclimate.methods import Method
+    from acclimate.training.feeds import Encoder
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,26 @@ def stream_predictions(
     """
     method.eval()
     images = find_images(sources)
+    encoders = encoders_of(method.needs, method.backbone, method.domain_encoder)
+    transforms = [encoder.transform for encoder, _ in encoders]
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
-            window.append((chunk, [pool.submit(_decode, method, image) for image in chunk]))
+            window.append((chunk, [pool.submit(_decode, transforms, image) for image in chunk]))
             if len(window) == 2:  # the tower works on one batch while the next is decoded
-                yield from _predict_batch(method, *window.pop(0), on_corrupt)
+                yield from _predict_batch(method, encoders, *window.pop(0), on_corrupt)
         for batch in window:
-            yield from _predict_batch(method, *batch, on_corrupt)
+            yield from _predict_batch(method, encoders, *batch, on_corrupt)
 
 
-def _decode(method: Method, image: ImageSource) -> torch.Tensor:
-    transform = method.backbone.transform
+def _decode(transforms: Sequence[ImageTransform], image: ImageSource) -> list[torch.Tensor]:
+    """Return the pixels of one image through each transform."""
     if isinstance(image, Image.Image):
         with decoding("in memory"):
-            return transform(to_rgb(image))
-    return transform(open_image(image))
+            rgb = to_rgb(image)
+    else:
+        rgb = open_image(image)
+    return [transform(rgb) for transform in transforms]
 
 
 def _printable(path: str | os.PathLike[str]) -> str:
@@ -82,7 +90,9 @@ def _printable(path: str | os.PathLike[str]) -> str:
 
 
 @torch.no_grad()
-def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) -> Iterator[Prediction]:
+def _predict_batch(
+    method: Method, encoders: list[tuple[Encoder, frozenset[str]]], chunk: list, futures: list, on_corrupt: str
+) -> Iterator[Prediction]:
     pixels, errors = [], []
     for future in futures:
         try:
@@ -94,9 +104,10 @@ def _predict_batch(method: Method, chunk: list, futures: list, on_corrupt: str) 
             errors.append(str(error))
     rows: Iterator[np.ndarray] = iter(())
     if pixels:
-        backbone = method.backbone
-        inputs = backbone.transform.normalise(torch.stack(pixels)).to(backbone.device)
-        batch = encode_pixels(backbone, inputs, method.needs)
+        batch = Batch()
+        for (encoder, part), views in zip(encoders, zip(*pixels, strict=True), strict=True):
+            inputs = encoder.transform.normalise(torch.stack(views)).to(encoder.device)
+            batch |= encode_pixels(encoder, inputs, part)
         rows = iter(method.logits(batch).double().softmax(dim=-1).cpu().numpy())
     for image, reason in zip(chunk, errors, strict=True):
         path = "" if isinstance(image, Image.Image) else _printable(image)

@@ -17,13 +17,13 @@ from acclimate.prompts import PromptSet
 from acclimate.runs.evaluation import evaluate
 from acclimate.training.feeds import Feed
 from acclimate.training.fit import FitContext, fit
-from acclimate.training.progress import Progress
+from acclimate.training.progress import Progress, Timed
 from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 from acclimate.training.serving import evaluation_feed, training_feed
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Task:
         cache_dir: folder of the feature cache, or none.
         progress: told of every step.
         test_prompts: words and templates of the tests that have others than the training images.
+        domain_encoder: frozen encoder of the domain, for the methods that read one.
         seconds: time spent, by what it was spent on.
     """
 
@@ -50,6 +51,7 @@ class Task:
     cache_dir: Path | None
     progress: Progress
     test_prompts: Mapping[str, PromptSet] = field(default_factory=dict)
+    domain_encoder: DomainEncoder | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
@@ -72,11 +74,11 @@ class Task:
         return self._evaluation_feed(split, method.needs)
 
     def _evaluation_feed(self, split: str, needs: frozenset[str]) -> Feed:
-        key = (split, needs)
+        key, progress = (split, needs), Timed(self.progress, self.seconds)
         if key not in self._feeds:
-            started = time.monotonic()
-            self._feeds[key] = evaluation_feed(needs, self.backbone, self.splits[split], self.cache_dir, self.progress)
-            self.spend("image features", started)
+            self._feeds[key] = evaluation_feed(
+                needs, self.backbone, self.splits[split], self.cache_dir, progress, self.domain_encoder
+            )
         return self._feeds[key]
 
     def training_feed(self, method: Method) -> Feed:
@@ -87,8 +89,7 @@ class Task:
         augmentation = recipe.augmentation(domain.flip, domain.id)
         if augmentation is None:
             return self._evaluation_feed("train", needs)
-        started = time.monotonic()
-        feed = training_feed(
+        return training_feed(
             needs,
             self.backbone,
             self.splits["train"],
@@ -96,10 +97,9 @@ class Task:
             augmentation,
             self.seed,
             self.cache_dir,
-            self.progress,
+            Timed(self.progress, self.seconds),
+            self.domain_encoder,
         )
-        self.spend("image features", started)
-        return feed
 
     def learn(self, method: Method, context: FitContext) -> None:
         """Run the stages of a method."""
@@ -111,7 +111,8 @@ class Task:
     def make(self, name: str, settings: Mapping[str, Any]) -> Method:
         """Return a method bound to the classes, with initial values drawn from the seed."""
         method_class = get_method(name)
-        method = method_class(self.backbone, make_config(method_class.Config, settings), self.prompts)
+        config: Any = make_config(method_class.Config, settings)
+        method = method_class(self.backbone, config, self.prompts, self.domain_encoder)
         seed_step(self.seed, "init", name)
         method.bind(self.splits["train"].class_names)
         return method

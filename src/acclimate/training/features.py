@@ -1,4 +1,4 @@
-"""Features of the frozen image tower, from the content-addressed cache where they are known."""
+"""Features of frozen encoders, from the content-addressed cache where they are known."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from torch import Tensor
 
 from acclimate.data.augment import Augmentation
 from acclimate.data.cache import FeatureCache
-from acclimate.training.feeds import CANVAS_FACTOR, PixelFeed, encode_pixels
+from acclimate.training.feeds import PixelFeed, encode_pixels
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
     from acclimate.data import ImageData
+    from acclimate.training.feeds import Encoder
 
 BATCH_SIZE = 64
 
 
 def image_features(
-    backbone: DualEncoder,
+    encoder: Encoder,
     data: ImageData,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     kind: str = "image_features",
 ) -> Tensor:
-    """Return features (N, E) of the evaluation views of a data set, on the CPU, not normalised.
+    """Return features (N, F) of the evaluation views of a data set, on the CPU, not normalised.
 
     Args:
-        backbone: its frozen image tower.
+        encoder: a backbone or a domain encoder.
         data: images.
         cache_dir: folder of the feature cache; none computes everything.
         progress: told of every batch.
-        kind: "image_features", or "pooled_features" (N, vision_width) before the projection.
+        kind: "image_features" (N, E) of a backbone, its "pooled_features" (N, vision_width) before the projection, or
+            "domain_features" (N, width) of a domain encoder.
     """
-    view = backbone.transform.fingerprint
-    return _features(backbone, data, PixelFeed(data, backbone), None, view, kind, cache_dir, progress)
+    return view_features(encoder, PixelFeed(data, encoder), None, cache_dir, progress, kind)
 
 
 def augmented_features(
-    backbone: DualEncoder,
+    encoder: Encoder,
     data: ImageData,
     augmentation: Augmentation,
     views: int,
@@ -52,10 +52,10 @@ def augmented_features(
     progress: Progress | None = None,
     kind: str = "image_features",
 ) -> Tensor:
-    """Return features (V, N, E) of `views` random views of each image.
+    """Return features (V, N, F) of `views` random views of each image.
 
     Args:
-        backbone: its frozen image tower.
+        encoder: a backbone or a domain encoder.
         data: images.
         augmentation: how a view is drawn.
         views: how many.
@@ -64,42 +64,53 @@ def augmented_features(
         progress: told of every batch.
         kind: as in `image_features`.
     """
-    pixels = PixelFeed(data, backbone, augmentation, seed)
-    base = f"{backbone.transform.fingerprint}-{augmentation.fingerprint}-{CANVAS_FACTOR}-{seed}"
-    return torch.stack(
-        [_features(backbone, data, pixels, view, f"{base}-{view}", kind, cache_dir, progress) for view in range(views)]
-    )
+    pixels = PixelFeed(data, encoder, augmentation, seed)
+    return torch.stack([view_features(encoder, pixels, view, cache_dir, progress, kind) for view in range(views)])
 
 
-def _features(
-    backbone: DualEncoder,
-    data: ImageData,
+def view_features(
+    encoder: Encoder,
     pixels: PixelFeed,
     epoch: int | None,
-    view: str,
-    kind: str,
-    cache_dir: Path | None,
-    progress: Progress | None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    kind: str = "image_features",
 ) -> Tensor:
-    progress = progress or Silent()
-    width = {"image_features": backbone.embed_dim, "pooled_features": backbone.vision_width}[kind]
+    """Return features (N, F) of the view that every image of a feed shows in one epoch.
+
+    Args:
+        encoder: a backbone or a domain encoder.
+        pixels: the images, through the transform of this encoder.
+        epoch: which view; none is the evaluation view.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+        kind: as in `image_features`.
+    """
+    progress, count, width = progress or Silent(), len(pixels), _width(encoder, kind)
 
     def compute(positions: Sequence[int]) -> np.ndarray:
         views = pixels.batch(torch.as_tensor(positions), epoch).pixels
         assert views is not None
-        features: Tensor = getattr(encode_pixels(backbone, views, {kind}), kind)
+        features: Tensor = getattr(encode_pixels(encoder, views, {kind}), kind)
         progress.advance(len(positions))
         return features.float().cpu().numpy()
 
-    progress.start("image features", len(data))
-    everything = range(len(data))
+    progress.start("domain features" if kind == "domain_features" else "image features", count)
     if cache_dir is None:
-        rows = [compute(everything[start : start + BATCH_SIZE]) for start in range(0, len(data), BATCH_SIZE)]
+        rows = [compute(range(count)[start : start + BATCH_SIZE]) for start in range(0, count, BATCH_SIZE)]
         features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
     else:
-        suffix = "" if kind == "image_features" else f"-{kind}"
-        cache = FeatureCache(cache_dir, backbone.fingerprint, view + suffix, width)
-        keys = [data.digest(position) for position in everything]
+        suffix = "-pooled_features" if kind == "pooled_features" else ""
+        cache = FeatureCache(cache_dir, encoder.fingerprint, pixels.fingerprint(epoch) + suffix, width)
+        keys = [pixels.data.digest(position) for position in range(count)]
         features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
     progress.finish()
     return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+
+
+def _width(encoder: Encoder, kind: str) -> int:
+    from acclimate.backbones import DualEncoder
+
+    if not isinstance(encoder, DualEncoder):
+        return encoder.width
+    return {"image_features": encoder.embed_dim, "pooled_features": encoder.vision_width}[kind]

@@ -1,11 +1,13 @@
-"""Feeds: labelled images served by index, as pixels or as features of the frozen image tower."""
+"""Feeds: labelled images served by index, as pixels or as features of frozen encoders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -16,8 +18,10 @@ from acclimate.data.batch import Batch
 from acclimate.training.seeding import generator
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data import ImageData
+
+    Encoder = DualEncoder | DomainEncoder
 
 CANVAS_FACTOR = 1.5  # canvas side in multiples of the input side: crops lose little detail and stay small in memory
 DECODERS = min(8, os.cpu_count() or 1)
@@ -50,14 +54,14 @@ def chunks(feed: Feed, batch_size: int) -> Iterator[Batch]:
 
 
 class FeatureFeed:
-    """Features of a frozen image tower, computed once.
+    """Features of a frozen encoder, computed once.
 
     Args:
         features: (N, E) features of the evaluation view.
         labels: (N,) class indices.
         domains: (N,) domain indices, or none.
         views: (V, N, E) features of augmented views, or none; epoch e then serves view e mod V of each image.
-        kind: the field of `Batch` that holds them: "image_features", or "pooled_features" before the projection.
+        kind: the field of `Batch` that holds them: "image_features", "pooled_features" or "domain_features".
     """
 
     def __init__(
@@ -80,20 +84,49 @@ class FeatureFeed:
         return Batch(labels=self.labels[index], domains=domains, index=index, **{self.kind: source[index]})
 
 
+class FreshFeed:
+    """Frozen features of views that change in every epoch; those of an epoch are computed together, when it begins.
+
+    Args:
+        features: maps an epoch, or none for the evaluation view, to features (N, F) of that view of every image.
+        labels: (N,) class indices.
+        domains: (N,) domain indices, or none.
+        kind: as in `FeatureFeed`.
+    """
+
+    def __init__(
+        self, features: Callable[[int | None], Tensor], labels: Tensor, domains: Tensor | None, kind: str
+    ) -> None:
+        self.features, self.labels, self.domains, self.kind = features, labels, domains, kind
+        self._held: tuple[int | None, FeatureFeed] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the features at `index` (B,)."""
+        if self._held is None or self._held[0] != epoch:
+            self._held = epoch, FeatureFeed(self.features(epoch), self.labels, self.domains, kind=self.kind)
+        return self._held[1].batch(index)
+
+
 class PixelFeed:
     """Normalised pixels, augmented freshly in every epoch where an augmentation is given.
 
+    Two feeds of the same images, augmentation and seed show the same views (crop and flip), each through the transform
+    of its own encoder.
+
     Args:
         data: images.
-        backbone: gives the evaluation transform.
+        encoder: gives the evaluation transform.
         augmentation: random views for training, or none.
         seed: the view of an image in epoch e depends on (seed, e, image bytes) alone, not on its batch or place.
     """
 
     def __init__(
-        self, data: ImageData, backbone: DualEncoder, augmentation: Augmentation | None = None, seed: int = 0
+        self, data: ImageData, encoder: Encoder, augmentation: Augmentation | None = None, seed: int = 0
     ) -> None:
-        self.data, self.transform = data, backbone.transform
+        self.data, self.transform = data, encoder.transform
         self.augmentation, self.seed = augmentation, seed
         self.labels, self.domains = label_tensors(data)
         self._canvases: dict[int, tuple[Tensor, float]] = {}
@@ -111,6 +144,12 @@ class PixelFeed:
             pixels = self.transform.normalise(self._views(positions, epoch))
         domains = None if self.domains is None else self.domains[index]
         return Batch(pixels=pixels, labels=self.labels[index], domains=domains, index=index)
+
+    def fingerprint(self, epoch: int | None = None) -> str:
+        """Return a name for what the pixels of an image depend on, beside its bytes: transform, and random view."""
+        if self.augmentation is None or epoch is None:
+            return self.transform.fingerprint
+        return f"{self.transform.fingerprint}-{self.augmentation.fingerprint}-{CANVAS_FACTOR}-{self.seed}-{epoch}"
 
     def _views(self, positions: Sequence[int], epoch: int) -> Tensor:
         """Draw one random view of each image: (B, 3, H, W) in 0..255."""
@@ -145,18 +184,18 @@ class PixelFeed:
 
 
 class EncodedFeed:
-    """Features of pixels that change in every epoch: the frozen image tower runs in each step, without gradient.
+    """Features of pixels that change in every epoch: the frozen encoder runs in each step, without gradient.
 
     Args:
         pixels: gives the views.
-        backbone: its frozen image tower.
+        encoder: what encodes them.
         needs: what a batch holds, see `encode_pixels`.
     """
 
     def __init__(
-        self, pixels: PixelFeed, backbone: DualEncoder, needs: Collection[str] = frozenset({"image_features"})
+        self, pixels: PixelFeed, encoder: Encoder, needs: Collection[str] = frozenset({"image_features"})
     ) -> None:
-        self.pixels, self.backbone, self.needs = pixels, backbone, needs
+        self.pixels, self.encoder, self.needs = pixels, encoder, needs
         self.labels = pixels.labels
 
     def __len__(self) -> int:
@@ -166,7 +205,7 @@ class EncodedFeed:
         """Return what is needed of the views at `index` (B,)."""
         batch = self.pixels.batch(index, epoch)
         assert batch.pixels is not None
-        encoded = encode_pixels(self.backbone, batch.pixels, self.needs)
+        encoded = encode_pixels(self.encoder, batch.pixels, self.needs)
         return replace(encoded, labels=batch.labels, domains=batch.domains, index=index)
 
 
@@ -186,23 +225,28 @@ class JoinedFeed:
 
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
         """Return everything that the feeds know of the images at `index` (B,)."""
-        known: dict[str, Tensor] = {}
-        for feed in self.feeds:
-            batch = feed.batch(index, epoch)
-            known |= {field.name: getattr(batch, field.name) for field in fields(batch) if field.name not in known}
-            known = {name: value for name, value in known.items() if value is not None}
-        return Batch(**known)
+        return reduce(or_, (feed.batch(index, epoch) for feed in self.feeds))
+
+
+def join_feeds(feeds: Sequence[Feed]) -> Feed:
+    """Return one feed that serves what all of them do."""
+    return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
 
 
 @torch.no_grad()
-def encode_pixels(backbone: DualEncoder, pixels: Tensor, needs: Collection[str]) -> Batch:
-    """Run the frozen image tower, where it is needed at all.
+def encode_pixels(encoder: Encoder, pixels: Tensor, needs: Collection[str]) -> Batch:
+    """Run a frozen encoder, where it is needed at all.
 
     Args:
-        backbone: its frozen image tower.
-        pixels: (B, 3, H, W), normalised.
-        needs: any of "pixels", "image_features" and "pooled_features".
+        encoder: a backbone, of which the image tower runs, or a domain encoder.
+        pixels: (B, 3, H, W), normalised for it.
+        needs: any of "pixels", "image_features" and "pooled_features" of a backbone, or "domain_features".
     """
+    from acclimate.backbones import DualEncoder
+
+    if not isinstance(encoder, DualEncoder):
+        return Batch(domain_features=encoder.encode(pixels.to(encoder.device)))
+    backbone = encoder
     found: dict[str, Tensor] = {"pixels": pixels} if "pixels" in needs else {}
     if "pooled_features" in needs:
         found["pooled_features"] = backbone.encode_image(pixels.to(backbone.device), project=False)

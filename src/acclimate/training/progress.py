@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 
@@ -29,3 +30,30 @@ class Silent:
 
     def finish(self) -> None:
         """Ignore the end of a task."""
+
+
+class Timed:
+    """Progress that passes everything on, and adds the seconds of each task to an account.
+
+    Args:
+        progress: is told as well.
+        seconds: by name of the task.
+    """
+
+    def __init__(self, progress: Progress, seconds: dict[str, float]) -> None:
+        self.progress, self.seconds = progress, seconds
+        self.task, self.since = "", 0.0
+
+    def start(self, task: str, total: int) -> None:
+        """Begin a task."""
+        self.task, self.since = task, time.monotonic()
+        self.progress.start(task, total)
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """Count units as done."""
+        self.progress.advance(amount, **figures)
+
+    def finish(self) -> None:
+        """End the current task and book its time."""
+        self.seconds[self.task] = self.seconds.get(self.task, 0.0) + time.monotonic() - self.since
+        self.progress.finish()

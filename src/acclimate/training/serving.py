@@ -1,22 +1,39 @@
-"""Which feed serves a method: what it needs decides whether the image tower runs once, in every step, or inside it."""
+"""Which feed serves a method: what it needs decides whether an encoder runs once, in every epoch, or in every step."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acclimate.training.features import augmented_features, image_features
-from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, JoinedFeed, PixelFeed, label_tensors
+from acclimate.training.features import augmented_features, image_features, view_features
+from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, FreshFeed, PixelFeed, join_feeds, label_tensors
 from acclimate.training.progress import Progress
 from acclimate.training.recipe import Views
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data import ImageData
     from acclimate.data.augment import Augmentation
+    from acclimate.training.feeds import Encoder
 
-FROZEN = ("image_features", "pooled_features")  # what the frozen image tower gives, and the cache keeps
+DOMAIN = frozenset({"domain_features"})  # what a domain encoder gives; all else comes from the backbone
+FROZEN = frozenset({"image_features", "pooled_features"}) | DOMAIN  # what the cache keeps
+
+
+def encoders_of(
+    needs: Collection[str], backbone: DualEncoder, domain_encoder: DomainEncoder | None
+) -> list[tuple[Encoder, frozenset[str]]]:
+    """Return the encoders that a batch is made with, each with what is needed of it.
+
+    Raises:
+        ValueError: domain features are needed, and there is no domain encoder.
+    """
+    parts = [(backbone, frozenset(needs) - DOMAIN), (domain_encoder, frozenset(needs) & DOMAIN)]
+    if parts[1][1] and domain_encoder is None:
+        raise ValueError("domain_features are needed, and no domain encoder is given")
+    return [(encoder, part) for encoder, part in parts if part and encoder is not None]
 
 
 def evaluation_feed(
@@ -25,6 +42,7 @@ def evaluation_feed(
     data: ImageData,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    domain_encoder: DomainEncoder | None = None,
 ) -> Feed:
     """Return a feed of evaluation views: pixels, features from the cache, or both.
 
@@ -34,14 +52,15 @@ def evaluation_feed(
         data: images.
         cache_dir: folder of the feature cache; none computes features anew.
         progress: told of every batch of features.
+        domain_encoder: gives the "domain_features", where they are needed.
     """
     labels, domains = label_tensors(data)
     feeds: list[Feed] = [
-        FeatureFeed(image_features(backbone, data, cache_dir, progress, kind), labels, domains, kind=kind)
-        for kind in FROZEN
-        if kind in needs
+        FeatureFeed(image_features(encoder, data, cache_dir, progress, kind), labels, domains, kind=kind)
+        for encoder, part in encoders_of(needs, backbone, domain_encoder)
+        for kind in sorted(part & FROZEN)
     ]
-    return _join(needs, feeds, PixelFeed(data, backbone))
+    return join_feeds(feeds if feeds and "pixels" not in needs else [PixelFeed(data, backbone), *feeds])
 
 
 def training_feed(
@@ -53,11 +72,14 @@ def training_feed(
     seed: int,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    domain_encoder: DomainEncoder | None = None,
 ) -> Feed:
-    """Return a feed of random views.
+    """Return a feed of random views; whatever a batch holds of an image shows one and the same view.
 
     A method that needs pixels gets a fresh view in every epoch, and features of that very view; one that needs features
-    alone gets those of `recipe.views` cached views, or of fresh ones where that is 0.
+    alone gets those of `recipe.views` cached views, or of fresh ones where that is 0. Of fresh views, the image tower
+    of the backbone encodes a batch in its step, next to what is learned there, while the domain encoder encodes an
+    epoch when it begins, through the cache: another run with the same views finds them there.
 
     Args:
         needs: what a method needs.
@@ -67,22 +89,22 @@ def training_feed(
         augmentation: how a view is drawn.
         seed: of the views.
         cache_dir: folder of the feature cache; none computes features anew.
-        progress: told of every batch of features.
+        progress: told of every batch of features, but for those of fresh views.
+        domain_encoder: gives the "domain_features", where they are needed.
     """
-    pixels = PixelFeed(data, backbone, augmentation, seed)
-    if "pixels" in needs or recipe.views == 0:
-        return EncodedFeed(pixels, backbone, needs) if set(needs) & set(FROZEN) else pixels
+    fresh = "pixels" in needs or recipe.views == 0
     labels, domains = label_tensors(data)
     feeds: list[Feed] = []
-    for kind in FROZEN:
-        if kind in needs:
-            plain = image_features(backbone, data, cache_dir, progress, kind)
-            views = augmented_features(backbone, data, augmentation, recipe.views, seed, cache_dir, progress, kind)
-            feeds.append(FeatureFeed(plain, labels, domains, views, kind))
-    return _join(needs, feeds, pixels)
-
-
-def _join(needs: Collection[str], feeds: list[Feed], pixels: PixelFeed) -> Feed:
-    if "pixels" in needs or not feeds:
-        feeds = [pixels, *feeds]
-    return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
+    for encoder, part in encoders_of(needs, backbone, domain_encoder):
+        pixels = PixelFeed(data, encoder, augmentation, seed)
+        if fresh and part == DOMAIN:
+            features = partial(view_features, encoder, pixels, cache_dir=cache_dir, kind="domain_features")
+            feeds.append(FreshFeed(features, labels, domains, "domain_features"))
+        elif fresh:
+            feeds.append(EncodedFeed(pixels, encoder, part) if part & FROZEN else pixels)
+        else:
+            for kind in sorted(part):
+                plain = image_features(encoder, data, cache_dir, progress, kind)
+                views = augmented_features(encoder, data, augmentation, recipe.views, seed, cache_dir, progress, kind)
+                feeds.append(FeatureFeed(plain, labels, domains, views, kind))
+    return join_feeds(feeds)

@@ -66,6 +66,16 @@ class LinearProbe(Method):
     weight: Tensor
     bias: Tensor
 
+    @property
+    def width(self) -> int:
+        """Width F of the features."""
+        return self.backbone.embed_dim
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return the features (B, F) that the probe reads, L2-normalised."""
+        assert batch.image_features is not None
+        return F.normalize(batch.image_features.float(), dim=-1)
+
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes; a probe has no weights for classes that it was not trained on."""
         if self.class_names and tuple(class_names) != self.class_names:
@@ -73,21 +83,20 @@ class LinearProbe(Method):
                 "a linear probe serves only the classes that it was trained on; adapt again to add classes"
             )
         self.class_names = tuple(class_names)
-        shape = (len(self.class_names), self.backbone.embed_dim)
-        self.register_buffer("weight", torch.zeros(shape, device=self.backbone.device))  # (C, E)
+        shape = (len(self.class_names), self.width)
+        self.register_buffer("weight", torch.zeros(shape, device=self.backbone.device))  # (C, F)
         self.register_buffer("bias", torch.zeros(shape[0], device=self.backbone.device))  # (C,)
 
     def logits(self, batch: Batch) -> Tensor:
         """Return a . norm(x) + b (B, C)."""
-        assert batch.image_features is not None
-        return F.linear(F.normalize(batch.image_features.float(), dim=-1), self.weight, self.bias)
+        return F.linear(self.features(batch), self.weight, self.bias)
 
     def stages(self, facts: TrainingFacts) -> Sequence[SolverStage]:
         """Return the one convex problem."""
         return [SolverStage(self.name, self._solve)]
 
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:
-        x, y = _features(train)
+        x, y = self._arrays(train)
         centre = x.mean(axis=0)
         scale = float(np.sqrt(np.mean((x - centre) ** 2))) or 1.0
         x = (x - centre) / scale
@@ -113,7 +122,7 @@ class LinearProbe(Method):
             raise ConfigError("regularisation=cross-validation needs two training images of every class; use auto")
         if rule == "validation" or (rule == "auto" and has_val):
             assert val is not None
-            x_val, y_val = _features(val)
+            x_val, y_val = self._arrays(val)
             known = np.isin(y_val, present)  # a class without training images says nothing about C
             x_val, y_val = x_val[known], y_val[known]
             return _best_strength([_Problem(x, y, (x_val - centre) / scale, y_val)]), "validation"
@@ -124,12 +133,10 @@ class LinearProbe(Method):
             ), "cross-validation"
         return self.config.C, "fixed"
 
-
-def _features(feed: Feed) -> tuple[np.ndarray, np.ndarray]:
-    """Return normalised features (N, E) in float32 and labels (N,) of a feed."""
-    batches = [batch.image_features for batch in chunks(feed, 1024)]
-    x = F.normalize(torch.cat([features.float().cpu() for features in batches if features is not None]), dim=-1)
-    return x.numpy(), feed.labels.cpu().numpy()
+    def _arrays(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (N, F) in float32 and labels (N,) of a feed."""
+        x = torch.cat([self.features(batch).cpu() for batch in chunks(feed, 1024)])
+        return x.numpy(), feed.labels.cpu().numpy()
 
 
 def _folds(y: np.ndarray, folds: int) -> list[np.ndarray]:
