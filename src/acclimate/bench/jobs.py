@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.bench.encoders import Encoders, identity
 from acclimate.bench.entries import at
 from acclimate.bench.scores import Run
 from acclimate.bench.spec import Contender, Source, Spec, Suite
@@ -49,11 +50,13 @@ class Job:
             and what they are called in tables decides nothing.
         label: what tables call its method.
         backbone: name of the backbone, by which it is found and which tables show.
+        domain_encoder: name of the domain encoder, by which it is found; none where the method reads none.
     """
 
     content: Mapping[str, Any]
     label: str
     backbone: str
+    domain_encoder: str | None = None
 
     @property
     def hash(self) -> str:
@@ -71,6 +74,11 @@ class Job:
     def data(self) -> str:
         """Names of the data sets."""
         return "+".join(self.content["data"])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the data sets that train."""
+        return tuple(self.content["trial"].split("+") if self.protocol.several_sets else self.content["data"])
 
     @property
     def run(self) -> Run:
@@ -112,25 +120,29 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
         sets: its data sets, loaded, by their name in the spec.
 
     Raises:
-        ConfigError: a protocol or a method cannot be run as the spec says, or not on these data; the same job has two
-            names, or two jobs have the same.
+        ConfigError: a protocol or a method cannot be run as the spec says, or not on these data; a domain encoder is
+            missing; the same job has two names, or two jobs have the same.
     """
     facts = {name: _facts(data, spec.data[name]) for name, data in sets.items()}
     jobs: dict[str, Job] = {}
     names: dict[Run, Job] = {}
+    encoders = Encoders(spec.data, backbones)
     for (backbone, encoder), (number, suite) in product(backbones.items(), enumerate(spec.suites)):
-        identity = {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
         with at(f"suites[{number}]"):
-            for content, label in _contents(suite, sets, facts):
-                job = Job({**content, "backbone": identity, "precision": spec.precision}, label, backbone)
+            for content, contender in _contents(suite, sets, facts):
+                content |= {"backbone": identity(encoder), "precision": spec.precision}
+                job = Job(content, contender.label, backbone)
+                if contender.reads_domain:
+                    name, known = encoders.find(contender, job.sources, backbone)
+                    job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
                 _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
     return list(jobs.values())
 
 
 def _contents(
     suite: Suite, sets: Mapping[str, ImageData], facts: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield what the jobs of a suite do, whatever the backbone, with the labels of their methods."""
+) -> Iterator[tuple[dict[str, Any], Contender]]:
+    """Yield what the jobs of a suite do, whatever the encoders, with their methods."""
     protocol = suite.protocol
     settings = {contender.label: select_by(protocol, contender) for contender in suite.contenders}
     groups = [suite.data] if protocol.several_sets else [(name,) for name in suite.data]
@@ -149,21 +161,25 @@ def _contents(
                     "method": contender.method,
                     "config": settings[contender.label],
                 }
-                yield content, contender.label
+                yield content, contender
 
 
 def _check_apart(job: Job, same: Job, namesake: Job) -> None:
     """Refuse a job that stands under another name already, and a name that another job has."""
     if same.label != job.label:
+        encoder = " and the same domain encoder" if job.domain_encoder is not None else ""
         raise ConfigError(
-            f"'{same.label}' and '{job.label}' are the same method with the same settings; drop one of them"
+            f"'{same.label}' and '{job.label}' are the same method with the same settings{encoder}; drop one of them"
         )
     if same.backbone != job.backbone:
         raise ConfigError(f"the backbones '{same.backbone}' and '{job.backbone}' are the same; drop one of them")
     if namesake.content != job.content:
+        other = "settings or options"
+        if namesake.content.get("domain_encoder") != job.content.get("domain_encoder"):
+            other = "settings, options or domain encoder"
         raise ConfigError(
-            f"({job.describe()}) stands in an earlier suite with other settings or options, and tables could not tell "
-            f"them apart; give '{job.label}' another label here"
+            f"({job.describe()}) stands in an earlier suite with other {other}, and tables could not tell them apart; "
+            f"give '{job.label}' another label here"
         )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,8 @@ from acclimate.protocols import Protocol, get_protocol
 from acclimate.training.devices import Precision
 
 METRIC = "balanced_accuracy"
+PLACEHOLDER = "{data}"
+"""Stands for the name of the data set in the name of a domain encoder."""
 
 _TOP = {
     "title",
@@ -32,10 +35,11 @@ _TOP = {
     "metric",
     "reference",
     "precision",
+    "domain_encoder",
 }
 _SUITE = {"protocol", "options", "data", "shots", "seeds", "methods", "settings"}
-_SOURCE = {"path", "layout", "images_root", "split_seed", "domain", "names"}
-_METHOD = {"method", "label", "settings"}
+_SOURCE = {"path", "layout", "images_root", "split_seed", "domain", "names", "domain_encoder"}
+_METHOD = {"method", "label", "settings", "domain_encoder"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,20 @@ class Contender:
         label: what tables call it, unique in a bench.
         method: name of the method.
         settings: those that differ from its defaults.
+        domain_encoder: name of the one that it reads in place of that of the data set, `{data}` for the name of the
+            data set; or none.
     """
 
     label: str
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    domain_encoder: str | None = None
+
+    @property
+    def reads_domain(self) -> bool:
+        """Whether it reads the features of a domain encoder."""
+        kind = get_method(self.method)
+        return "domain_features" in kind.needs_of(make_config(kind.Config, self.settings))
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class Source:
         layout, images_root, split_seed: as in `load_data`.
         domain: domain of its templates; none guesses it.
         names: words for its classes, by class name, or none.
+        domain_encoder: name of the domain encoder, `{data}` for the name of the data set; or none.
     """
 
     path: Path
@@ -70,6 +84,7 @@ class Source:
     split_seed: int = 0
     domain: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    domain_encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,8 @@ def read_spec(path: Path, data_root: Path | None = None) -> Spec:
 
 def _spec(content: Any, path: Path, root: Path) -> Spec:
     top = mapping(content, "the file", _TOP, ("data", "methods", "suites"))
-    sources = {name: _source(name, entry, root) for name, entry in mapping(top["data"], "data").items()}
+    usual = _domain_encoder(top, "domain_encoder")
+    sources = {name: _source(name, entry, root, usual) for name, entry in mapping(top["data"], "data").items()}
     methods = _contenders(top["methods"], "methods")
     suites = tuple(
         _suite(entry, f"suites[{number}]", top, sources, methods)
@@ -191,7 +207,20 @@ def _budget(shots: Any) -> Any:
     return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
 
 
-def _source(name: str, entry: Any, root: Path) -> Source:
+def _domain_encoder(entry: Mapping[str, Any], place: str, usual: str | None = None) -> str | None:
+    """Return the domain encoder that an entry names, or else the usual one."""
+    if "domain_encoder" not in entry:
+        return usual
+    name = text(entry["domain_encoder"], place)
+    for placeholder in re.findall(r"\{[^{}]*\}|[{}]", name):
+        if placeholder != PLACEHOLDER:
+            raise ConfigError(
+                f"{place}: '{placeholder}' in '{name}' stands for nothing; {PLACEHOLDER} is the name of the data set"
+            )
+    return name
+
+
+def _source(name: str, entry: Any, root: Path, usual: str | None) -> Source:
     place = f"data.{name}"
     entry = {"path": entry} if isinstance(entry, str) else mapping(entry, place, _SOURCE, ("path",))
     images_root, domain = entry.get("images_root"), entry.get("domain")
@@ -207,6 +236,7 @@ def _source(name: str, entry: Any, root: Path) -> Source:
         split_seed=whole(entry.get("split_seed", 0), f"{place}.split_seed"),
         domain=domain,
         names={key: text(value, f"{place}.names.{key}") for key, value in words.items()},
+        domain_encoder=_domain_encoder(entry, f"{place}.domain_encoder", usual),
     )
 
 
@@ -227,7 +257,8 @@ def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tu
         name = text(values["method"], f"{where}.method")
         label = text(values.get("label", name), f"{where}.label")
         settings = mapping(values.get("settings", {}), f"{where}.settings")
-        found.append(_checked(Contender(label, name, settings), where))
+        encoder = _domain_encoder(values, f"{where}.domain_encoder")
+        found.append(_checked(Contender(label, name, settings, encoder), where))
     labels = [contender.label for contender in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -241,13 +272,14 @@ def _changed(contenders: Sequence[Contender], entry: Any, place: str) -> tuple[C
     for label, settings in mapping(entry, place).items():
         if label not in found:
             raise ConfigError(f"{place}: no method is labelled '{label}'{nearest(label, found)}")
-        old = found[label]
-        changed = {**old.settings, **mapping(settings, f"{place}.{label}")}
-        found[label] = _checked(Contender(label, old.method, changed), f"{place}.{label}")
+        changed = {**found[label].settings, **mapping(settings, f"{place}.{label}")}
+        found[label] = _checked(replace(found[label], settings=changed), f"{place}.{label}")
     return tuple(found.values())
 
 
 def _checked(contender: Contender, place: str) -> Contender:
     with at(place):
         make_config(get_method(contender.method).Config, contender.settings)
+        if contender.domain_encoder is not None and not contender.reads_domain:
+            raise ConfigError(f"{contender.method} reads no domain encoder with these settings; drop domain_encoder")
     return contender

@@ -17,16 +17,17 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from acclimate.bench.encoders import identity
 from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, listing, load_source
 from acclimate.bench.spec import Source
-from acclimate.errors import AcclimateError, DataError
+from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.runs import adapt_trial
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data import ImageData
 
 PULSE = 0.5  # seconds between two reports of progress
@@ -34,7 +35,7 @@ LAST_FRAMES = 3  # lines of a traceback that a report shows; all of it is in the
 
 
 class Workshop:
-    """What jobs share within a process: loaded data sets, and the backbone of the last job.
+    """What jobs share within a process: loaded data sets, and the encoders of the last jobs.
 
     Args:
         sources: where the data sets lie, by name.
@@ -46,12 +47,27 @@ class Workshop:
     def __init__(self, sources: Mapping[str, Source], out: Path, device: str, cache_dir: Path | None) -> None:
         self.sources, self.out, self.device, self.cache_dir = sources, out, device, cache_dir
         self.backbone = lru_cache(maxsize=1)(self._backbone)  # jobs come sorted by it
+        self.domain_encoder = lru_cache(maxsize=2)(self._domain_encoder)
         self.data = cache(self._data)
 
     def _backbone(self, name: str) -> DualEncoder:
         from acclimate.backbones import load_backbone
 
         return load_backbone(name, device=resolve_device(self.device))
+
+    def _domain_encoder(self, name: str, backbone: str) -> DomainEncoder:
+        from acclimate.backbones import load_domain_encoder
+
+        return load_domain_encoder(name, backbone=self.backbone(backbone), device=resolve_device(self.device))
+
+    def _encoders(self, job: Job) -> tuple[DualEncoder, DomainEncoder | None]:
+        """Return the encoders of a job, if they are still what was planned."""
+        backbone = self.backbone(job.backbone)
+        domain = None if job.domain_encoder is None else self.domain_encoder(job.domain_encoder, job.backbone)
+        for entry, encoder in (("backbone", backbone), ("domain_encoder", domain)):
+            if encoder is not None and identity(encoder) != job.content[entry]:
+                raise BackboneError(f"{entry} {encoder.name} has changed since the bench began; start it again")
+        return backbone, domain
 
     def _data(self, name: str, known: str) -> ImageData:
         data = load_source(name, self.sources[name])
@@ -73,15 +89,15 @@ class Workshop:
         place.mkdir(parents=True, exist_ok=True)
         replace_file(place / JOB, (json.dumps(content, indent=1) + "\n").encode())
         facts, protocol = content["data"], job.protocol
-        sources = content["trial"].split("+") if protocol.several_sets else list(facts)
         sets = {name: self.data(name, known["listing"]) for name, known in facts.items()}
+        backbone, domain_encoder = self._encoders(job)
         trial = protocol.draw(content["trial"], sets, content["shots"], content["seed"])
         adapt_trial(
             trial,
             content["method"],
-            self.backbone(job.backbone),
-            prompts=_prompts(facts, sources),
-            test_prompts={name: _prompts(facts, [name]) for name in trial.tests if name in {*facts} - {*sources}},
+            backbone,
+            prompts=_prompts(facts, job.sources),
+            test_prompts={name: _prompts(facts, [name]) for name in trial.tests if name in {*facts} - {*job.sources}},
             shots=content["shots"],
             seed=content["seed"],
             settings=content["config"],
@@ -90,6 +106,7 @@ class Workshop:
             precision=content["precision"],
             cache_dir=self.cache_dir,
             progress=_Pulse(report),
+            domain_encoder=domain_encoder,
         )
         (place / DONE).touch()
 

@@ -1,0 +1,75 @@
+"""Which domain encoder a job reads, and what of it decides the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from acclimate.bench.entries import at
+from acclimate.bench.spec import PLACEHOLDER, Contender, Source
+from acclimate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder
+
+
+def identity(encoder: DualEncoder | DomainEncoder) -> dict[str, str]:
+    """Return what decides the features of an encoder: its weights, and what it makes of a picture."""
+    return {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
+
+
+class Encoders:
+    """The domain encoders of a bench while it is planned: each is loaded once, and only its identity kept.
+
+    Args:
+        sources: the data sets of the bench, by name.
+        backbones: its backbones, loaded, by name.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], backbones: Mapping[str, DualEncoder]) -> None:
+        self.sources, self.backbones = sources, backbones
+        self._known: dict[tuple[str, str], dict[str, str]] = {}
+
+    def find(self, contender: Contender, training: Sequence[str], backbone: str) -> tuple[str, dict[str, str]]:
+        """Return name and identity of the domain encoder that a method reads.
+
+        Args:
+            contender: the method.
+            training: names of the data sets that train.
+            backbone: name of the backbone.
+
+        Raises:
+            ConfigError: none is named, or several are, or it cannot be loaded.
+        """
+        from acclimate.backbones.domain_encoder import SELF, load_domain_encoder
+
+        name = choose(contender, {data: self.sources[data] for data in training})
+        key = (name, backbone if name == SELF else "")  # which is another encoder for each backbone
+        if key not in self._known:
+            with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}"):
+                self._known[key] = identity(load_domain_encoder(name, backbone=self.backbones[backbone]))
+        return name, self._known[key]
+
+
+def choose(contender: Contender, training: Mapping[str, Source]) -> str:
+    """Return the name of a domain encoder: that of the method's entry, or else of the data sets that train.
+
+    Raises:
+        ConfigError: there is none, or the data sets have different ones.
+    """
+    entries = {data: contender.domain_encoder or source.domain_encoder for data, source in training.items()}
+    names = {data: entry.replace(PLACEHOLDER, data) for data, entry in entries.items() if entry is not None}
+    if not names:
+        first = next(iter(training))
+        raise ConfigError(
+            f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "
+            f"data.{first}.domain_encoder, or domain_encoder in the entry of the method: a Hub id, a folder such as "
+            "`acclimate pretrain mae` writes, or self"
+        )
+    if len(set(names.values())) > 1:
+        listed = ", ".join(f"{data}: {name}" for data, name in names.items())
+        raise ConfigError(
+            f"'{contender.label}' learns from {' and '.join(training)}, which have different domain encoders "
+            f"({listed}); write one for all in the entry of the method (domain_encoder)"
+        )
+    return next(iter(names.values()))
