@@ -18,11 +18,12 @@ from tests.helpers.tiny_backbones import tiny_clip
 
 SCRIPT = """
 import json, logging, sys
-from acclimate.backbones import load_backbone
+from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.errors import BackboneError
 for name in sys.argv[1:]:
+    load = load_domain_encoder if name.startswith("domain:") else load_backbone
     try:
-        print(json.dumps([name, load_backbone(name).fingerprint]))
+        print(json.dumps([name, load(name.removeprefix("domain:")).fingerprint]))
     except BackboneError as error:
         print(json.dumps([name, str(error)]))
 """
@@ -124,15 +125,18 @@ def folder(tmp_path_factory):
 
 
 def test_hub(folder, tmp_path):
-    from acclimate.backbones import load_backbone
+    from acclimate.backbones import load_backbone, load_domain_encoder
 
     server = hub(folder)
     endpoint = f"http://127.0.0.1:{server.server_port}"
     names = ["tiny/plain", "tiny/converted", "tiny/pickled", "tiny/gated", "tiny/absent"]
+    names += ["domain:tiny/plain", "domain:tiny/absent"]
     found = load(endpoint, tmp_path, *names)
     server.shutdown()
     server.server_close()
     assert found["tiny/plain"] == found["tiny/converted"] == load_backbone(folder).fingerprint
+    assert found["domain:tiny/plain"] == load_domain_encoder(folder).fingerprint
+    assert found["domain:tiny/absent"] == found["tiny/absent"]
     assert "offers no model.safetensors" in found["tiny/pickled"]
     assert "accept its terms" in found["tiny/gated"]
     assert "no folder and no public Hub model 'tiny/absent'" in found["tiny/absent"]

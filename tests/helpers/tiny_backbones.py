@@ -50,7 +50,7 @@ def tiny_clip(
         vision_config={**sizes, "hidden_size": 48, "image_size": 32, "patch_size": 8, **(vision or {})},
         projection_dim=projection,
     )
-    model = _randomise(CLIPModel(config), seed)
+    model = randomise(CLIPModel(config), seed)
     model.save_pretrained(path, **save)
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         shutil.copy(MINI_CLIP / name, path)
@@ -91,7 +91,7 @@ def tiny_siglip(
         text_config={**sizes, **tokens, "max_position_embeddings": context_length, **(text or {})},
         vision_config={**sizes, "image_size": 32, "patch_size": 8, **(vision or {})},
     )
-    _randomise(SiglipModel(config), seed).save_pretrained(path, **save)
+    randomise(SiglipModel(config), seed).save_pretrained(path, **save)
     tokenizer.save_pretrained(path)
     size = config.vision_config.image_size
     processor = {
@@ -109,7 +109,8 @@ def tiny_siglip(
     return path
 
 
-def _randomise(model: nn.Module, seed: int) -> Any:
+def randomise(model: nn.Module, seed: int = 0) -> Any:
+    """Draw weights that all matter, in place; returns the model, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):

@@ -85,8 +85,8 @@ class DomainEncoder:
 
     def describe(self) -> dict[str, Any]:
         """Facts about the encoder, ready for JSON."""
-        facts = ("name", "family", "pooling", "width", "fingerprint")
-        return {fact: getattr(self, fact) for fact in facts} | {"image_size": list(self.image_size)}
+        facts = {fact: getattr(self, fact) for fact in ("name", "family", "pooling", "width", "fingerprint")}
+        return facts | {"image_size": list(self.image_size)}
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -107,6 +107,8 @@ class DomainEncoder:
                 f"the domain encoder takes pixels of shape (B, 3, {height}, {width}), got {tuple(pixels.shape)}; "
                 "prepare images with its own transform"
             )
+        if not len(pixels):
+            return torch.zeros(0, self.width, device=self.device, dtype=self.dtype)
         at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
         parts = [self._read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -133,7 +135,7 @@ def load_domain_encoder(
     """
     if str(name) == SELF:
         return _own_features(backbone)
-    folder = find_folder(str(name))
+    folder = find_folder(str(name), "domain encoder", SELF)
     kind = read_json(folder, "config.json").get("model_type", "")
     reading = READINGS.get(kind)
     if reading is None:
@@ -145,10 +147,10 @@ def load_domain_encoder(
     model = _encoder(folder, reading, files)
     transform = _transform(folder, reading, processor, model.config)
     width = getattr(model.config, reading.width)
-    identity = partial(_identity, model, reading)
+    identity: Callable[[], str] = partial(_identity, model, reading)
     if dtype != torch.float32:
         known = identity()  # of the exact values, before they are rounded
-        model, identity = model.to(dtype), lambda: known
+        model, identity = model.to(dtype), known.__str__
     return DomainEncoder(
         str(name),
         kind,
@@ -182,6 +184,10 @@ def _encoder(folder: Path, reading: Reading, files: list[Path]) -> Any:
     advice = f"use a complete checkpoint of a model with a {reading.model}"
     model_class = getattr(transformers, reading.model)
     model = load_model(folder, model_class, files, torch.float32, advice, SPARE, **reading.options)
+    if not getattr(model.config, "vision_use_head", True):
+        raise BackboneError(
+            f"{folder}: this SigLIP has no pooling head (vision_use_head is false); use one that has it"
+        )
     for key, value in reading.settings.items():
         setattr(model.config, key, value)
     return model.requires_grad_(False).eval()

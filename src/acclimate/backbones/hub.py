@@ -22,11 +22,13 @@ CONVERTER = "SFconvertbot"  # the Hub's own account that offers safetensors copi
 log = logging.getLogger("acclimate.backbones")
 
 
-def find_folder(name: str) -> Path:
+def find_folder(name: str, what: str = "backbone", own: str = "mini-clip") -> Path:
     """Folder of a backbone, downloaded where needed.
 
     Args:
         name: embedded name, folder, or Hub id.
+        what: what it is called in errors.
+        own: what else the user could give.
 
     Raises:
         BackboneError: no such thing, or the Hub does not give it.
@@ -42,8 +44,8 @@ def find_folder(name: str) -> Path:
     if HUB_ID.fullmatch(name):
         return _download(name)
     close = difflib.get_close_matches(name, [info.id for info in list_backbones()], n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else "give an existing folder, a Hub id org/name, or 'mini-clip'"
-    raise BackboneError(f"no backbone folder {name!r}; {hint}")
+    hint = f"did you mean {close[0]!r}?" if close else f"give an existing folder, a Hub id org/name, or {own!r}"
+    raise BackboneError(f"no {what} folder {name!r}; {hint}")
 
 
 def _download(name: str) -> Path:

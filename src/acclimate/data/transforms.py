@@ -157,9 +157,9 @@ class ImageTransform:
             aspect: width / height of the picture.
         """
         if self.pad is not None:
-            # The summands undo rounding in `aspect` where the short edge is half-way between two lengths.
-            shape = (1.0, aspect) if aspect < 1 else (1.0 / aspect, 1.0)
-            rows, columns = self._resized(shape[0] + 1e-9 * (aspect >= 1), shape[1] + 1e-9 * (aspect < 1))
+            # The summand undoes rounding in `aspect` where the short edge is half-way between two lengths.
+            edges = (1.0, aspect + 1e-9) if aspect < 1 else (1.0 / aspect + 1e-9, 1.0)
+            rows, columns = self._resized(*edges)
             return (0.0, 0.0, self.pad[0] / rows, self.pad[1] / columns)
         if self.crop is None:
             return (0.0, 0.0, 1.0, 1.0)
