@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from acclimate.backbones import load_backbone
+from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.data import load_data
 from tests.helpers.pictures import make_split_pictures
 from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+from tests.helpers.tiny_mae import tiny_mae
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +38,18 @@ def tiny_backbones(tiny_folders):
 def tiny(tiny_backbones):
     """The tiny CLIP."""
     return tiny_backbones["clip"]
+
+
+@pytest.fixture(scope="session")
+def domain_folder(tmp_path_factory):
+    """Folder of a tiny domain encoder with random weights, which sees 48 x 48 pixels."""
+    return tiny_mae(tmp_path_factory.mktemp("tiny") / "mae")
+
+
+@pytest.fixture(scope="session")
+def domain_encoder(domain_folder):
+    """The same, loaded."""
+    return load_domain_encoder(domain_folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,29 +14,31 @@ from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
 from acclimate.training.serving import evaluation_feed
 
-NEEDS = frozenset({"pixels", "image_features", "pooled_features"})  # one feed serves every method
+NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_features"})  # one feed serves every method
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
 
 
 @pytest.fixture(scope="session", params=["clip", "siglip"])
-def world(request, tiny_backbones, tiny_folders, pictures):
-    """A tiny backbone with the features of some pictures, and the same weights in transformers."""
+def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
+    """A tiny backbone and a tiny domain encoder with the features of some pictures; the backbone in transformers."""
     backbone = tiny_backbones[request.param]
     kind = CLIPModel if request.param == "clip" else SiglipModel
     return SimpleNamespace(
         backbone=backbone,
+        domain_encoder=domain_encoder,
         plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
         data=pictures,
-        train=evaluation_feed(NEEDS, backbone, pictures.train),
-        val=evaluation_feed(NEEDS, backbone, pictures.val),
-        test=evaluation_feed(NEEDS, backbone, pictures.test),
+        train=evaluation_feed(NEEDS, backbone, pictures.train, domain_encoder=domain_encoder),
+        val=evaluation_feed(NEEDS, backbone, pictures.val, domain_encoder=domain_encoder),
+        test=evaluation_feed(NEEDS, backbone, pictures.test, domain_encoder=domain_encoder),
     )
 
 
 def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
     kind = get_method(name)
-    method = kind(world.backbone, make_config(kind.Config, settings), prompts or PromptSet("natural"))
+    config = make_config(kind.Config, settings)
+    method = kind(world.backbone, config, prompts or PromptSet("natural"), world.domain_encoder)
     torch.manual_seed(seed)
     method.bind(classes)
     return method

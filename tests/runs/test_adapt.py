@@ -157,10 +157,10 @@ def test_a_file_is_no_run_folder(tmp_path, pictures, tiny):
 
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.parametrize("family", ["clip", "siglip"])
-def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, method, family):
-    backbone = tiny_backbones[family]
+def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain_encoder, method, family):
+    backbone, out = tiny_backbones[family], tmp_path / "run"
     settings = QUICK if "coop" in method else {}
-    model = quick(pictures, backbone, method=method, settings=settings, out=tmp_path / "run")
+    model = quick(pictures, backbone, method=method, settings=settings, out=out, domain_encoder=domain_encoder)
     loaded = acclimate.load(tmp_path / "run", backbone)
     assert loaded.evaluate(pictures.test) == model.record["metrics"]
     assert [row.label for row in loaded.predict(pictures.test.paths)] == [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data.transforms import ImageTransform
-from acclimate.errors import RunError
+from acclimate.errors import BackboneError, RunError
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +99,41 @@ class SavedEncoder:
                 f"{run}: this adapter was trained on {self.words} with another image transform than that of "
                 f"'{found.name}'; restore its preprocessor_config.json, or name the original with {self.option}"
             )
+
+
+def reopen_domain_encoder(
+    run: os.PathLike[str],
+    saved: SavedEncoder | None,
+    encoder: str | os.PathLike[str] | DomainEncoder | None,
+    method: type[Method],
+    config: object,
+    backbone: DualEncoder,
+    device: torch.device,
+) -> DomainEncoder | None:
+    """Return the domain encoder of a saved adapter.
+
+    Args:
+        run: folder of the adapter.
+        saved: what it says of its domain encoder; none where its method reads none.
+        encoder: where the domain encoder is, if not under its old name.
+        method, config, backbone, device: as in `open_domain_encoder`.
+
+    Raises:
+        RunError: it cannot be loaded, or is another one.
+    """
+    if saved is None:
+        return open_domain_encoder(encoder, method, config, backbone, device)
+    try:
+        found = open_domain_encoder(saved.name if encoder is None else encoder, method, config, backbone, device)
+    except BackboneError as error:
+        culprit = "which" if encoder is None else f"and '{encoder}'"
+        raise RunError(
+            f"{run}: this adapter was trained on {saved.words}, {culprit} does not load ({error}); "
+            f"name the original with {saved.option}"
+        ) from None
+    assert found is not None
+    saved.check(found, run)
+    return found
 
 
 def describe_domain_encoder(encoder: DomainEncoder | None) -> dict[str, Any] | None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import acclimate
 from acclimate.data.frozen import freeze_splits
-from acclimate.errors import BackboneError, RunError
+from acclimate.errors import RunError
 from acclimate.methods.registry import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
-from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, open_domain_encoder
+from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
 from acclimate.runs.evaluation import evaluate
 from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
 from acclimate.training.checkpoint import read_tensors, save_tensors
@@ -189,15 +189,7 @@ def load(
     torch_device = resolve_device(device)
     backbone = open_backbone(saved_backbone.name if backbone is None else backbone, torch_device)
     saved_backbone.check(backbone, path)
-    if saved_encoder is not None and domain_encoder is None:
-        domain_encoder = saved_encoder.name
-    try:
-        encoder = open_domain_encoder(domain_encoder, method_class, config, backbone, torch_device)
-    except BackboneError as error:
-        story = f"{path}: this adapter was trained on {saved_encoder and saved_encoder.words}"
-        raise RunError(f"{story}, but {error}; name the original with --domain-encoder") from None
-    if saved_encoder is not None and encoder is not None:
-        saved_encoder.check(encoder, path)
+    encoder = reopen_domain_encoder(path, saved_encoder, domain_encoder, method_class, config, backbone, torch_device)
     method = method_class(backbone, config, prompts, encoder)
     method.bind(trained_classes)  # the classes that the tensors belong to
     tensors, _ = read_tensors(path / folder.ADAPTER)
