@@ -11,9 +11,11 @@ import torch
 import transformers as hf
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from acclimate.backbones import domain_encoder, load_backbone, load_domain_encoder
 from acclimate.backbones.pooling import READINGS
+from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError
 from tests.backbones.conftest import close
 from tests.helpers.tiny_backbones import randomise, tiny_clip
@@ -106,6 +108,23 @@ def test_images_are_prepared_as_the_checkpoint_says(name, folders):
     for size in [(57, 41), (33, 90)]:
         expected = CASES[name].processor(picture(*size), return_tensors="pt")["pixel_values"][0]
         close(encoder.transform.normalise(encoder.transform(picture(*size))), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in READINGS if not name.startswith("dinov3")])
+def test_files_that_do_not_name_their_processor(name):
+    """transformers takes the processor that belongs to the family, and so do we."""
+    own = type(CASES[name].processor)
+    named = IMAGE_PROCESSOR_MAPPING_NAMES.get(name.removesuffix("_vision_model"), {"pil": own.__name__})
+    assert named["pil"] == own.__name__
+    nameless = ImageTransform.from_processor_config({"image_mean": [0.1, 0.2, 0.3]}, READINGS[name].processor)
+    assert nameless == ImageTransform.from_processor_config(own(image_mean=[0.1, 0.2, 0.3]).to_dict())
+
+
+def test_the_published_form_of_a_masked_autoencoder(mae):
+    file = {"do_normalize": True, "do_resize": True, "image_mean": [0.485, 0.456, 0.406], "resample": 2, "size": 32}
+    (mae / "preprocessor_config.json").write_text(json.dumps(file))
+    transform = load_domain_encoder(mae).transform
+    assert (transform.resize, transform.crop, transform.resample) == ((32, 32), None, "bilinear")
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.alone])

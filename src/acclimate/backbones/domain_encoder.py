@@ -197,7 +197,7 @@ def _transform(folder: Path, reading: Reading, processor: dict[str, Any], config
     from acclimate.data.transforms import ImageTransform
 
     try:
-        transform = ImageTransform.from_processor_config(processor)
+        transform = ImageTransform.from_processor_config(processor, reading.processor)
     except (BackboneError, ConfigError) as error:
         raise BackboneError(f"{folder}: {error}") from error
     size = config.image_size

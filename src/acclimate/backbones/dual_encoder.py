@@ -100,7 +100,7 @@ class DualEncoder:
 
         if self._processor is None:
             raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
-        return ImageTransform.from_processor_config(self._processor)
+        return ImageTransform.from_processor_config(self._processor, self.family)
 
     @property
     def vision_projection(self) -> Tensor:

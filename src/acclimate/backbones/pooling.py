@@ -45,6 +45,7 @@ class Reading:
     Attributes:
         model: the transformers class of the encoder alone; checkpoints of models that contain it load as well.
         pooling: a key of `POOLINGS`.
+        processor: family of its image processor, for files that do not name theirs.
         width: the entry of its configuration that holds the width of the feature, the last one where it is a list.
         any_size: whether it takes images of other sizes than its configuration names.
         options: passed to the class.
@@ -53,29 +54,30 @@ class Reading:
 
     model: str
     pooling: str
+    processor: str
     width: str = "hidden_size"
     any_size: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CLIP = Reading("CLIPVisionModel", "pooler")
-_SIGLIP = Reading("SiglipVisionModel", "pooler")
-_SAM = Reading("SamVisionModel", "spatial-mean", width="output_channels")
+_CLIP = Reading("CLIPVisionModel", "pooler", "clip")
+_SIGLIP = Reading("SiglipVisionModel", "pooler", "siglip")
+_SAM = Reading("SamVisionModel", "spatial-mean", "sam", width="output_channels")
 
 # By the `model_type` of config.json.
 READINGS: dict[str, Reading] = {
-    "vit": Reading("ViTModel", "cls", options={"add_pooling_layer": False}),
-    "vit_mae": Reading("ViTMAEModel", "patch-mean", settings={"mask_ratio": 0.0}),
-    "dinov2": Reading("Dinov2Model", "cls", any_size=True),
-    "dinov2_with_registers": Reading("Dinov2WithRegistersModel", "cls", any_size=True),
-    "dinov3_vit": Reading("DINOv3ViTModel", "cls", any_size=True),
-    "dinov3_convnext": Reading("DINOv3ConvNextModel", "pooler", width="hidden_sizes", any_size=True),
-    "swin": Reading("SwinModel", "pooler", any_size=True),
-    "swinv2": Reading("Swinv2Model", "pooler", any_size=True),
-    "convnext": Reading("ConvNextModel", "pooler", width="hidden_sizes", any_size=True),
-    "convnextv2": Reading("ConvNextV2Model", "pooler", width="hidden_sizes", any_size=True),
-    "beit": Reading("BeitModel", "pooler"),
+    "vit": Reading("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
+    "vit_mae": Reading("ViTMAEModel", "patch-mean", "vit", settings={"mask_ratio": 0.0}),
+    "dinov2": Reading("Dinov2Model", "cls", "bit", any_size=True),
+    "dinov2_with_registers": Reading("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
+    "dinov3_vit": Reading("DINOv3ViTModel", "cls", "dinov3", any_size=True),
+    "dinov3_convnext": Reading("DINOv3ConvNextModel", "pooler", "dinov3", width="hidden_sizes", any_size=True),
+    "swin": Reading("SwinModel", "pooler", "vit", any_size=True),
+    "swinv2": Reading("Swinv2Model", "pooler", "vit", any_size=True),
+    "convnext": Reading("ConvNextModel", "pooler", "convnext", width="hidden_sizes", any_size=True),
+    "convnextv2": Reading("ConvNextV2Model", "pooler", "convnext", width="hidden_sizes", any_size=True),
+    "beit": Reading("BeitModel", "pooler", "beit"),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,

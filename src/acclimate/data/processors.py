@@ -22,7 +22,7 @@ _EDGE_AND_CROP = {"size": {"shortest_edge": 224}, "crop_size": 224, "do_center_c
 _BILINEAR, _BICUBIC = {"size": 224, "resample": 2}, {"size": 224, "resample": 3}
 
 # What a processor of each family does with keys that its file leaves out. Older files leave out a great deal. A file
-# belongs to the first family that its processor's name begins with, and to CLIP's where there is none.
+# belongs to the first family that its processor's name begins with.
 _FAMILIES: dict[str, dict[str, Any]] = {
     "siglip": {**_BICUBIC, **_HALF},
     "clip": {**_EDGE_AND_CROP, **_CLIP},
@@ -38,17 +38,18 @@ _EDGE_BY_DEFAULT = {"clip", "bit", "convnext"}  # read a bare `"size": 224` as t
 _WARPED_FROM = 384  # ConvNeXt's processor stretches images to sizes from here on, and crops smaller ones
 
 
-def transform_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def transform_fields(config: Mapping[str, Any], default: str = "clip") -> dict[str, Any]:
     """Return the fields of the `ImageTransform` that does what the processor does.
 
     Args:
         config: content of a `preprocessor_config.json`; keys it lacks take the default of the processor it names.
+        default: family of the processor, where the file names none (those of ViT-MAE do not).
 
     Raises:
         BackboneError: a step that the transform does not have, or a size that it cannot read.
     """
-    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "clip").lower()
-    family = next((name for name in _FAMILIES if kind.startswith(name)), "clip")
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or default).lower()
+    family = next((name for name in _FAMILIES if kind.startswith(name)), default)
     full = {**_FAMILIES[family], **{k: v for k, v in config.items() if v is not None}}
     square = bool(full.get("default_to_square", family not in _EDGE_BY_DEFAULT))
     geometry: dict[str, Any] = {"resize": None, "crop": None}

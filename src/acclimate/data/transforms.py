@@ -195,17 +195,18 @@ class ImageTransform:
         return cls(**values)
 
     @classmethod
-    def from_processor_config(cls, config: Mapping[str, Any]) -> ImageTransform:
+    def from_processor_config(cls, config: Mapping[str, Any], default: str = "clip") -> ImageTransform:
         """Read the content of a `preprocessor_config.json`, in its old and new spellings.
 
         Args:
             config: the dictionary in the file; keys it lacks take the default of the processor it names.
+            default: family of the processor, where the file names none.
 
         Raises:
             BackboneError: a step that this transform does not have, or a size that it cannot read.
             ConfigError: steps that do not go together.
         """
-        return cls(**transform_fields(config))
+        return cls(**transform_fields(config, default))
 
     def _resized(self, height: float, width: float) -> tuple[int, int]:
         if isinstance(self.resize, tuple):
