@@ -117,7 +117,16 @@ def test_files_stay_small():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--help"], ["adapt", "--help"], ["backbones"], ["--version"], ["predict", "--help"], ["bench", "--help"]],
+    [
+        [],
+        ["--help"],
+        ["adapt", "--help"],
+        ["backbones"],
+        ["--version"],
+        ["predict", "--help"],
+        ["bench", "--help"],
+        ["pretrain", "mae", "--help"],
+    ],
     ids=" ".join,
 )
 def test_looking_at_the_command_line_does_not_import_torch(arguments):

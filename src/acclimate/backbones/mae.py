@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from acclimate.backbones.checkpoints import quiet
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import ConfigError, RunError
-from acclimate.files import write_json
+from acclimate.files import replace_file, write_json
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+_HALF = (0.5, 0.5, 0.5)
 _EPSILON = 1e-6  # beside the variance of a patch, as in the published code
 
 
@@ -59,12 +60,14 @@ class MaskedAutoencoder(nn.Module):
     transformers leaves the positions of a model made from a configuration at zero, in the encoder and in the decoder,
     with which no patch can know where it is; so they are set here.
 
+    Attributes:
+        transform: whole picture, stretched to a square; mean and standard deviation may be replaced before training.
+
     Args:
         size: one of `SIZES`.
         image_size: side of the square input in pixels; none: that of the size.
         patch_size: side of a patch in pixels; none: that of the size.
         mask_ratio: share of the patches that is hidden.
-        mean, std: of the channels, on a scale from 0 to 1.
         seed: of the initial weights.
 
     Raises:
@@ -77,20 +80,14 @@ class MaskedAutoencoder(nn.Module):
         image_size: int | None = None,
         patch_size: int | None = None,
         mask_ratio: float = 0.75,
-        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
-        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
         seed: int = 1,
     ) -> None:
         super().__init__()
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-        if size not in SIZES:
-            raise ConfigError(f"size={size!r} is unknown; choose one of {', '.join(SIZES)}")
+        side, patch = check_shape(size, image_size, patch_size, mask_ratio)
         shape = SIZES[size]
-        side, patch = image_size or shape.image_size, patch_size or shape.patch_size
-        _check(side, patch, mask_ratio)
-        self.side, self.patch = side, patch
-        self.transform = ImageTransform(resize=(side, side), crop=None, resample="bicubic", mean=mean, std=std)
+        self.transform = ImageTransform(resize=(side, side), crop=None, resample="bicubic", mean=_HALF, std=_HALF)
         config = ViTMAEConfig(
             hidden_size=shape.width,
             num_hidden_layers=shape.depth,
@@ -163,12 +160,14 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             RunError: when they cannot be written.
         """
+        for part in folder.glob(".model.*.part"):  # of a process that was killed here
+            shutil.rmtree(part, ignore_errors=True)
         part = folder / f".model.{os.getpid()}.part"
         try:
             with quiet():
                 self.model.save_pretrained(part)
             for name in (CONFIG, WEIGHTS):
-                os.replace(part / name, folder / name)
+                replace_file(folder / name, (part / name).read_bytes())
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise RunError(f"cannot write {folder}: {reason}; free some space or choose another --out") from None
@@ -195,7 +194,15 @@ class MaskedAutoencoder(nn.Module):
         return torch.rand(count, self.model.vit.embeddings.patch_embeddings.num_patches, generator=generator)
 
 
-def _check(side: int, patch: int, mask_ratio: float) -> None:
+def check_shape(size: str, image_size: int | None, patch_size: int | None, mask_ratio: float) -> tuple[int, int]:
+    """Return the sides of picture and patch in pixels.
+
+    Raises:
+        ConfigError: an unknown size, or patches that do not divide the picture or leave nothing to see or to draw.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"size={size!r} is unknown; choose one of {', '.join(SIZES)}")
+    side, patch = image_size or SIZES[size].image_size, patch_size or SIZES[size].patch_size
     if side % patch:
         near = [number for number in (side - side % patch, side - side % patch + patch) if number]
         raise ConfigError(
@@ -209,6 +216,7 @@ def _check(side: int, patch: int, mask_ratio: float) -> None:
             f"mask ratio {mask_ratio:g} shows {visible} of {patches} patches, and at least one must be seen and one "
             "hidden; use smaller patches, a larger picture, or another --mask-ratio"
         )
+    return side, patch
 
 
 @torch.no_grad()

@@ -94,7 +94,7 @@ def mae(
 
 def _show(record: dict[str, Any], data: Path, out: Path) -> None:
     """Show what was made and what to do with it."""
-    facts, cost = record["model"], record["cost"]["seconds"]
+    facts, cost = record["parameters"], record["cost"]["seconds"]
     losses = [
         f"{name.replace('_', '-')} loss {value:.3f}" for name, value in record["loss"].items() if value is not None
     ]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from acclimate.backbones.mae import check_shape
 from acclimate.options import Checked, option
 from acclimate.training.recipe import Recipe
 
@@ -42,6 +43,13 @@ class MaeConfig(Checked):
     lr: float | None = option(None, "peak learning rate; none: 1.5e-4 times batch size over 256", low=0.0)
     base_lr: ClassVar[float] = 1.5e-4
     crop_scale: float = option(0.2, "smallest share of a picture's area in a random crop", low=0.01, high=1.0)
+
+    def __post_init__(self) -> None:
+        """Resolve the sides, and check that the patches fit."""
+        super().__post_init__()
+        side, patch = check_shape(self.size, self.image_size, self.patch_size, self.mask_ratio)
+        object.__setattr__(self, "image_size", side)
+        object.__setattr__(self, "patch_size", patch)
 
     def recipe(self) -> MaeRecipe:
         """Return how it is trained."""

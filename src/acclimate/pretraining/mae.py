@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,8 +113,9 @@ def pretrain_mae(
         return _finished(record, path, identity)
 
     started = time.monotonic()
-    mean, std = measure_channels(chosen.train, config, progress)
-    model = make_model(config, mean, std, seed).to(torch_device)
+    model = MaskedAutoencoder(config.size, config.image_size, config.patch_size, config.mask_ratio, seed)
+    model.transform = measure_channels(chosen.train, model.transform, progress)
+    model.to(torch_device)
     checkpoints = CheckpointFile(path / folder.CHECKPOINT, identity)
     checkpoint = checkpoints.load()
     if checkpoint is not None:
@@ -134,7 +136,7 @@ def pretrain_mae(
         "pretraining": folder.KIND,
         "identity": identity,
         "settings": dict(vars(config)),
-        "model": {**model.parameter_counts, "image_size": model.side, "patch_size": model.patch},
+        "parameters": model.parameter_counts,
         "data": {
             "name": data.name,
             "split": data.split_origin,
@@ -163,27 +165,15 @@ def pretrain_mae(
     return record
 
 
-def make_model(
-    config: MaeConfig, mean: tuple[float, float, float], std: tuple[float, float, float], seed: int
-) -> MaskedAutoencoder:
-    """Return an untrained model."""
-    return MaskedAutoencoder(config.size, config.image_size, config.patch_size, config.mask_ratio, mean, std, seed)
+def measure_channels(data: ImageData, transform: ImageTransform, progress: Progress) -> ImageTransform:
+    """Return the transform with mean and standard deviation of the channels of these pictures.
 
-
-Three = tuple[float, float, float]
-
-
-def measure_channels(data: ImageData, config: MaeConfig, progress: Progress) -> tuple[Three, Three]:
-    """Return mean and standard deviation of the channels over the pictures, on a scale from 0 to 1.
-
-    Those of ImageNet would do no harm to photographs, but radar, X-ray and stained tissue are far from them.
+    Nothing here was trained on ImageNet, so its figures have no claim, and radar or X-ray is far from them.
 
     Raises:
         DataError: a picture that cannot be read.
     """
-    half = (0.5, 0.5, 0.5)
-    transform = make_model(config, half, half, 0).transform
-    raw = ImageTransform.from_dict({**transform.to_dict(), "mean": [0, 0, 0], "std": [1, 1, 1]})
+    raw = replace(transform, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     rows = _spread(len(data), STATISTICS)
     sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     progress.start("reading", len(rows))
@@ -195,8 +185,13 @@ def measure_channels(data: ImageData, config: MaeConfig, progress: Progress) -> 
         progress.advance(len(some))
     progress.finish()
     mean = sums / len(rows)
-    std = (squares / len(rows) - mean.square()).clamp(min=1e-4).sqrt()
-    return cast(Three, tuple(round(v, 4) for v in mean.tolist())), cast(Three, tuple(round(v, 4) for v in std.tolist()))
+    std = (squares / len(rows) - mean.square()).clamp(min=1e-4).sqrt()  # one colour alone must not divide by nothing
+    return replace(transform, mean=_three(mean), std=_three(std))
+
+
+def _three(values: Tensor) -> tuple[float, float, float]:
+    red, green, blue = (round(value, 4) for value in values.tolist())
+    return red, green, blue
 
 
 def _spread(count: int, most: int) -> list[int]:

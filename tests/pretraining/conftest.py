@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from acclimate.data.pictures import load_pictures
+from acclimate.pretraining import pretrain_mae
+
+SMALL = {"image_size": 32, "patch_size": 8, "batch_size": 8}  # settings quick enough for tests
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The number of threads may decide the order of a sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def pictures(picture_folder):
+    """Pictures of three classes in train (6 each), val (3) and test (5)."""
+    return load_pictures(picture_folder)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory, pictures):
+    """The folder of a finished encoder, and its record."""
+    out = tmp_path_factory.mktemp("mae") / "encoder"
+    record = pretrain_mae(pictures, out, settings={**SMALL, "epochs": 30, "lr": 2e-3}, domain="natural", device="cpu")
+    return out, record
