@@ -78,9 +78,11 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     out.print()
     out.print(shown)
     test = record["metrics"]
+    encoders = ("image features", "domain features") if record.get("domain_encoder") else ("image features",)
+    spent = ", ".join(f"{name} {seconds.get(name, 0.0):.1f} s" for name in encoders)
     out.print(
         f"[note]{test['samples']} test images; brackets: 95 % bootstrap interval over {test['groups']} groups; "
-        f"image features {seconds.get('image features', 0.0):.1f} s[/]"
+        f"{spent}[/]"
     )
 
 
