@@ -41,6 +41,23 @@ def test_nothing_without_a_terminal_or_when_quiet(monkeypatch, terminal, quiet):
     assert "20/40" not in text
 
 
+def test_a_task_within_another_leaves_it_as_it_was(monkeypatch):
+    screen = Console(file=io.StringIO(), force_terminal=True, width=140, theme=THEME)
+    monkeypatch.setattr(progress, "err", screen)
+    with TerminalProgress() as bars:
+        bars.start("gdpl", 40)
+        bars.advance(7)
+        bars.start("domain features", 64)
+        bars.advance(64)
+        bars.bars.refresh()
+        bars.finish()
+        bars.advance(5)
+        bars.bars.refresh()
+        (left,) = bars.bars.tasks
+        assert (left.description, left.completed) == ("gdpl", 12)
+    assert "64/64" in screen.file.getvalue()
+
+
 def test_an_error_within_takes_the_bars_away(monkeypatch):
     monkeypatch.setattr(progress, "err", Console(file=io.StringIO(), force_terminal=True, theme=THEME))
     bars = TerminalProgress()

@@ -240,13 +240,16 @@ class StopAt(Silent):
     """Interrupts the training at a step."""
 
     def __init__(self, step):
-        self.task, self.left = "", step
+        self.tasks, self.left = [], step
 
     def start(self, task, total):
-        self.task = task
+        self.tasks.append(task)
+
+    def finish(self):
+        self.tasks.pop()
 
     def advance(self, amount=1, **figures):
-        if self.task == "test-beside" and not figures:
+        if self.tasks == ["test-beside"] and not figures:
             self.left -= amount
             if self.left < 0:
                 raise KeyboardInterrupt

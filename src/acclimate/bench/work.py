@@ -121,20 +121,24 @@ class _Pulse:
     """Progress that reports shares, not more often than somebody can look."""
 
     def __init__(self, report: Callable[[float], None]) -> None:
-        self.report, self.total, self.done, self.said = report, 0, 0, 0.0
+        self.report, self.said = report, 0.0
+        self.tasks: list[tuple[int, int]] = []  # done, total
 
     def start(self, task: str, total: int) -> None:
-        self.total, self.done = total, 0
+        self.tasks.append((0, total))
 
     def advance(self, amount: int = 1, **figures: float) -> None:
-        self.done += amount
+        if not self.tasks:
+            return
+        done, total = self.tasks[-1]
+        self.tasks[-1] = (done + amount, total)
         now = time.monotonic()
-        if self.total and now - self.said >= PULSE:
+        if total and now - self.said >= PULSE:
             self.said = now
-            self.report(min(self.done / self.total, 1.0))
+            self.report(min((done + amount) / total, 1.0))
 
     def finish(self) -> None:
-        self.total = 0
+        self.tasks.pop()
 
 
 def main() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -31,8 +32,7 @@ class TerminalProgress:
             disable=quiet or not err.is_terminal,
             transient=True,
         )
-        self.task: TaskID | None = None
-        self.done, self.since = 0, 0.0
+        self.tasks: list[_Task] = []
 
     def __enter__(self) -> TerminalProgress:
         self.bars.start()
@@ -45,22 +45,28 @@ class TerminalProgress:
 
     def start(self, task: str, total: int | None) -> None:
         """Begin a task of `total` units, or of an unknown number."""
-        self.task = self.bars.add_task(task, total=total, rate="", figures="")
-        self.done, self.since = 0, time.monotonic()
+        self.tasks.append(_Task(self.bars.add_task(task, total=total, rate="", figures="")))
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """Count `amount` units as done."""
-        if self.bars.disable or self.task is None:
+        if self.bars.disable or not self.tasks:
             return
-        self.done += amount
-        rate = self.done / max(time.monotonic() - self.since, 1e-6)
-        self.bars.update(self.task, advance=amount, rate=f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        task = self.tasks[-1]
+        task.done += amount
+        rate = task.done / max(time.monotonic() - task.since, 1e-6)
+        self.bars.update(task.bar, advance=amount, rate=f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         if figures:
             text = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
-            self.bars.update(self.task, figures=text)
+            self.bars.update(task.bar, figures=text)
 
     def finish(self) -> None:
-        """End the current task."""
-        if self.task is not None:
-            self.bars.remove_task(self.task)
-            self.task = None
+        """End the task that began last."""
+        if self.tasks:
+            self.bars.remove_task(self.tasks.pop().bar)
+
+
+@dataclass
+class _Task:
+    bar: TaskID
+    done: int = 0
+    since: float = field(default_factory=time.monotonic)

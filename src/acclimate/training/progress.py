@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receiver of progress. Every method is cheap and may be called thousands of times."""
+    """Receiver of progress. Every method is cheap and may be called thousands of times.
+
+    Tasks may nest: a task within another, such as the features of an epoch within a training, begins and ends in it.
+    """
 
     def start(self, task: str, total: int) -> None:
         """Begin a task of `total` units (images or steps)."""
@@ -16,7 +19,7 @@ class Progress(Protocol):
         """Count `amount` units as done; `figures` are the current loss terms or rates."""
 
     def finish(self) -> None:
-        """End the current task."""
+        """End the task that began last, and go on with the one around it."""
 
 
 class Silent:

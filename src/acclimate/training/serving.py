@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.data import ImageData
     from acclimate.data.augment import Augmentation
+    from acclimate.data.transforms import ImageTransform
     from acclimate.training.feeds import Encoder
 
 DOMAIN = frozenset({"domain_features"})  # what a domain encoder gives; all else comes from the backbone
@@ -89,16 +90,19 @@ def training_feed(
         augmentation: how a view is drawn.
         seed: of the views.
         cache_dir: folder of the feature cache; none computes features anew.
-        progress: told of every batch of features, but for those of fresh views.
+        progress: told of every batch of features.
         domain_encoder: gives the "domain_features", where they are needed.
     """
     fresh = "pixels" in needs or recipe.views == 0
     labels, domains = label_tensors(data)
     feeds: list[Feed] = []
+    sources: dict[ImageTransform, PixelFeed] = {}  # one for both encoders where their transforms agree, as with "self"
     for encoder, part in encoders_of(needs, backbone, domain_encoder):
-        pixels = PixelFeed(data, encoder, augmentation, seed)
+        pixels = sources.setdefault(encoder.transform, PixelFeed(data, encoder, augmentation, seed))
         if fresh and part == DOMAIN:
-            features = partial(view_features, encoder, pixels, cache_dir=cache_dir, kind="domain_features")
+            features = partial(
+                view_features, encoder, pixels, cache_dir=cache_dir, progress=progress, kind="domain_features"
+            )
             feeds.append(FreshFeed(features, labels, domains, "domain_features"))
         elif fresh:
             feeds.append(EncodedFeed(pixels, encoder, part) if part & FROZEN else pixels)
