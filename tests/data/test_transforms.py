@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -169,6 +170,15 @@ def test_views_of_whole_pictures_are_padded_alike(name: str, size: tuple[int, in
     assert 0 < sum(row[0] for row in matches) < 24
     padding = (plain.abs().amax(0) < 1e-6).float()
     assert (transform.normalise(views) * padding).abs().max() < 1e-5
+
+
+def test_the_box_of_a_padded_view_has_the_size_of_the_padded_picture() -> None:
+    """Also where the short edge is half-way between two lengths, and the box knows the aspect ratio alone."""
+    for edge in (21, 32, 33):
+        transform = ImageTransform(resize=edge, crop=None, pad=(edge, edge))
+        for width, height in product(range(1, 90), repeat=2):
+            rows, columns = transform._resized(height, width)
+            assert transform.view_box(width / height) == (0, 0, edge / rows, edge / columns)
 
 
 def test_a_random_crop_fills_a_padded_view() -> None:
