@@ -17,10 +17,13 @@ from acclimate.bench.jobs import load_source, plan, select_by
 from acclimate.cli.app import app
 from acclimate.data import ImageData
 from acclimate.protocols import BaseToNovel
+from tests.helpers.pictures import make_split_pictures
 from tests.helpers.public_sets import NAMES, write_public_sets
+from tests.helpers.tiny_backbones import tiny_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
 
@@ -62,8 +65,9 @@ def sets() -> dict[object, ImageData]:
 
 
 def test_there_are_recipes() -> None:
-    assert len(RECIPES) >= 14
+    assert len(RECIPES) >= 16
     assert len(PUBLISHED) >= 12
+    assert len(GDPL) == 2
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name)
@@ -121,6 +125,37 @@ def test_a_published_recipe_can_be_planned_on_its_data(
     for title, facts in ((title, facts) for job in jobs for title, facts in job.content["data"].items()):
         names = list(data[title].class_names)
         assert ("classes" in facts) == (names != sorted(names))  # an order that decides the result is in the hash
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four sets in the folders of the real ones, the smaller two with as many classes, and encoders for each."""
+    root = tmp_path_factory.mktemp("domains")
+    classes = {"aid": "abcd", "lithology": "abc", "sar_acd": "abcd", "chest_xray": "ab"}
+    for seed, (title, letters) in enumerate(classes.items(), start=21):
+        make_split_pictures(root / "DATA" / title, letters, {"train": 1, "val": 1, "test": 1})
+        for kind in ("", "-untrained"):
+            tiny_clip(root / f"runs/mae/{title}{kind}", seed=seed + 100 * len(kind))
+    return root
+
+
+@pytest.mark.parametrize("path", GDPL, ids=name)
+def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_make(
+    path: Path, domains: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(domains)
+    spec = read_spec(path, Path("DATA"))
+    jobs = plan_bench(spec, "cpu")
+    assert f"| {len(jobs):,} |" in documented(path)
+    read = {job.domain_encoder for job in jobs} - {None, "self"}
+    made = set()
+    mae = typer.main.get_command(app).commands["pretrain"].commands["mae"]
+    for command in re.findall(r"acclimate pretrain mae ([^;\n]*)", path.read_text(encoding="utf-8")):
+        for title, source in spec.data.items():
+            values = mae.make_context("mae", shlex.split(command.replace("$name", title))).params
+            assert values["data"] == source.path
+            made.add(values["out"].as_posix())
+    assert read == made
 
 
 def test_classes_of_published_lists_are_divided_by_their_numbers(public: Path) -> None:
