@@ -38,7 +38,8 @@ def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
 def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
     kind = get_method(name)
     config = make_config(kind.Config, settings)
-    method = kind(world.backbone, config, prompts or PromptSet("natural"), world.domain_encoder)
+    domain_encoder = getattr(world, "domain_encoder", None)  # a test may make a world without one
+    method = kind(world.backbone, config, prompts or PromptSet("natural"), domain_encoder)
     torch.manual_seed(seed)
     method.bind(classes)
     return method

@@ -12,6 +12,7 @@ from PIL import Image
 from acclimate.backbones import load_domain_encoder
 from acclimate.data import load_data
 from acclimate.data.augment import Augmentation
+from acclimate.data.batch import Batch
 from acclimate.training.feeds import FreshFeed, PixelFeed, chunks
 from acclimate.training.progress import Silent, Timed
 from acclimate.training.recipe import Recipe
@@ -227,3 +228,13 @@ def test_the_time_of_both_encoders_is_booked_apart(ramps, tiny, domain_encoder):
     evaluation_feed({"image_features", "domain_features"}, tiny, ramps, None, Timed(Silent(), seconds), domain_encoder)
     assert set(seconds) == {"image features", "domain features"}
     assert all(value > 0 for value in seconds.values())
+
+
+def test_two_batches_of_the_same_images_become_one():
+    one = Batch(pixels=torch.zeros(2, 3, 4, 4), labels=torch.tensor([0, 1]))
+    both = one | Batch(domain_features=torch.ones(2, 5), labels=torch.tensor([7, 7]))
+    assert both.labels.tolist() == [0, 1]
+    assert both.pixels is one.pixels
+    assert both.domain_features.shape == (2, 5)
+    with pytest.raises(ValueError, match="differ in length"):
+        one | Batch(domain_features=torch.ones(3, 5))
