@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from acclimate.errors import ConfigError
 
@@ -41,7 +41,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 class Checked:
-    """Base of configuration dataclasses: types, choices and ranges are verified when one is made."""
+    """Base of configuration dataclasses: types, choices and ranges are verified when one is made.
+
+    A dataclass with a field `variant` may give defaults that hold in one variant only, see `make_config`.
+    """
+
+    VARIANTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -89,12 +94,14 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
     """Build a configuration from names and values; text values are converted to each field's type.
 
+    Where `settings` names a variant, what they leave open takes the defaults of that variant.
+
     Raises:
         ConfigError: for an unknown name (with the nearest known one), or a value of the wrong type or out of range.
     """
     hints = typing.get_type_hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = {}
+    values = dict(getattr(cls, "VARIANTS", {}).get(settings.get("variant"), {}))
     for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"unknown setting '{name}'{nearest(name, known)} (settings: {', '.join(known)})")

@@ -5,13 +5,14 @@ The one mechanism under VPT, IVLP, MaPLe and what descends from them. They diffe
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.data.batch import Batch
@@ -133,6 +134,11 @@ class DeepPromptClassifier(TextClassifier):
             self.remainder = tuple(ids[tokens:])
         return prompts
 
+    def make_couplings(self, depth: int) -> nn.ModuleList:
+        """Make linear maps from text to image prompts, one a layer; all but the first start as copies of one draw."""
+        first, deeper = (nn.Linear(self.backbone.text_width, self.backbone.vision_width) for _ in range(2))
+        return nn.ModuleList([first, *(copy.deepcopy(deeper) for _ in range(depth - 1))]).to(self.backbone.device)
+
     def fit_depth(self, option: str, tower: Literal["text", "vision"], depth: int) -> int:
         """Return a depth that a tower has: a published depth of 12 means all layers of a shallower tower.
 
@@ -145,3 +151,7 @@ class DeepPromptClassifier(TextClassifier):
         if depth > layers:
             log.info("%s: %s=%d is cut to the %d layers of the %s tower", self.name, option, depth, layers, tower)
         return min(depth, layers)
+
+    def fit_both(self, option: str, depth: int) -> int:
+        """Return a depth that both towers have."""
+        return min(self.fit_depth(option, "text", depth), self.fit_depth(option, "vision", depth))

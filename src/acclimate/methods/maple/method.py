@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,12 +51,10 @@ class MaPLe(DeepPromptClassifier):
 
     def make_prompts(self) -> None:
         """Make P (J, n, D) and F_0 ... F_{J-1}."""
-        config, backbone = self.config, self.backbone
-        depth = min(self.fit_depth("depth", "text", config.depth), self.fit_depth("depth", "vision", config.depth))
+        config = self.config
+        depth = self.fit_both("depth", config.depth)
         self.text = nn.Parameter(self.start_text(depth, config.prompt_tokens, config.context_init))
-        first, deeper = (nn.Linear(backbone.text_width, backbone.vision_width) for _ in range(2))
-        couplings = [first, *(copy.deepcopy(deeper) for _ in range(depth - 1))]
-        self.couplings = nn.ModuleList(couplings).to(backbone.device)
+        self.couplings = self.make_couplings(depth)
 
     def text_prompts(self) -> Sequence[Tensor]:
         """Return P_0 ... P_{J-1}, each (n, D)."""
