@@ -15,6 +15,8 @@ from acclimate.data.batch import Batch
 from acclimate.methods.deep_prompts import DeepPromptClassifier, DeepPromptRecipe
 from acclimate.options import option
 
+PAIRS = 16384  # images x classes whose directions are held at once; with 512 numbers each, 32 MiB
+
 
 @dataclass(frozen=True, kw_only=True)
 class DomainPromptRecipe(DeepPromptRecipe):
@@ -52,6 +54,7 @@ class DomainPromptRecipe(DeepPromptRecipe):
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
     lr: float = option(1e-3, "learning rate after warm-up", low=0.0)
     crop_scale: float = option(0.5, "smallest share of the image's area in a random crop", low=0.01, high=1.0)
+    checkpoint: bool = option(False, "recompute the text tower in the backward pass: less memory, more time")
 
 
 class DomainPromptClassifier(DeepPromptClassifier):
@@ -127,9 +130,7 @@ class DomainPromptClassifier(DeepPromptClassifier):
         changes = self.deltas()
         images = self.backbone.encode_image(batch.pixels, self.image_prompts(bias), changes.get("vision"))
         images = self.image_directions_of(images.float(), features)  # (B, E)
-        classes = self._classes(self.class_prompts(bias, features), changes.get("text"))  # (B or 1, C, E)
-        with torch.autocast(images.device.type, enabled=False):
-            cosines = (images.float()[:, None] * classes.float()).sum(dim=-1)
+        cosines = self._cosines(images, self.class_prompts(bias, features), changes.get("text"))
         return self.backbone.logit_scale * cosines + self.backbone.logit_bias
 
     def _features(self, batch: Batch) -> Tensor | None:
@@ -138,16 +139,35 @@ class DomainPromptClassifier(DeepPromptClassifier):
             return features
         return F.layer_norm(features.float(), features.shape[-1:])
 
-    def _classes(self, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
-        """Return the directions of the classes, (B, C, E) for the images of a batch or (1, C, E) for all."""
-        if any(prompt.ndim == 3 for prompt in prompts):
-            return self._encode(prompts, changes, per="image")
+    def _cosines(self, images: Tensor, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
+        """Return cos(z(x), w_c(x)) (B, C) of directions (B, E), few images at a time where each has its prompts."""
+        if all(prompt.ndim == 2 for prompt in prompts):
+            return _scores(images, self._shared_classes(prompts, changes))
+        step = max(1, PAIRS // len(self.names))
+        parts = []
+        for first in range(0, len(images), step):
+            few = slice(first, first + step)
+            own = [prompt[few] if prompt.ndim == 3 else prompt for prompt in prompts]
+            parts.append(_scores(images[few], self._encode(own, changes, per="image")))
+        return torch.cat(parts)
+
+    def _shared_classes(self, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
+        """Return the directions of the classes (C, E) that no image changes, kept for prediction."""
         if self.training:
-            return self._encode(prompts, changes)[None]
+            return self._encode(prompts, changes)
         if self._kept is None:
             self._kept = self._encode(prompts, changes)
-        return self._kept[None]
+        return self._kept
 
     def _encode(self, prompts: Sequence[Tensor], changes: LowRankDeltas | None, **how: Any) -> Tensor:
+        """Return class directions, (C, E) or with `per="image"` (B, C, E)."""
+        how["checkpoint"] = self.config.checkpoint
         features = self.backbone.encode_context(prompts[0], self.names, prompts=prompts[1:], deltas=changes, **how)
         return F.normalize(features.float(), dim=-1)
+
+
+def _scores(images: Tensor, classes: Tensor) -> Tensor:
+    """Return cosines (B, C) in full precision of image directions (B, E) and class directions (C, E) or (B, C, E)."""
+    with torch.autocast(images.device.type, enabled=False):
+        images, classes = images.float(), classes.float()
+        return images @ classes.T if classes.ndim == 2 else torch.einsum("be,bce->bc", images, classes)
