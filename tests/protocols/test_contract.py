@@ -35,7 +35,14 @@ def test_every_protocol_says_what_it_is(kind):
 
 
 def test_the_protocols_of_the_package():
-    names = ["base-to-novel", "cross-dataset", "few-shot", "leave-one-domain-out", "single-source"]
+    names = [
+        "base-to-novel",
+        "cross-dataset",
+        "few-shot",
+        "few-shot-validation",
+        "leave-one-domain-out",
+        "single-source",
+    ]
     assert [kind.name for kind in list_protocols()] == names
 
 

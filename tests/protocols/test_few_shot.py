@@ -6,7 +6,7 @@ import pytest
 
 from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError
-from acclimate.protocols import FewShot
+from acclimate.protocols import FewShot, FewShotValidation
 from tests.helpers.pictures import make_pictures, make_split_pictures
 from tests.protocols.tables import grid, images, leaks, table
 
@@ -69,3 +69,22 @@ def test_what_cannot_be_drawn(tmp_path):
     assert len(draw(data, 1).train) == 2  # an adapter for use can be made without a test
     with pytest.raises(ConfigError, match="shots=0"):
         draw(data, 0)
+
+
+def test_settings_are_chosen_on_validation_images_that_nothing_else_uses(tmp_path):
+    sets = {"made": table(tmp_path, grid("abc", {"train": 20, "val": 9, "test": 5}))}
+    protocol = FewShotValidation()
+    trial = protocol.draw("made", sets, 16, seed=1)
+    assert set(trial.tests["test"].keys) == set(sets["made"].val.keys)
+    assert trial.train.keys == FewShot().draw("made", sets, 16, seed=1).train.keys
+    assert len(trial.val) == 0
+    assert trial.val.class_names == trial.train.class_names
+    assert not leaks(trial)
+
+
+def test_choosing_settings_needs_validation_images(tmp_path):
+    sets = {"made": table(tmp_path, grid("ab", {"train": 4, "test": 2}))}
+    with pytest.raises(DataError, match="made: no validation image"):
+        FewShotValidation().trials(sets)
+    with pytest.raises(ConfigError, match="few-shot-validation has no rule training-domain-validation"):
+        FewShotValidation(selection="training-domain-validation")

@@ -6,7 +6,7 @@ A protocol is registered when its module is imported, so this package imports ea
 from acclimate.protocols.classes import BaseToNovel
 from acclimate.protocols.contract import Protocol, Trial, get_protocol, list_protocols
 from acclimate.protocols.domains import LeaveOneDomainOut, SingleSource
-from acclimate.protocols.few_shot import FewShot
+from acclimate.protocols.few_shot import FewShot, FewShotValidation
 from acclimate.protocols.selection import SELECTION_RULES, SelectionRule, get_selection_rule
 from acclimate.protocols.sets import CrossDataset
 
@@ -15,6 +15,7 @@ __all__ = [
     "BaseToNovel",
     "CrossDataset",
     "FewShot",
+    "FewShotValidation",
     "LeaveOneDomainOut",
     "Protocol",
     "SelectionRule",

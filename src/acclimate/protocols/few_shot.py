@@ -38,3 +38,33 @@ class FewShot(Protocol):
         """Return shots of the training split, and the whole test split."""
         data = only(sets, self.name)
         return self.make_trial(data.train, data.val, {"test": data.test}, shots, seed)
+
+
+@protocol
+@dataclass(frozen=True, kw_only=True)
+class FewShotValidation(FewShot):
+    """Few-shot for choosing settings: measured on the whole validation split, so that no test image is looked at.
+
+    Nothing validates within a run; what would choose by validation images falls back on its rule without them.
+    Source: Gulrajani and Lopez-Paz 2021 (arXiv 2007.01434), section 3, for choosing and reporting on different images.
+    """
+
+    name: ClassVar[str] = "few-shot-validation"
+    title: ClassVar[str] = "Few-shot classification, measured on the validation split"
+    rules: ClassVar[tuple[str, ...]] = ("last-step",)
+
+    def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
+        """Return the one data set.
+
+        Raises:
+            DataError: it has no validation images.
+        """
+        data = only(sets, self.name)
+        if not len(data.val):
+            raise DataError(f"{data.name}: no validation image, so nothing can be measured; correct the split")
+        return tuple(sets)
+
+    def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
+        """Return shots of the training split, and the whole validation split to measure on."""
+        data = only(sets, self.name)
+        return self.make_trial(data.train, data.val.select([]), {"test": data.val}, shots, seed)
