@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -99,6 +99,32 @@ def test_infinity_is_no_rate():
 def test_configurations_do_not_change():
     with pytest.raises(FrozenInstanceError):
         Settings().rank = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Varied(Checked):
+    VARIANTS: ClassVar = {"old": {"rate": 2.0, "words": None, "deep": False}}
+
+    variant: Literal["new", "old"] = option("new", "variant")
+    rate: float = option(0.5, "rate")
+    words: str | None = option("a b", "words")
+    deep: bool = option(True, "deep")
+
+
+def test_a_variant_has_its_own_defaults_under_explicit_settings():
+    assert make_config(Varied, {}) == make_config(Varied, {"variant": "new"}) == Varied()
+    assert make_config(Varied, {"variant": "old"}) == Varied(variant="old", rate=2.0, words=None, deep=False)
+    for settings in ({"variant": "old", "rate": "0.5"}, {"rate": 0.5, "variant": "old"}):  # in any order
+        config = make_config(Varied, settings)
+        assert config == Varied(variant="old", rate=0.5, words=None, deep=False)
+        assert make_config(Varied, vars(config)) == config
+    assert Varied.VARIANTS == {"old": {"rate": 2.0, "words": None, "deep": False}}
+
+
+@pytest.mark.parametrize("variant", ["older", None, 3, ["old"], {"old": 1}], ids=str)
+def test_unknown_variants(variant):
+    with pytest.raises(ConfigError, match="variant=.* is not one of new, old"):
+        make_config(Varied, {"variant": variant})
 
 
 def test_assignments():

@@ -101,7 +101,8 @@ def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
     """
     hints = typing.get_type_hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = dict(getattr(cls, "VARIANTS", {}).get(settings.get("variant"), {}))
+    variants: Mapping[str, Mapping[str, Any]] = getattr(cls, "VARIANTS", {})
+    values = next((dict(own) for variant, own in variants.items() if variant == settings.get("variant")), {})
     for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"unknown setting '{name}'{nearest(name, known)} (settings: {', '.join(known)})")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
+
 import torch
 from torch.nn import functional as F
 
@@ -46,3 +49,29 @@ def class_direction(world, sentence, prompts):
         x = torch.cat([x[:first], prompts[0], x[first + n :]])
         deep, slots = [p[None] for p in prompts[1:]], torch.arange(first, first + n)[None]
     return F.normalize(plain.text_features(model, x[None], torch.tensor([pool]), deep=deep, slots=slots), dim=-1)[0]
+
+
+def changed(world, changes):
+    """The world with other weights in its plain model.
+
+    Args:
+        world: the fixture.
+        changes: what is added to the weight of a projection, by (tower, layer, "q", "k", "v" or "out").
+    """
+    model = copy.deepcopy(world.plain)
+    for (tower, layer, name), change in changes.items():
+        attention = getattr(model, f"{tower}_model").encoder.layers[layer].self_attn
+        place = "out_proj" if name == "out" else f"{name}_proj"
+        setattr(attention, place, Changed(getattr(attention, place), change))
+    return SimpleNamespace(backbone=world.backbone, plain=model)
+
+
+class Changed(torch.nn.Module):
+    """A linear layer W + change, with gradient for the change."""
+
+    def __init__(self, layer, change):
+        super().__init__()
+        self.matrix, self.offset = layer.weight.detach() + change, layer.bias
+
+    def forward(self, x):
+        return x @ self.matrix.T + self.offset

@@ -82,7 +82,7 @@ class DPLQ(DomainPromptClassifier):
         conditioned = {"none": 0, "first": 1, "deep": depth}[config.conditioning]
         self.text_mixers = self._mixers(conditioned, width)
         self.vision_mixers = self._mixers(depth - 1, backbone.vision_width)
-        if config.residual:
+        if config.residual and depth > 1:
             self.vision = nn.Parameter(self.random_prompts(depth - 1, n, backbone.vision_width))  # G (J - 1, n, Dv)
         if config.conditioning != "none":
             self.meta_net = self.make_meta_net(width)
@@ -108,7 +108,7 @@ class DPLQ(DomainPromptClassifier):
     def image_prompts(self, bias: Tensor | None) -> list[Tensor]:
         """Return V_0 ... V_{J-1}, V_0 (n, Dv), the others (B, n, Dv), or (n, Dv) where nothing is conditioned."""
         deeper = [mix(prompt, bias) for mix, prompt in zip(self.vision_mixers, self.text[1:], strict=True)]
-        if self.config.residual:
+        if self.config.residual and deeper:
             deeper = [self._mixed(mixed, own) for mixed, own in zip(deeper, self.vision, strict=True)]
         return [self.coupling(self.text[0]), *deeper]
 

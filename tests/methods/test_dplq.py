@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+import torch
+
+from acclimate.errors import ConfigError
+from acclimate.methods import TrainingFacts
+from acclimate.methods.dplq import DPLQConfig
+from acclimate.options import make_config
+from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, on_vit_b_16, text_runs, whole
+from tests.methods.plain_domain import compare, dplq_logits, stir
+
+LONG = ("cat", "storage tank", "bare land of the large mill")
+FACTS = TrainingFacts(images=18, shots=6)
+MIXERS = ("dense", "bottleneck", "quaternion-padded", "quaternion-axes")
+CONDITIONING = ("none", "first", "deep")
+OFF = {"conditioning": "none", "image_bias": False}  # no domain encoder
+
+
+def some(feed, images=4):
+    return feed.batch(torch.arange(0, len(feed), len(feed) // images)[:images])
+
+
+def without(world):
+    """The world without a domain encoder."""
+    other = type(world)(**{**vars(world), "domain_encoder": None})
+    return other, dataclasses.replace(whole(world.test), domain_features=None)
+
+
+# ------------------------------------------------------------------------------------------------------ the equations
+
+SETTINGS = [
+    {"variant": "released"},
+    *({"mixer": mixer, "conditioning": kind} for mixer in MIXERS for kind in CONDITIONING),
+    {"mixer": "quaternion-axes", "residual": False, "conditioning": "deep", "image_bias": False, "depth": 2},
+    {"variant": "released", "mixer": "dense", "residual": True, "image_bias": True, "feature_norm": True},
+    {"noise": "train", "noise_std": 0.3, "meta_width": 5},
+    OFF,
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_logits_loss_and_gradient_equal_the_loop(world, settings):
+    method = stir(make(world, "dplq", LONG, **settings))
+    config = method.config
+    noise = None if config.noise == "none" or config.conditioning == "none" else world.backbone.text_width
+    for what, ours, theirs in compare(world, method, some(world.train), dplq_logits, noise):
+        close(ours, theirs, 1e-4)
+        assert theirs.abs().max() > 1e-5, what
+
+
+def test_random_start_and_more_tokens(world):
+    method = stir(make(world, "dplq", LONG, context_init=None, prompt_tokens=3, depth=2, variant="corrected"))
+    batch = some(world.train)
+
+    def reference(*arguments):
+        return dplq_logits(*arguments, start="a a a")
+
+    noise = world.backbone.text_width if method.config.noise != "none" else None
+    for _, ours, theirs in compare(world, method, batch, reference, noise):
+        close(ours, theirs, 1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------- the sizes
+
+
+def count(*values):
+    return sum(value.numel() for value in values)
+
+
+def test_released_numbers_on_vit_b_16():
+    """As counted in the authors' code, without its second meta-net (33,312), which no forward pass reads."""
+    method = on_vit_b_16("dplq", variant="released")
+    assert method.learned_parameters() == 2_147_104
+    assert count(method.text[0]) == 1_024
+    assert count(method.text[1:]) == 8_192
+    assert count(*method.coupling.parameters()) == 393_984
+    assert count(*method.meta_net.parameters()) == 33_312
+    assert [count(*mixer.parameters()) for mixer in method.text_mixers] == [131_584]
+    assert [count(*mixer.parameters()) for mixer in method.vision_mixers] == [197_376] * 8
+    assert 8 * 197_376 == 1_579_008
+    assert not hasattr(method, "image_net")
+    assert not hasattr(method, "vision")
+
+
+def test_the_bottleneck_is_as_large_as_the_padded_quaternion_layer():
+    padded, narrow = (on_vit_b_16("dplq", variant="released", mixer=name) for name in MIXERS[2:0:-1])
+    assert narrow.learned_parameters() == pytest.approx(padded.learned_parameters(), rel=0.005)
+    dense, axes = (on_vit_b_16("dplq", variant="released", mixer=name) for name in ("dense", "quaternion-axes"))
+    assert dense.learned_parameters() == axes.learned_parameters()  # half of W serves the prompt, half the bias
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONING)
+def test_number_of_learned_parameters(world, conditioning):
+    text, vision, joint = (getattr(world.backbone, name) for name in ("text_width", "vision_width", "embed_dim"))
+    domain, hidden, depth, n = world.domain_encoder.width, 7, 3, 2
+    method = make(
+        world,
+        "dplq",
+        mixer="quaternion-axes",
+        conditioning=conditioning,
+        residual=True,
+        image_bias=True,
+        meta_width=hidden,
+        depth=depth,
+        prompt_tokens=n,
+    )
+    mixers = {"none": 0, "first": 1, "deep": depth}[conditioning]
+    expected = depth * n * text + (depth - 1) * n * vision + (text + 1) * vision  # P, G, C
+    expected += mixers * (text + 1) * text + (depth - 1) * (text + 1) * vision
+    expected += (domain + 1) * hidden + (hidden + 1) * joint
+    expected += (domain + 1) * hidden + (hidden + 1) * text if mixers else 0
+    assert method.learned_parameters() == expected
+
+
+# ------------------------------------------------------------------------------------------------------ what is learned
+
+
+@pytest.mark.parametrize("settings", [{"variant": "released"}, *({"mixer": mixer} for mixer in MIXERS)], ids=str)
+def test_gradients_reach_all_that_is_learned(world, settings):
+    method = stir(make(world, "dplq", **settings), 0.1)
+    (stage,) = method.stages(FACTS)
+    assert {id(parameter) for parameter in stage.parameters} == {id(parameter) for parameter in method.parameters()}
+    assert list(method.learned_state()) == [name for name, _ in method.named_parameters()]
+    method.loss(whole(world.train))["cross_entropy"].backward()
+    for name, parameter in method.named_parameters():
+        assert parameter.grad.any(), name
+        if name in ("text", "vision"):
+            assert parameter.grad.abs().flatten(1).amax(1).min() > 0, name
+    assert all(parameter.grad is None for parameter in world.backbone._family.model.parameters())
+
+
+@pytest.mark.parametrize("settings", [{"variant": "released", "warmup_epochs": 0, "lr": 0.02}, {"lr": 0.01}], ids=str)
+def test_it_learns(world, settings):
+    method = make(world, "dplq", epochs=10, **settings)
+    before = {name: value.clone() for name, value in method.learned_state().items()}
+    lines = learn(world, method, FACTS)
+    assert lines[-1]["cross_entropy"] < 0.9 * lines[0]["cross_entropy"]
+    assert all(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
+
+
+# ---------------------------------------------------------------------------------------------------------- the start
+
+RESIDUAL = {"variant": "corrected", "residual": True, "noise": "none"}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_residual_prompts_start_as_the_learned_ones(world, mixer):
+    method = make(world, "dplq", LONG, mixer=mixer, conditioning="deep", **RESIDUAL)
+    features = whole(world.test).domain_features
+    bias = method.domain_bias(features)
+    assert bias.abs().max() > 0.01
+    for prompt, own in zip(method.class_prompts(bias, features), method.text, strict=True):
+        assert torch.equal(prompt, own.expand_as(prompt))
+    first, *deeper = method.image_prompts(bias)
+    assert torch.equal(first, method.coupling(method.text[0]))
+    for prompt, own in zip(deeper, method.vision, strict=True):
+        assert torch.equal(prompt, own.expand_as(prompt))
+
+
+def test_without_a_residual_mixers_do_not_start_at_zero(world):
+    method = make(world, "dplq", variant="corrected", residual=False)
+    bias = method.domain_bias(whole(world.test).domain_features)
+    assert all(prompt.abs().mean() > 0.01 for prompt in method.image_prompts(bias)[1:])
+    assert not hasattr(method, "vision")
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_at_depth_one_the_text_starts_at_zero_shot(world, mixer):
+    """The words of the template give its directions; the image has its prompt tokens, which are never nothing."""
+    method = make(world, "dplq", LONG, mixer=mixer, depth=1, image_bias=True, **RESIDUAL).eval()
+    batch, backbone = whole(world.test), world.backbone
+    with torch.no_grad():
+        images = backbone.encode_image(batch.pixels, [method.coupling(method.text[0])])
+        images = torch.nn.functional.normalize(images, dim=-1)
+        classes = make(world, "zero-shot", LONG).eval().class_weights()
+        close(method.logits(batch), backbone.logit_scale * images @ classes.T + backbone.logit_bias)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_with_its_couplings_it_is_maple(world, mixer):
+    maple = stir(make(world, "maple", LONG, depth=3)).eval()
+    method = make(world, "dplq", LONG, mixer=mixer, depth=3, image_bias=True, **RESIDUAL).eval()
+    batch = whole(world.test)
+    with torch.no_grad():
+        assert not torch.allclose(method.logits(batch), maple.logits(batch), atol=0.01)
+        method.text.copy_(maple.text)
+        method.coupling.load_state_dict(maple.couplings[0].state_dict())
+        method.vision.copy_(torch.stack([f(p) for f, p in zip(maple.couplings[1:], maple.text[1:], strict=True)]))
+        method.train().eval()
+        close(method.logits(batch), maple.logits(batch))
+
+
+# ------------------------------------------------------------------------------------- batches, noise and evaluation
+
+
+def batch_of(world, images):
+    """Images whose domain features have very different means."""
+    batch = world.test.batch(images)
+    return dataclasses.replace(batch, domain_features=batch.domain_features + images[:, None])
+
+
+def alone(method, world, images=4):
+    return torch.cat([method.logits(batch_of(world, torch.tensor([index]))) for index in range(images)])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_an_image_does_not_depend_on_its_batch(world, training):
+    method = stir(make(world, "dplq", LONG, variant="corrected", noise="none"), 0.1).train(training)
+    with torch.no_grad():
+        together = method.logits(batch_of(world, torch.arange(4)))
+        close(alone(method, world), together, 1e-4)
+        assert torch.equal(method.logits(batch_of(world, torch.arange(4))), together)
+
+
+def test_corrected_is_deterministic_in_evaluation(world):
+    method = stir(make(world, "dplq", LONG, variant="corrected"), 0.1).eval()
+    with torch.no_grad():
+        close(alone(method, world), method.logits(batch_of(world, torch.arange(4))), 1e-4)
+
+
+def test_released_depends_on_its_batch_and_on_chance(world, monkeypatch):
+    """As in the authors' code: noise in prediction too, as large as the mean feature of the batch."""
+    method = make(world, "dplq", LONG, variant="released").eval()
+    batch = batch_of(world, torch.arange(4))
+    with torch.no_grad():
+        assert not torch.equal(method.logits(batch), method.logits(batch))
+        monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # without chance, the scale remains
+        assert (alone(method, world) - method.logits(batch)).abs().max() > 1e-3
+        fixed = make(world, "dplq", LONG, variant="released", noise_std=0.3).eval()
+        close(alone(fixed, world), fixed.logits(batch), 1e-4)
+
+
+@pytest.mark.parametrize(("noise", "noisy"), [("none", ()), ("train", (True,)), ("always", (True, False))])
+def test_when_there_is_noise(world, noise, noisy):
+    method = stir(make(world, "dplq", LONG, conditioning="first", noise=noise, noise_std=0.5))
+    batch = some(world.test)
+    for training in (True, False):
+        method.train(training)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            assert torch.equal(method.logits(batch), method.logits(batch)) == (training not in noisy)
+
+
+def test_size_of_the_noise(world):
+    method = make(world, "dplq", noise="always", noise_std=0.25)
+    features = 3 + torch.randn(400, 5)
+    assert float(method.noisy(torch.zeros(400, 50), features).std()) == pytest.approx(0.25, rel=0.03)
+    method = make(world, "dplq", noise="always", noise_std=None)
+    assert float(method.noisy(torch.zeros(400, 50), features).std()) == pytest.approx(float(features.mean()), rel=0.03)
+
+
+def test_noise_enters_the_first_text_prompt_only(world):
+    method = stir(make(world, "dplq", conditioning="deep", noise="always", noise_std=0.5))
+    features = whole(world.test).domain_features
+    bias = method.domain_bias(features)
+    one, two = (method.class_prompts(bias, features) for _ in range(2))
+    assert [torch.equal(a, b) for a, b in zip(one, two, strict=True)] == [False, True, True]
+    one, two = (method.image_prompts(bias) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_feature_norm_takes_size_and_mean_away(world):
+    batch = some(world.test)
+    other = dataclasses.replace(batch, domain_features=5 * batch.domain_features + 2)
+    for norm in (True, False):
+        method = stir(make(world, "dplq", noise="none", feature_norm=norm)).eval()
+        with torch.no_grad():
+            same = torch.allclose(method.logits(batch), method.logits(other), atol=1e-3)
+        assert same == norm
+
+
+def test_only_conditioned_layers_depend_on_the_image(world):
+    features = whole(world.test).domain_features
+    for conditioning, layers in (("first", [3, 2, 2]), ("deep", [3, 3, 3])):
+        method = make(world, "dplq", conditioning=conditioning)
+        bias = method.domain_bias(features)
+        assert [prompt.ndim for prompt in method.class_prompts(bias, features)] == layers
+        assert [prompt.ndim for prompt in method.image_prompts(bias)] == [2, 3, 3]
+
+
+# --------------------------------------------------------------------------------------- classes, towers and encoders
+
+
+def test_unseen_classes_get_the_same_prompts(world):
+    for settings in ({"noise": "none"}, OFF):
+        method = stir(make(world, "dplq", **settings)).eval()
+        with torch.no_grad():
+            method.logits(whole(world.test))
+            method.bind(UNSEEN)
+            fresh = make(world, "dplq", UNSEEN, seed=5, **settings)
+            fresh.load_learned_state(method.learned_state())
+            close(method.logits(whole(world.test)), fresh.eval().logits(whole(world.test)))
+
+
+def test_a_published_depth_is_cut_to_the_towers(world, caplog):
+    with caplog.at_level(logging.INFO, "acclimate.methods"):
+        method = make(world, "dplq", depth=9)
+    assert len(method.text) == 3
+    for tower in ("text", "vision"):
+        assert f"dplq: depth=9 is cut to the 3 layers of the {tower} tower" in caplog.messages
+
+
+def test_nothing_conditioned_needs_no_domain_encoder(world):
+    bare, batch = without(world)
+    method = stir(make(bare, "dplq", LONG, **OFF))
+    assert method.needs == {"pixels"}
+    assert method.domain_encoder is None
+    assert not hasattr(method, "meta_net")
+    runs, stop = text_runs(world)
+    method.eval()
+    with torch.no_grad():
+        logits = [method.logits(batch) for _ in range(3)]
+    stop()
+    assert len(runs) == 1
+    assert torch.equal(logits[0], logits[2])
+    method.train().eval()
+    for _ in range(2):
+        method.logits(batch).sum().backward()  # what is kept holds no graph of an earlier pass
+    for settings in ({"conditioning": "none", "image_bias": True}, {"conditioning": "first", "image_bias": False}):
+        assert make(world, "dplq", **settings).needs == {"pixels", "domain_features"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"variant": "released"}, {"conditioning": "none", "image_bias": True}])
+def test_no_domain_encoder(world, settings):
+    bare, _ = without(world)
+    with pytest.raises(
+        ConfigError, match="dplq reads the features of a domain encoder.*give --domain-encoder"
+    ) as caught:
+        make(bare, "dplq", **settings)
+    assert "\n" not in str(caught.value)
+
+
+# -------------------------------------------------------------------------------------------------------- the settings
+
+
+def test_released_settings():
+    config = make_config(DPLQConfig, {"variant": "released"})
+    assert (config.prompt_tokens, config.depth, config.context_init, config.meta_width) == (2, 9, "a photo of a", 32)
+    assert (config.conditioning, config.mixer, config.residual) == ("first", "quaternion-padded", False)
+    assert (config.image_bias, config.feature_norm, config.noise, config.noise_std) == (False, False, "always", None)
+    assert (config.optimizer, config.lr, config.momentum, config.weight_decay) == ("sgd", 3.5e-3, 0.9, 5e-4)
+    assert (config.batch_size, config.warmup_epochs, config.warmup_lr, config.crop_scale) == (4, 1, 1e-5, 0.08)
+    assert on_vit_b_16("dplq", variant="released").stages(FACTS)[0].epochs == 15
+
+
+@pytest.mark.parametrize("variant", ["released", "corrected"])
+def test_settings_make_themselves_again(variant):
+    config = make_config(DPLQConfig, {"variant": variant, "lr": 0.5, "residual": "true", "noise_std": "none"})
+    assert (config.lr, config.residual, config.noise_std) == (0.5, True, None)
+    assert make_config(DPLQConfig, vars(config)) == config
+    assert make_config(DPLQConfig, {name: str(value) for name, value in vars(config).items()}) == config
+
+
+def test_depth_one_has_no_deeper_image_prompts(world):
+    method = make(world, "dplq", depth=1)
+    assert len(method.image_prompts(None)) == 1
+    assert method.class_names == CLASSES
+    assert all(value.numel() for value in method.learned_state().values())
