@@ -123,7 +123,7 @@ def test_a_variant_has_its_own_defaults_under_explicit_settings():
 
 @pytest.mark.parametrize("variant", ["older", None, 3, ["old"], {"old": 1}], ids=str)
 def test_unknown_variants(variant):
-    with pytest.raises(ConfigError, match="variant=.* is not one of new, old"):
+    with pytest.raises(ConfigError, match=r"variant=.* is not one of new, old"):
         make_config(Varied, {"variant": variant})
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -67,6 +68,21 @@ def learn(world, method, facts, val=None):
 
 def whole(feed):
     return feed.batch(torch.arange(len(feed)))
+
+
+def some(feed, images=4):
+    """Images from all of a feed."""
+    return feed.batch(torch.arange(0, len(feed), len(feed) // images)[:images])
+
+
+def count(*tensors):
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def without_domain_encoder(world):
+    """The world, and a batch of it, as they are where no domain encoder is named."""
+    other = SimpleNamespace(**{**vars(world), "domain_encoder": None})
+    return other, dataclasses.replace(whole(world.test), domain_features=None)
 
 
 def text_runs(world):

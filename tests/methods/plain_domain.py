@@ -196,5 +196,5 @@ def stir(method, scale=0.3, seed=5):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in method.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=scale)
     return method

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
-import dataclasses
-import logging
-
 import pytest
 import torch
 
-from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts
 from acclimate.methods.dplq import DPLQConfig
 from acclimate.options import make_config
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, on_vit_b_16, text_runs, whole
+from tests.methods.conftest import (
+    CLASSES,
+    close,
+    count,
+    learn,
+    make,
+    on_vit_b_16,
+    some,
+    text_runs,
+    whole,
+    without_domain_encoder,
+)
 from tests.methods.plain_domain import compare, dplq_logits, stir
 
 LONG = ("cat", "storage tank", "bare land of the large mill")
@@ -18,16 +25,6 @@ FACTS = TrainingFacts(images=18, shots=6)
 MIXERS = ("dense", "bottleneck", "quaternion-padded", "quaternion-axes")
 CONDITIONING = ("none", "first", "deep")
 OFF = {"conditioning": "none", "image_bias": False}  # no domain encoder
-
-
-def some(feed, images=4):
-    return feed.batch(torch.arange(0, len(feed), len(feed) // images)[:images])
-
-
-def without(world):
-    """The world without a domain encoder."""
-    other = type(world)(**{**vars(world), "domain_encoder": None})
-    return other, dataclasses.replace(whole(world.test), domain_features=None)
 
 
 # ------------------------------------------------------------------------------------------------------ the equations
@@ -65,10 +62,6 @@ def test_random_start_and_more_tokens(world):
 
 
 # ---------------------------------------------------------------------------------------------------------- the sizes
-
-
-def count(*values):
-    return sum(value.numel() for value in values)
 
 
 def test_released_numbers_on_vit_b_16():
@@ -194,63 +187,7 @@ def test_with_its_couplings_it_is_maple(world, mixer):
         close(method.logits(batch), maple.logits(batch))
 
 
-# ------------------------------------------------------------------------------------- batches, noise and evaluation
-
-
-def batch_of(world, images):
-    """Images whose domain features have very different means."""
-    batch = world.test.batch(images)
-    return dataclasses.replace(batch, domain_features=batch.domain_features + images[:, None])
-
-
-def alone(method, world, images=4):
-    return torch.cat([method.logits(batch_of(world, torch.tensor([index]))) for index in range(images)])
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_an_image_does_not_depend_on_its_batch(world, training):
-    method = stir(make(world, "dplq", LONG, variant="corrected", noise="none"), 0.1).train(training)
-    with torch.no_grad():
-        together = method.logits(batch_of(world, torch.arange(4)))
-        close(alone(method, world), together, 1e-4)
-        assert torch.equal(method.logits(batch_of(world, torch.arange(4))), together)
-
-
-def test_corrected_is_deterministic_in_evaluation(world):
-    method = stir(make(world, "dplq", LONG, variant="corrected"), 0.1).eval()
-    with torch.no_grad():
-        close(alone(method, world), method.logits(batch_of(world, torch.arange(4))), 1e-4)
-
-
-def test_released_depends_on_its_batch_and_on_chance(world, monkeypatch):
-    """As in the authors' code: noise in prediction too, as large as the mean feature of the batch."""
-    method = make(world, "dplq", LONG, variant="released").eval()
-    batch = batch_of(world, torch.arange(4))
-    with torch.no_grad():
-        assert not torch.equal(method.logits(batch), method.logits(batch))
-        monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # without chance, the scale remains
-        assert (alone(method, world) - method.logits(batch)).abs().max() > 1e-3
-        fixed = make(world, "dplq", LONG, variant="released", noise_std=0.3).eval()
-        close(alone(fixed, world), fixed.logits(batch), 1e-4)
-
-
-@pytest.mark.parametrize(("noise", "noisy"), [("none", ()), ("train", (True,)), ("always", (True, False))])
-def test_when_there_is_noise(world, noise, noisy):
-    method = stir(make(world, "dplq", LONG, conditioning="first", noise=noise, noise_std=0.5))
-    batch = some(world.test)
-    for training in (True, False):
-        method.train(training)
-        torch.manual_seed(0)
-        with torch.no_grad():
-            assert torch.equal(method.logits(batch), method.logits(batch)) == (training not in noisy)
-
-
-def test_size_of_the_noise(world):
-    method = make(world, "dplq", noise="always", noise_std=0.25)
-    features = 3 + torch.randn(400, 5)
-    assert float(method.noisy(torch.zeros(400, 50), features).std()) == pytest.approx(0.25, rel=0.03)
-    method = make(world, "dplq", noise="always", noise_std=None)
-    assert float(method.noisy(torch.zeros(400, 50), features).std()) == pytest.approx(float(features.mean()), rel=0.03)
+# ------------------------------------------------------------------------------------------- what the image changes
 
 
 def test_noise_enters_the_first_text_prompt_only(world):
@@ -263,16 +200,6 @@ def test_noise_enters_the_first_text_prompt_only(world):
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def test_feature_norm_takes_size_and_mean_away(world):
-    batch = some(world.test)
-    other = dataclasses.replace(batch, domain_features=5 * batch.domain_features + 2)
-    for norm in (True, False):
-        method = stir(make(world, "dplq", noise="none", feature_norm=norm)).eval()
-        with torch.no_grad():
-            same = torch.allclose(method.logits(batch), method.logits(other), atol=1e-3)
-        assert same == norm
-
-
 def test_only_conditioned_layers_depend_on_the_image(world):
     features = whole(world.test).domain_features
     for conditioning, layers in (("first", [3, 2, 2]), ("deep", [3, 3, 3])):
@@ -282,30 +209,8 @@ def test_only_conditioned_layers_depend_on_the_image(world):
         assert [prompt.ndim for prompt in method.image_prompts(bias)] == [2, 3, 3]
 
 
-# --------------------------------------------------------------------------------------- classes, towers and encoders
-
-
-def test_unseen_classes_get_the_same_prompts(world):
-    for settings in ({"noise": "none"}, OFF):
-        method = stir(make(world, "dplq", **settings)).eval()
-        with torch.no_grad():
-            method.logits(whole(world.test))
-            method.bind(UNSEEN)
-            fresh = make(world, "dplq", UNSEEN, seed=5, **settings)
-            fresh.load_learned_state(method.learned_state())
-            close(method.logits(whole(world.test)), fresh.eval().logits(whole(world.test)))
-
-
-def test_a_published_depth_is_cut_to_the_towers(world, caplog):
-    with caplog.at_level(logging.INFO, "acclimate.methods"):
-        method = make(world, "dplq", depth=9)
-    assert len(method.text) == 3
-    for tower in ("text", "vision"):
-        assert f"dplq: depth=9 is cut to the 3 layers of the {tower} tower" in caplog.messages
-
-
 def test_nothing_conditioned_needs_no_domain_encoder(world):
-    bare, batch = without(world)
+    bare, batch = without_domain_encoder(world)
     method = stir(make(bare, "dplq", LONG, **OFF))
     assert method.needs == {"pixels"}
     assert method.domain_encoder is None
@@ -322,16 +227,6 @@ def test_nothing_conditioned_needs_no_domain_encoder(world):
         method.logits(batch).sum().backward()  # what is kept holds no graph of an earlier pass
     for settings in ({"conditioning": "none", "image_bias": True}, {"conditioning": "first", "image_bias": False}):
         assert make(world, "dplq", **settings).needs == {"pixels", "domain_features"}
-
-
-@pytest.mark.parametrize("settings", [{}, {"variant": "released"}, {"conditioning": "none", "image_bias": True}])
-def test_no_domain_encoder(world, settings):
-    bare, _ = without(world)
-    with pytest.raises(
-        ConfigError, match="dplq reads the features of a domain encoder.*give --domain-encoder"
-    ) as caught:
-        make(bare, "dplq", **settings)
-    assert "\n" not in str(caught.value)
 
 
 # -------------------------------------------------------------------------------------------------------- the settings

@@ -10,7 +10,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods.quaternion import QuaternionLinear, hamilton_product
 
 DRAWS = 500
-ONE, I, J, K = torch.eye(4, dtype=torch.float64)[..., None]  # each (4, 1)
+ONE, UNIT_I, UNIT_J, UNIT_K = torch.eye(4, dtype=torch.float64)[..., None]  # each (4, 1)
 
 
 def draw(*shape, seed=0):
@@ -86,12 +86,12 @@ def test_product_by_complex_matrices(three):
 
 
 def test_units():
-    for unit in (I, J, K):
+    for unit in (UNIT_I, UNIT_J, UNIT_K):
         assert torch.equal(hamilton_product(unit, unit), -ONE)
         assert torch.equal(hamilton_product(unit, ONE), unit)
         assert torch.equal(hamilton_product(ONE, unit), unit)
-    assert torch.equal(hamilton_product(hamilton_product(I, J), K), -ONE)
-    for one, two, three in ((I, J, K), (J, K, I), (K, I, J)):
+    assert torch.equal(hamilton_product(hamilton_product(UNIT_I, UNIT_J), UNIT_K), -ONE)
+    for one, two, three in ((UNIT_I, UNIT_J, UNIT_K), (UNIT_J, UNIT_K, UNIT_I), (UNIT_K, UNIT_I, UNIT_J)):
         assert torch.equal(hamilton_product(one, two), three)
         assert torch.equal(hamilton_product(two, one), -three)
 
@@ -238,7 +238,9 @@ def test_widths_that_do_not_divide(inputs, outputs, width):
 
 def test_gradients():
     def run(weight, bias, r, i, j, k):
-        return torch.func.functional_call(made, {"weight": weight, "bias": bias}, kwargs=dict(r=r, i=i, j=j, k=k))
+        return torch.func.functional_call(
+            made, {"weight": weight, "bias": bias}, kwargs={"r": r, "i": i, "j": j, "k": k}
+        )
 
     made = layer(8, 4)
     values = [made.weight, made.bias, *(draw(3, 2, seed=seed) for seed in range(4))]

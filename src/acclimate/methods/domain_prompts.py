@@ -145,7 +145,7 @@ class DomainPromptClassifier(DeepPromptClassifier):
             return _scores(images, self._shared_classes(prompts, changes))
         step = max(1, PAIRS // len(self.names))
         parts = []
-        for first in range(0, len(images) or 1, step):
+        for first in range(0, len(images), step):
             few = slice(first, first + step)
             own = [prompt[few] if prompt.ndim == 3 else prompt for prompt in prompts]
             parts.append(_scores(images[few], self._encode(own, changes, per="image")))

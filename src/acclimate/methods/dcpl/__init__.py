@@ -1,5 +1,5 @@
 """DCPL: prompts and image features shifted by a domain encoder."""
 
-from acclimate.methods.dcpl.method import DCPL
+from acclimate.methods.dcpl.method import DCPL, DCPLConfig
 
-__all__ = ["DCPL"]
+__all__ = ["DCPL", "DCPLConfig"]
