@@ -41,6 +41,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/coop_step.py --out results/coop_step.json
 	$(BIN)/python benchmarks/cocoop_step.py --out results/cocoop_step.json
 	$(BIN)/python benchmarks/maple_step.py --out results/maple_step.json
+	$(BIN)/python benchmarks/gdpl_step.py --out results/gdpl_step.json
 
 # DATA: a folder with one folder a data set, see the script.
 results: $(VENV)/.dev

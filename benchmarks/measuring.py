@@ -1,20 +1,122 @@
-"""What the benchmarks share: memory of one call in a fresh process, and the record that stands beside a figure."""
+"""What the benchmarks share: ways in turns, memory of one call in a fresh process, the record beside a figure."""
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
+from torch.nn import functional as F
 
 import acclimate
+from acclimate.methods.contract import Method
+
+
+class StepCase(ABC):
+    """A batch, and several ways to make the same training step or the same prediction of it."""
+
+    labels: Tensor
+    lr = 3.5e-3
+
+    @abstractmethod
+    def make(self) -> Method:
+        """Return a method bound to its classes, with equal weights at every call."""
+
+    @abstractmethod
+    def logits(self, way: str, method: Method) -> Tensor:
+        """Return the logits (B, C) of the batch."""
+
+    def trainer(self, way: str) -> Callable[[], float]:
+        """Return a function that makes one step of SGD on a method of its own and returns the loss."""
+        method = self.make().train()
+        optimizer = torch.optim.SGD(method.parameters(), lr=self.lr, momentum=0.9, weight_decay=5e-4)
+        seeds = itertools.count()
+
+        def step() -> float:
+            torch.manual_seed(next(seeds))  # noise, where a method draws any, is the same in all ways
+            loss = F.cross_entropy(self.logits(way, method), self.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    def predictor(self, way: str) -> Callable[[], Tensor]:
+        """Return a function that predicts the batch and returns the logits."""
+        method = self.make().eval()
+
+        @torch.no_grad()
+        def predict() -> Tensor:
+            torch.manual_seed(0)
+            return self.logits(way, method)
+
+        return predict
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], Any]], turns: int, tolerance: float
+) -> tuple[dict[str, float], dict[str, list[Any]], float]:
+    """Make the same calls in several ways, one after another, turn by turn.
+
+    Args:
+        calls: by way; the first is the reference.
+        turns: how often.
+        tolerance: of the results of the other ways, relative to the largest entry of the reference's.
+
+    Returns:
+        Median CPU seconds, results turn by turn, and the largest relative difference.
+
+    Raises:
+        SystemExit: the results differ by more than the tolerance.
+    """
+    seconds: dict[str, list[float]] = {way: [] for way in calls}
+    results: dict[str, list[Any]] = {way: [] for way in calls}
+    for _ in range(turns):
+        for way, call in calls.items():
+            started = time.process_time()
+            results[way].append(call())
+            seconds[way].append(time.process_time() - started)
+    reference, *others = ([torch.as_tensor(value).double() for value in values] for values in results.values())
+    pairs = [pair for values in others for pair in zip(values, reference, strict=True)]
+    worst = max((float((a - b).abs().max() / b.abs().max()) for a, b in pairs), default=0.0)
+    if worst > tolerance:
+        raise SystemExit(f"{' and '.join(calls)} differ by {worst:.1e}")
+    return {way: statistics.median(taken) for way, taken in seconds.items()}, results, worst
+
+
+def command_line(description: str, quick: str, peak: Callable[..., object]) -> argparse.Namespace:
+    """Read the options of a step benchmark: `quick` and `out`; sets the threads.
+
+    A call with `--peak` is one of `peak_in_fresh_process`: `peak`, called with what follows it, returns the call to
+    measure, and the program ends.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time"
+    )
+    parser.add_argument("--out", type=Path, help="JSON record to write")
+    parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak:
+        print(added_memory(peak(*options.peak)))
+        raise SystemExit
+    return options
 
 
 def peak_in_fresh_process(script: str, *arguments: object) -> float:
