@@ -1,7 +1,7 @@
 """One CoCoOp training step: this package against the plain way, in one interleaved run.
 
 Every image has prompts of its own, so a step is images x classes through the text tower. All ways run the same weights,
-the same batch and the same start, and must give the same losses over two steps of SGD:
+the same batch and the same start, and must give the same losses at every step of SGD:
 
 - published: as the released trainer does it. The frozen image tower runs on the batch, and a Python loop over the
   images runs the text tower on every class, padded to the full context length, through the Hugging Face layers;
@@ -18,10 +18,7 @@ Evaluation (without gradients) is compared as well, on the same batch.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,72 +27,64 @@ from torch.nn import functional as F
 
 from acclimate.data.batch import Batch
 from acclimate.methods.cocoop import CoCoOp, CoCoOpConfig
+from acclimate.methods.contract import Method
 from acclimate.prompts import PromptSet
 from coop_step import build
-from measuring import added_memory, peak_in_fresh_process, write_record
+from measuring import StepCase, command_line, in_turns, peak_in_fresh_process, write_record
 from text_tower import Plain, class_words
 
 WAYS = ("published", "loop", "live", "cached")
 PLAIN = ("published", "loop")
 SIZES = [(1, 10), (1, 100), (8, 10), (8, 30), (8, 100)]  # images, classes
+TOLERANCE = 1e-4  # of losses and logits, relative
 PLAIN_LIMIT = {"mini-clip": 800, "ViT-B/16": 240}  # prompts; each takes about 35 MiB in a step on ViT-B/16
 
 
-class Case:
+class Case(StepCase):
     """One geometry, batch and number of classes, and the ways to make a step."""
+
+    lr = 2e-3
 
     def __init__(self, geometry: str, images: int, classes: int) -> None:
         self.backbone, self.model = build(geometry)
-        words = class_words(classes)
-        self.method = CoCoOp(self.backbone, CoCoOpConfig(), PromptSet("natural", overrides={w: w for w in words}))
-        self.method.bind(words)
-        self.names, context = self.backbone.class_tokens(words), len(self.method.context)
+        self.words = class_words(classes)
+        self.names, context = self.backbone.class_tokens(self.words), len(self.make().context)
         lead, pad = self.backbone.tokenizer.lead[0], self.backbone.tokenizer.pad
         self.plain = Plain(self.model, self.names, lead, pad, context)
         side = self.model.config.vision_config.image_size
         self.pixels = torch.randn(images, 3, side, side)
         self.labels = torch.randint(0, classes, (images,))
         self.features = self.backbone.encode_image(self.pixels)
-        self.start = {name: tensor.clone() for name, tensor in self.method.learned_state().items()}
         self.images, self.classes = images, classes
+        self.context_tokens = context
 
-    def logits(self, way: str) -> Tensor:
-        """(B, C) of the batch."""
+    def make(self) -> CoCoOp:
+        """CoCoOp as it starts."""
+        torch.manual_seed(1)
+        prompts = PromptSet("natural", overrides={word: word for word in self.words})
+        method = CoCoOp(self.backbone, CoCoOpConfig(), prompts)
+        method.bind(self.words)
+        return method
+
+    def logits(self, way: str, method: Method) -> Tensor:
+        """Return the logits (B, C) of the batch."""
+        assert isinstance(method, CoCoOp)
         if way not in PLAIN:
             features = self.features if way == "cached" else self.backbone.encode_image(self.pixels)
-            return self.method.logits(Batch(image_features=features))
+            return method.logits(Batch(image_features=features))
         features = self.features
         if way == "published":
             features = self.model.visual_projection(self.model.vision_model(self.pixels).pooler_output)
         features = F.normalize(features, dim=-1)
         rows = []
-        for image, token in zip(features, self.method.meta_net(features), strict=True):
-            words = F.normalize(self.plain.features(self.method.context + token, slice(None)), dim=-1)
+        for image, token in zip(features, method.meta_net(features), strict=True):
+            words = F.normalize(self.plain.features(method.context + token, slice(None)), dim=-1)
             rows.append(self.backbone.logit_scale * image @ words.T)
         return torch.stack(rows)
 
-    def step(self, way: str, optimizer: torch.optim.Optimizer) -> float:
-        """One step of training; returns the loss."""
-        loss = F.cross_entropy(self.logits(way), self.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    def prepare(self) -> torch.optim.Optimizer:
-        """Put the learned tensors back to their start and return their optimiser."""
-        self.method.load_learned_state(self.start)
-        self.method.train()
-        return torch.optim.SGD(self.method.parameters(), lr=2e-3, momentum=0.9, weight_decay=5e-4)
-
-    def losses(self, way: str, steps: int = 2) -> list[float]:
-        """Losses of the first steps."""
-        optimizer = self.prepare()
-        return [self.step(way, optimizer) for _ in range(steps)]
-
     def tokens(self) -> dict[str, int]:
         """Tokens that run through the text tower in a step."""
-        ours = self.images * (1 + len(self.method.context) + sum(self.names.lengths))
+        ours = self.images * (1 + self.context_tokens + sum(self.names.lengths))
         return {"plain": self.images * self.classes * self.backbone.context_length, "ours": ours}
 
     def ways(self) -> tuple[str, ...]:
@@ -103,36 +92,20 @@ class Case:
         return WAYS if self.images * self.classes <= PLAIN_LIMIT[self.backbone.name] else ("live", "cached")
 
 
-def measure(case: Case, what: str, repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each way, taken in turns."""
-    times: dict[str, list[float]] = {way: [] for way in case.ways()}
-    optimizer = case.prepare()
-    for _ in range(repeats):
-        for way, taken in times.items():
-            case.method.train(what == "step")
-            started = time.process_time()
-            if what == "step":
-                case.step(way, optimizer)
-            else:
-                with torch.no_grad():
-                    case.logits(way)
-            taken.append(time.process_time() - started)
-    return {way: statistics.median(taken) for way, taken in times.items()}
+def call_of(geometry: str, images: str, classes: str, way: str) -> Callable[[], float]:
+    """Return a step of a case of its own."""
+    return Case(geometry, int(images), int(classes)).trainer(way)
 
 
 def run(geometry: str, images: int, classes: int, quick: bool) -> dict[str, Any]:
     """Check and measure one case."""
     case = Case(geometry, images, classes)
-    losses = {way: case.losses(way) for way in case.ways()}
-    reference = losses[case.ways()[0]]
-    worst = max(abs(a - b) / abs(b) for values in losses.values() for a, b in zip(values, reference, strict=True))
-    if worst > 1e-4:
-        raise SystemExit(f"{geometry}, {images} images, {classes} classes: losses differ by {worst:.1e}: {losses}")
     repeats = 3 if quick or geometry == "ViT-B/16" else 7
     row: dict[str, Any] = {"geometry": geometry, "images": images, "classes": classes, "tokens": case.tokens()}
-    row |= {"losses": losses, "repeats": repeats}
-    for what in ("step", "evaluation"):
-        seconds = measure(case, what, repeats)
+    for what, make in (("step", case.trainer), ("evaluation", case.predictor)):
+        seconds, results, _ = in_turns({way: make(way) for way in case.ways()}, repeats, TOLERANCE)
+        if what == "step":
+            row |= {"losses": results, "repeats": repeats}
         row[what] = {"cpu_seconds": seconds}
         if "loop" in seconds:
             faster = {
@@ -174,21 +147,7 @@ def show(row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print a table, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="8 images, 10 classes, three repeats, no memory")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time"
-    )
-    parser.add_argument("--out", type=Path, help="JSON record to write")
-    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.peak:
-        geometry, images, classes, way = options.peak
-        case = Case(geometry, int(images), int(classes))
-        optimizer = case.prepare()
-        print(added_memory(lambda: case.step(way, optimizer)))
-        return
+    options = command_line(__doc__, "8 images, 10 classes, three repeats, no memory", call_of)
     heads = [" ".join(f"{way:>9}" for way in WAYS) + "  faster  (text)" for _ in ("step", "evaluation")]
     print(f"{'geometry':>9} {'images':>6} {'classes':>7} {heads[0]} {heads[1]} peak MiB of a step")
     rows = []

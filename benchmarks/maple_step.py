@@ -3,7 +3,7 @@
 The plain way is that of the released trainer: in every step the image tower runs on the batch with prompts behind the
 patches, and the text tower on every class, padded to the full context length, with prompts behind [SOS]; both through
 the Hugging Face layers, with gradients, the prompts overwritten layer by layer. Ours runs the same weights, the same
-batch and the same start, and must give the same losses over two steps of SGD. What it saves is text: the beginning that
+batch and the same start, and must give the same losses at every step of SGD. What it saves is text: the beginning that
 all classes share runs once, and of a class only its own words. The image tower does the same work in both.
 
     python benchmarks/maple_step.py --out results/maple_step.json
@@ -12,12 +12,8 @@ all classes share runs once, and of a class only its own words. The image tower 
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import statistics
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,10 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.data.batch import Batch
+from acclimate.methods.contract import Method
 from acclimate.methods.maple import MaPLe, MaPLeConfig
 from acclimate.prompts import PromptSet
 from coop_step import build
-from measuring import added_memory, peak_in_fresh_process, write_record
+from measuring import StepCase, command_line, in_turns, peak_in_fresh_process, write_record
 from text_tower import GEOMETRIES, Plain, class_words
 
 WAYS = ("plain", "ours")
@@ -63,46 +60,33 @@ class DeepPlain(Plain):
         return F.normalize(self.model.visual_projection(vision.post_layernorm(x[:, 0])), dim=-1)
 
 
-class Case:
+class Case(StepCase):
     """One geometry and number of classes, and the two ways to make a step."""
 
     def __init__(self, geometry: str, classes: int) -> None:
         self.backbone, self.model = build(geometry)
-        words = class_words(classes)
-        self.method = MaPLe(self.backbone, MaPLeConfig(), PromptSet("natural", overrides={w: w for w in words}))
-        self.method.bind(words)
+        self.words = class_words(classes)
+        self.method = self.make()
         lead, pad = self.backbone.tokenizer.lead[0], self.backbone.tokenizer.pad
         self.plain = DeepPlain(self.model, self.method.names, lead, pad, MaPLeConfig().prompt_tokens)
         side = self.model.config.vision_config.image_size
-        self.batch = Batch(pixels=torch.randn(BATCH, 3, side, side), labels=torch.randint(0, classes, (BATCH,)))
-        self.start = {name: tensor.clone() for name, tensor in self.method.learned_state().items()}
+        self.pixels, self.labels = torch.randn(BATCH, 3, side, side), torch.randint(0, classes, (BATCH,))
 
-    def loss(self, way: str) -> Tensor:
-        """The cross-entropy of the batch."""
+    def make(self) -> MaPLe:
+        """MaPLe as it starts."""
+        torch.manual_seed(1)
+        method = MaPLe(self.backbone, MaPLeConfig(), PromptSet("natural", overrides={w: w for w in self.words}))
+        method.bind(self.words)
+        return method
+
+    def logits(self, way: str, method: Method) -> Tensor:
+        """Return the logits (B, C) of the batch."""
+        assert isinstance(method, MaPLe)
         if way == "ours":
-            return self.method.loss(self.batch)["cross_entropy"]
-        words = self.plain.text_directions(self.method.text_prompts())
-        images = self.plain.image_directions(self.batch.pixels, self.method.vision_prompts())
-        return F.cross_entropy(self.backbone.logit_scale * images @ words.T, self.batch.labels)
-
-    def step(self, way: str, optimizer: torch.optim.Optimizer) -> float:
-        """One step of training; returns the loss."""
-        loss = self.loss(way)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    def prepare(self) -> torch.optim.Optimizer:
-        """Put the prompts back to their start and return their optimiser."""
-        self.method.load_learned_state(self.start)
-        self.method.train()
-        return torch.optim.SGD(self.method.parameters(), lr=3.5e-3, momentum=0.9, weight_decay=5e-4)
-
-    def losses(self, way: str, steps: int = 2) -> list[float]:
-        """Losses of the first steps."""
-        optimizer = self.prepare()
-        return [self.step(way, optimizer) for _ in range(steps)]
+            return method.logits(Batch(pixels=self.pixels))
+        words = self.plain.text_directions(method.text_prompts())
+        images = self.plain.image_directions(self.pixels, method.vision_prompts())
+        return self.backbone.logit_scale * images @ words.T
 
     def tokens(self) -> dict[str, int]:
         """Text tokens that run through the tower."""
@@ -112,27 +96,16 @@ class Case:
         return {"plain": len(names) * self.backbone.context_length, "ours": ours}
 
 
-def measure(case: Case, repeats: int) -> dict[str, float]:
-    """Median CPU seconds of a step of each way, taken in turns."""
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    optimizer = case.prepare()
-    for _ in range(repeats):
-        for way, taken in times.items():
-            started = time.process_time()
-            case.step(way, optimizer)
-            taken.append(time.process_time() - started)
-    return {way: statistics.median(taken) for way, taken in times.items()}
+def call_of(geometry: str, classes: str, way: str) -> Callable[[], float]:
+    """Return a step of a case of its own."""
+    return Case(geometry, int(classes)).trainer(way)
 
 
 def run(geometry: str, classes: int, quick: bool) -> dict[str, Any]:
     """Check and measure one case."""
     case = Case(geometry, classes)
-    losses = {way: case.losses(way) for way in WAYS}  # also warms both ways up
-    worst = max(abs(a - b) / abs(b) for a, b in zip(losses["ours"], losses["plain"], strict=True))
-    if worst > TOLERANCE:
-        raise SystemExit(f"{geometry}, {classes} classes: losses differ by {worst:.1e}: {losses}")
     repeats = 3 if quick or geometry == "ViT-B/16" else 7
-    seconds = measure(case, repeats)
+    seconds, losses, _ = in_turns({way: case.trainer(way) for way in WAYS}, repeats, TOLERANCE)
     row: dict[str, Any] = {"geometry": geometry, "classes": classes, "losses": losses, "repeats": repeats}
     row |= {"text_tokens": case.tokens(), "cpu_seconds": seconds, "faster": seconds["plain"] / seconds["ours"]}
     row["peak_mib"] = {}
@@ -162,21 +135,7 @@ def show(row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print a table, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three repeats, no memory")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch; with more, waiting threads count as CPU time"
-    )
-    parser.add_argument("--out", type=Path, help="JSON record to write")
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.peak:
-        geometry, count, way = options.peak
-        case = Case(geometry, int(count))
-        optimizer = case.prepare()
-        print(added_memory(lambda: case.step(way, optimizer)))
-        return
+    options = command_line(__doc__, "three repeats, no memory", call_of)
     print("plain / ours\n geometry classes  text tokens           CPU s     peak MiB  faster")
     rows = []
     for geometry, classes in itertools.product(GEOMETRIES, CLASSES):

@@ -30,6 +30,7 @@ class StepCase(ABC):
 
     labels: Tensor
     lr = 3.5e-3
+    batches = 1  # in a prediction
 
     @abstractmethod
     def make(self) -> Method:
@@ -56,13 +57,14 @@ class StepCase(ABC):
         return step
 
     def predictor(self, way: str) -> Callable[[], Tensor]:
-        """Return a function that predicts the batch and returns the logits."""
-        method = self.make().eval()
+        """Return a function that predicts the batch, `batches` times, and returns the logits."""
+        method = self.make()
 
         @torch.no_grad()
         def predict() -> Tensor:
             torch.manual_seed(0)
-            return self.logits(way, method)
+            method.eval()  # drops what an earlier call kept
+            return [self.logits(way, method) for _ in range(self.batches)][-1]
 
         return predict
 
