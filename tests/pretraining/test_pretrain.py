@@ -137,8 +137,7 @@ def test_a_corrupt_picture_is_named_before_training(tmp_path):
 
 
 def test_the_schedule_rises_and_falls_step_by_step():
-    recipe = MaeConfig(epochs=100, batch_size=128, lr=None).recipe()
-    assert recipe.lr == pytest.approx(MaeConfig.base_lr * 128 / 256)
+    recipe = MaeConfig().recipe()
     rates = [recipe.learning_rate(epoch, 100) / recipe.lr for epoch in (0, 2.5, 5, 52.5, 100)]
     np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0], atol=1e-9)
 
@@ -216,3 +215,11 @@ def test_killed_many_times(tmp_path, picture_folder):
     left, right = (json.loads((folder / "record.json").read_text()) for folder in outputs)
     for key in ("identity", "loss", "data", "settings", "transform"):
         assert left[key] == right[key], key
+
+
+def test_length_and_rate_where_nobody_chose_them():
+    assert [MaeConfig().passes(pictures) for pictures in (400, 1800, 10**6)] == [500, 112, 1]
+    assert MaeConfig(epochs=0).passes(400) == 0
+    rates = [MaeConfig(batch_size=size).recipe().lr for size in (32, 512, 4096)]
+    np.testing.assert_allclose(rates, [3e-4, 3e-4, 2.4e-3])
+    assert MaeConfig(lr=0.01).recipe().lr == 0.01

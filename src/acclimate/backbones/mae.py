@@ -47,7 +47,7 @@ class MaeSize:
 
 
 SIZES = {
-    "tiny": MaeSize(192, 6, 3, 128, 2, 4, 96, 12),
+    "tiny": MaeSize(192, 6, 3, 128, 2, 4, 64, 8),
     "small": MaeSize(384, 12, 6, 256, 4, 8, 224, 16),  # ViT-S/16
     "base": MaeSize(768, 12, 12, 512, 8, 16, 224, 16),  # ViT-B/16 with the decoder of the paper
 }

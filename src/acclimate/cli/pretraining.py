@@ -37,12 +37,19 @@ def mae(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the encoder; a killed run goes on there.")],
     size: Annotated[Size, typer.Option(help="Width and depth: 2.7, 21 or 86 million weights.")] = Size.tiny,
-    image_size: Annotated[int | None, typer.Option(help="Side of a picture in pixels.")] = None,
-    patch_size: Annotated[int | None, typer.Option(help="Side of a patch in pixels.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of a picture in pixels: 64, or 224 for small and base.")
+    ] = None,
+    patch_size: Annotated[
+        int | None, typer.Option(help="Side of a patch in pixels: 8, or 16 for small and base.")
+    ] = None,
     mask_ratio: Annotated[float, typer.Option(help="Share of the patches that is hidden.")] = 0.75,
-    epochs: Annotated[int | None, typer.Option(help="Passes; 0 saves random features as a control.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes, by default as many as show 200,000 pictures; 0 saves random features as a control."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step, by default 32.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate, by default 3e-4 or more.")] = None,
     split: Annotated[Split, typer.Option(help="Pictures to learn from, where the data have a split.")] = Split.train,
     seed: Annotated[int, typer.Option(help="Seed of weights, views and masks.")] = 1,
     domain: Annotated[str | None, typer.Option(help="Says whether mirror images keep their meaning.")] = None,

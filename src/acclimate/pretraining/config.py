@@ -10,7 +10,9 @@ from acclimate.backbones.mae import check_shape
 from acclimate.options import Checked, option
 from acclimate.training.recipe import Recipe
 
-REFERENCE_BATCH = 256  # the batch that the base learning rate belongs to
+BASE_RATE, REFERENCE_BATCH = 1.5e-4, 256  # the published rate, and the batch that it belongs to
+LEAST_RATE = 3e-4  # the published rule is made for batches of thousands and starves small ones
+VIEWS = 200_000  # pictures shown in a training whose length nobody chose
 WARMUP = 0.05  # share of the epochs, as the paper's 40 of 800
 
 
@@ -38,10 +40,13 @@ class MaeConfig(Checked):
     image_size: int | None = option(None, "side of the pictures in pixels; none: that of the size", low=8)
     patch_size: int | None = option(None, "side of a patch in pixels; none: that of the size", low=1)
     mask_ratio: float = option(0.75, "share of the patches that is hidden", low=0.0, high=1.0)
-    epochs: int = option(200, "passes over the pictures; 0 saves an untrained encoder", low=0)
-    batch_size: int = option(64, "pictures in a step", low=1)
-    lr: float | None = option(None, "peak learning rate; none: 1.5e-4 times batch size over 256", low=0.0)
-    base_lr: ClassVar[float] = 1.5e-4
+    epochs: int | None = option(
+        None, "passes over the pictures; none: as many as show 200,000 pictures; 0 saves an untrained encoder", low=0
+    )
+    batch_size: int = option(32, "pictures in a step", low=1)
+    lr: float | None = option(
+        None, "peak learning rate; none: 1.5e-4 times batch size over 256, as published, but at least 3e-4", low=0.0
+    )
     crop_scale: float = option(0.2, "smallest share of a picture's area in a random crop", low=0.01, high=1.0)
 
     def __post_init__(self) -> None:
@@ -51,9 +56,11 @@ class MaeConfig(Checked):
         object.__setattr__(self, "image_size", side)
         object.__setattr__(self, "patch_size", patch)
 
+    def passes(self, pictures: int) -> int:
+        """Return the number of epochs for so many pictures: few pictures need more passes to make the same steps."""
+        return math.ceil(VIEWS / pictures) if self.epochs is None else self.epochs
+
     def recipe(self) -> MaeRecipe:
         """Return how it is trained."""
-        lr = self.base_lr * self.batch_size / REFERENCE_BATCH if self.lr is None else self.lr
-        return MaeRecipe(
-            epochs=max(self.epochs, 1), batch_size=self.batch_size, optimizer="adamw", lr=lr, weight_decay=0.05
-        )
+        lr = max(LEAST_RATE, BASE_RATE * self.batch_size / REFERENCE_BATCH) if self.lr is None else self.lr
+        return MaeRecipe(batch_size=self.batch_size, optimizer="adamw", lr=lr, weight_decay=0.05)

@@ -122,10 +122,11 @@ def pretrain_mae(
         logger.info("going on with the run in %s", path)
     journal = Journal(path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
     seconds = 0.0
-    if config.epochs:
+    epochs = config.passes(len(chosen.train))
+    if epochs:
         learner, recipe = _Learner(model), config.recipe()
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        stage = GradientStage(folder.KIND, recipe, config.epochs, learner.loss, weights)
+        stage = GradientStage(folder.KIND, recipe, epochs, learner.loss, weights)
         feed = PixelFeed(chosen.train, cast(Any, model), augmentation, seed)
         context = FitContext(accelerator, seed, journal, checkpoints, progress, checkpoint_seconds)
         seconds = fit(learner, [stage], feed, context=context).seconds
@@ -135,7 +136,7 @@ def pretrain_mae(
     record = {
         "pretraining": folder.KIND,
         "identity": identity,
-        "settings": dict(vars(config)),
+        "settings": {**vars(config), "epochs": epochs, "lr": config.recipe().lr},
         "parameters": model.parameter_counts,
         "data": {
             "name": data.name,
