@@ -58,7 +58,7 @@ def test_a_bare_folder_and_a_pattern(tmp_path):
         (("--domain", "moon"), "moon"),
         (("--layout", "nonsense"), "nonsense"),
         (("--precision", "fp16"), "fp16"),
-        (("--lr", 1e30, "--epochs", 40), "not finite"),
+        (("--lr", 1e30, "--epochs", 40), "lower the learning rate (--lr 1e+29)"),
     ],
 )
 def test_bad_options(picture_folder, tmp_path, words, says):

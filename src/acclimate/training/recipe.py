@@ -57,6 +57,7 @@ class Recipe(Views):
     second_beta: ClassVar[float] = 0.999  # of AdamW
     decay_vectors: ClassVar[bool] = True  # whether weight decay also pulls at biases and scales
     by_step: ClassVar[bool] = False  # whether the learning rate changes within an epoch
+    rate_option: ClassVar[str] = "--set lr="  # how a user names a learning rate
 
     epochs: int | None = option(None, "passes over the training images; none: the method's published rule", low=1)
     batch_size: int = option(32, "images in a step", low=1)
