@@ -15,7 +15,12 @@ class GDPLConfig(DPLQConfig):
     """Settings of GDPL; the released variant has other defaults, see `VARIANTS`."""
 
     VARIANTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "released": {**DPLQConfig.VARIANTS["released"], "low_rank": "plain", "low_rank_start": "released"}
+        "released": {
+            **DPLQConfig.VARIANTS["released"],
+            "low_rank": "plain",
+            "low_rank_start": "released",
+            "alpha": 1.0,
+        }
     }
 
     low_rank: Literal["none", "plain", "diagonal", "relation"] = option(
@@ -25,7 +30,7 @@ class GDPLConfig(DPLQConfig):
         "zero", "start of B; released: random for q, k and v, whose changes are then a quarter as strong"
     )
     rank: int = option(4, "rank r of every change", low=1)
-    alpha: float = option(1.0, "strength of the changes, before the division by the rank", low=0.0)
+    alpha: float = option(4.0, "strength of the changes, before the division by the rank", low=0.0)
     layers: int = option(9, "first layers of both towers that are changed, at most those of the shallower one", low=1)
     relation: Literal["shared", "layer", "rank"] = option(
         "shared", "whether one 2 x 2 relation R serves all layers and ranks, each layer has one, or each rank of each"
