@@ -41,27 +41,32 @@ CHUNK = 64
 logger = logging.getLogger("acclimate.pretraining")
 
 
-class _Learner:
+class MaeLearner:
     """A masked autoencoder as the fit loop sees it."""
 
     def __init__(self, model: MaskedAutoencoder) -> None:
         self.model = model
 
-    def train(self, mode: bool = True) -> _Learner:
+    def train(self, mode: bool = True) -> MaeLearner:
+        """Switch between training and evaluation."""
         self.model.train(mode)
         return self
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the reconstruction loss of a batch of pixels."""
         assert batch.pixels is not None
         return {"reconstruction": self.model.loss(batch.pixels)}
 
     def logits(self, batch: Batch) -> Tensor:
+        """Refuse: there are no classes."""
         raise NotImplementedError("a masked autoencoder knows no classes")
 
     def learned_state(self) -> dict[str, Tensor]:
+        """Return all weights."""
         return dict(self.model.state_dict())
 
     def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Put such weights back."""
         self.model.load_state_dict(state)
 
 
@@ -124,7 +129,7 @@ def pretrain_mae(
     seconds = 0.0
     epochs = config.passes(len(chosen.train))
     if epochs:
-        learner, recipe = _Learner(model), config.recipe()
+        learner, recipe = MaeLearner(model), config.recipe()
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         stage = GradientStage(folder.KIND, recipe, epochs, learner.loss, weights)
         feed = PixelFeed(chosen.train, cast(Any, model), augmentation, seed)
