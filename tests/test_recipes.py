@@ -65,9 +65,9 @@ def sets() -> dict[object, ImageData]:
 
 
 def test_there_are_recipes() -> None:
-    assert len(RECIPES) >= 16
+    assert len(RECIPES) >= 17
     assert len(PUBLISHED) >= 12
-    assert len(GDPL) == 2
+    assert len(GDPL) == 3
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name)
