@@ -160,6 +160,20 @@ def test_s_and_r_learn(world, relation):
     assert torch.equal(make(world, "gdpl", low_rank="relation", relation=relation).low_rank.s, before["low_rank.s"])
 
 
+def test_s_and_r_learn_at_a_rate_of_their_own(world):
+    moved = {}
+    for rate in (0.0, 1.0, 5.0):
+        method = make(world, "gdpl", epochs=1, lr=1e-4, warmup_epochs=0, relation_rate=rate)
+        before = {name: tensor.clone() for name, tensor in method.learned_state().items()}
+        learn(world, method, FACTS)
+        moved[rate] = {name: (tensor - before[name]).norm() for name, tensor in method.learned_state().items()}
+    assert moved[0.0]["low_rank.s"] == moved[0.0]["low_rank.r"] == 0
+    for name in ("low_rank.s", "low_rank.r"):
+        assert moved[5.0][name] > 3 * moved[1.0][name] > 0
+    others = [name for name in moved[0.0] if not name.endswith((".s", ".r"))]
+    assert all(moved[0.0][name] > 0 for name in others)
+
+
 def test_what_learns_first(world):
     """As long as B is zero, nothing else of a change gets a gradient; the next step reaches S and R."""
     found = gradients(world, make(world, "gdpl", low_rank="relation", low_rank_start="zero"))

@@ -12,7 +12,7 @@ from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.feeds import FeatureFeed, epoch_order
 from acclimate.training.fit import fit
 from acclimate.training.journal import Journal
-from acclimate.training.stages import SolverStage
+from acclimate.training.stages import GradientStage, SolverStage
 from tests.training.learner import Linear, blobs, context, recipe
 
 
@@ -88,6 +88,29 @@ def test_a_step_is_that_of_plain_sgd(accelerator):
 
 def plain_loss(learner, batch):
     return torch.nn.functional.cross_entropy(learner.logits(batch), batch.labels)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_rates_are_multiples_of_the_learning_rate(accelerator, optimizer):
+    """Two learners of one weight each, in one stage: the first steps are as long as their rates say."""
+    slow, fast, still = Linear(), Linear(), Linear()
+    settings = recipe(epochs=1, batch_size=30, lr=1e-3, warmup_epochs=0, weight_decay=0.0, optimizer=optimizer)
+    start = slow.weight.detach().clone()
+
+    def loss(batch):
+        return {str(number): plain_loss(learner, batch) for number, learner in enumerate((slow, fast, still))}
+
+    weights = [slow.weight, fast.weight, still.weight]
+    stage = GradientStage("three", settings, 1, loss, weights, rates=[1.0, 10.0, 0.0])
+    fit(slow, [stage], blobs(), context=context(accelerator))
+    assert not torch.equal(slow.weight, start)
+    torch.testing.assert_close(fast.weight - start, 10 * (slow.weight - start), rtol=1e-3, atol=1e-6)
+    assert torch.equal(still.weight, start)
+
+
+def test_every_parameter_has_a_rate():
+    with pytest.raises(ValueError, match="stage 'one': 1 parameters, but 2 rates"):
+        GradientStage("one", recipe(), 1, lambda batch: {}, list(Linear().parameters()), rates=[1.0, 2.0])
 
 
 def test_gradients_are_clipped(accelerator):

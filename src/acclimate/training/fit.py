@@ -227,30 +227,25 @@ class _Fit:
 
 
 def _make_optimizer(stage: GradientStage) -> torch.optim.Optimizer:
-    recipe = stage.recipe
+    recipe, groups = stage.recipe, _groups(stage)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(
-            _groups(stage),
-            lr=recipe.lr,
-            betas=(recipe.momentum, recipe.second_beta),
-            eps=recipe.epsilon,
-            weight_decay=recipe.weight_decay,
-        )
-    return torch.optim.SGD(stage.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.second_beta), eps=recipe.epsilon)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 
-def _groups(stage: GradientStage) -> Sequence[Any]:
-    """Return what AdamW is given: parameters, in groups where some of them do not decay."""
-    if stage.recipe.decay_vectors:
-        return stage.parameters
-    matrices = [parameter for parameter in stage.parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in stage.parameters if parameter.ndim <= 1]
-    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+def _groups(stage: GradientStage) -> list[dict[str, Any]]:
+    """Return the parameters in groups that share a multiple of the learning rate and a weight decay."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for number, parameter in enumerate(stage.parameters):
+        decay = stage.recipe.weight_decay if stage.recipe.decay_vectors or parameter.ndim > 1 else 0.0
+        rate = 1.0 if stage.rates is None else stage.rates[number]
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": some, "rate": rate, "weight_decay": decay} for (rate, decay), some in groups.items()]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> float:
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["rate"]
     return lr
 
 

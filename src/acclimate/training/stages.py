@@ -26,6 +26,7 @@ class GradientStage:
         epochs: passes over the training images.
         loss: maps a batch to named, already weighted terms, each a scalar tensor.
         parameters: what is learned in this stage.
+        rates: for each of them a multiple of the recipe's learning rate; none: 1 for all.
         averaging: one weight an epoch, or none; at the end of the stage the learned tensors become the mean, so
             weighted, of what they were after each epoch.
     """
@@ -36,9 +37,12 @@ class GradientStage:
     loss: Callable[[Batch], dict[str, Tensor]]
     parameters: Sequence[nn.Parameter]
     averaging: Sequence[float] | None = None
+    rates: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse two rules for what is kept."""
+        """Refuse rates for other parameters, and two rules for what is kept."""
+        if self.rates is not None and len(self.rates) != len(self.parameters):
+            raise ValueError(f"stage '{self.name}': {len(self.parameters)} parameters, but {len(self.rates)} rates")
         if self.averaging is None:
             return
         if len(self.averaging) != self.epochs or not sum(self.averaging) > 0:

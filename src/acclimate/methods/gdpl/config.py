@@ -40,3 +40,4 @@ class GDPLConfig(DPLQConfig):
         "spread of the first S around 1, which sets the two towers apart; 0: none, as published",
         low=0.0,
     )
+    relation_rate: float = option(1.0, "learning rate of S and R, as a multiple of the others'", low=0.0)

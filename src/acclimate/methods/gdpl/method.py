@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from acclimate.backbones import LowRankDeltas
+from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.dplq import DPLQ
 from acclimate.methods.gdpl.config import GDPLConfig
 from acclimate.methods.gdpl.low_rank import CrossModalLowRank
 from acclimate.methods.registry import register
+from acclimate.training.stages import GradientStage
 
 
 @register
@@ -46,3 +49,9 @@ class GDPL(DPLQ):
     def deltas(self) -> Mapping[str, LowRankDeltas]:
         """Return the changes of both towers."""
         return self.low_rank.deltas() if self.config.low_rank != "none" else {}
+
+    def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
+        """Return DPLQ's single stage, with a learning rate of their own for S and R."""
+        relation = {"low_rank.s", "low_rank.r"}
+        rates = [self.config.relation_rate if name in relation else 1.0 for name, _ in self.named_parameters()]
+        return [replace(stage, rates=rates) for stage in super().stages(facts)]
