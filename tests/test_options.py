@@ -127,6 +127,13 @@ def test_unknown_variants(variant):
         make_config(Varied, {"variant": variant})
 
 
+def test_the_description_names_the_defaults_of_other_variants():
+    rows = {row["name"]: (row["default"], row["help"]) for row in describe_options(Varied)}
+    assert rows["rate"] == ("0.5", "rate; old: 2.0")
+    assert rows["words"] == ("a b", "words; old: None")
+    assert rows["variant"] == ("new", "variant")
+
+
 def test_assignments():
     assert parse_assignments(["lr=0.1", "batch-size = 4", "words=a=b"]) == {
         "lr": "0.1",

@@ -150,14 +150,17 @@ def _convert(name: str, text: str, annotation: Any) -> Any:
 
 
 def describe_options(cls: type) -> list[dict[str, str]]:
-    """Return one row (name, type, default, help) for each option of a configuration, for tables and documentation."""
-    hints = typing.get_type_hints(cls)
+    """Return one row (name, type, default, help) for each option of a configuration, for tables and documentation.
+
+    Where a variant has another default, the help ends with it.
+    """
+    hints, variants = typing.get_type_hints(cls), getattr(cls, "VARIANTS", {})
     rows = []
     for field in dataclasses.fields(cls):
         annotation = hints[field.name]
         choices = _choices(annotation)
         kind = " | ".join(map(str, choices)) if choices else getattr(annotation, "__name__", str(annotation))
-        rows.append(
-            {"name": field.name, "type": kind, "default": str(field.default), "help": field.metadata.get("help", "")}
-        )
+        others = [f"; {variant}: {values[field.name]}" for variant, values in variants.items() if field.name in values]
+        help = "".join([field.metadata.get("help", ""), *others])
+        rows.append({"name": field.name, "type": kind, "default": str(field.default), "help": help})
     return rows
