@@ -22,8 +22,9 @@ class DCPL(DomainPromptClassifier):
 
     T_0(x) = P_0 + b(x), T_l = P_l; V_l = F_l(P_l); z(x) = norm(f_v(x; V) + h(f(x)) + noise) with the meta-nets b and h
     of the domain encoder's features f(x). Minimises the cross-entropy of p(c|x) = softmax_c(s cos(z(x), w_c(x)) + b)
-    over P, F, b and h: J (n D + (D + 1) Dv) numbers as in MaPLe and twice 32 (F + D) + 32 + D. The corrected variant
-    adds h to the image direction, not to the feature of any length, and starts h at zero.
+    over P, F, b and h: J (n D + (D + 1) Dv) numbers as in MaPLe, 32 (W + D) + 32 + D in b and 32 (W + E) + 32 + E in h,
+    where W is the width of f(x). The corrected variant adds h to the image direction, not to the feature of any length,
+    and starts h at zero.
     Source: Cao et al. 2024 (arXiv 2310.07730), after its released code: n = 2, J = 9, SGD, learning rate 0.0035, 5
     epochs, batches of 4, noise of the size of the batch's mean image feature on each image feature, always.
     """

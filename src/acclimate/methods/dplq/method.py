@@ -51,7 +51,7 @@ class DPLQ(DomainPromptClassifier):
         V_0 = C P_0,                            V_l(x) = G_l + N_l(P_l, b(x))   image prompts
 
     Minimises the cross-entropy of p(c|x) = softmax_c(s cos(z(x), w_c(x)) + b) with w_c(x) = norm(g([T_0(x), c];
-    T_1(x) ...)) and z(x) = norm(f_v(x; V_0, V_1(x) ...) + h(f(x))) over P, G, C, both meta-nets and all mixers.
+    T_1(x) ...)) and z(x) = norm(norm(f_v(x; V_0, V_1(x) ...)) + h(f(x))) over P, G, C, both meta-nets and all mixers.
     `variant="released"` has T_0(x) = M_0(P_0 + b(x) + noise), T_l = P_l, V_l(x) = N_l(P_l + b(x)) and h = 0.
     Source: Cao et al. 2024 (arXiv 2312.08878), after its released code; h as in DCPL (arXiv 2310.07730); recipe as
     released: n = 2, J = 9, SGD, learning rate 0.0035, 15 epochs, batches of 4.
@@ -73,7 +73,7 @@ class DPLQ(DomainPromptClassifier):
     # ------------------------------------------------------------------------------------------------ what is learned
 
     def make_prompts(self) -> None:
-        """Make the prompts, mixers, meta-nets and low-rank changes."""
+        """Make the prompts, mixers and meta-nets."""
         config, backbone = self.config, self.backbone
         n, width = config.prompt_tokens, backbone.text_width
         depth = self.fit_both("depth", config.depth)
@@ -91,8 +91,9 @@ class DPLQ(DomainPromptClassifier):
 
     def _mixers(self, count: int, outputs: int) -> nn.ModuleList:
         config, backbone = self.config, self.backbone
-        width, zero = backbone.text_width, bool(config.residual)
-        return nn.ModuleList(make_mixer(config.mixer, width, outputs, backbone.device, zero) for _ in range(count))
+        width = backbone.text_width
+        mixers = (make_mixer(config.mixer, width, outputs, backbone.device, config.residual) for _ in range(count))
+        return nn.ModuleList(mixers)
 
     # ---------------------------------------------------------------------------------------------------- the equations
 
