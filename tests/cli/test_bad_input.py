@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from acclimate.errors import RunError
-from acclimate.runs.folder import write_json
+from acclimate.files import write_json
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.journal import Journal
 from tests.cli.conftest import QUICK, SETTINGS

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts
 from acclimate.methods.gdpl import GDPLConfig
 from acclimate.options import make_config
 from tests.methods.conftest import (
@@ -24,10 +23,8 @@ from tests.methods.conftest import (
     without_domain_encoder,
 )
 from tests.methods.plain_domain import compare, gdpl_logits, stir
-from tests.methods.test_dplq import OFF
+from tests.methods.test_dplq import FACTS, LONG, OFF
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
-FACTS = TrainingFacts(images=18, shots=6)
 RELATIONS = ("shared", "layer", "rank")
 CHANGES = [
     {"low_rank": "none"},

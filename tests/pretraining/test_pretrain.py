@@ -3,8 +3,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from acclimate.errors import DataError, RunError
 from acclimate.pretraining import pretrain_mae
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.sheet import GAP, HEAD, HIDDEN, TILE
+from tests.helpers.killing import kill_often
 from tests.pretraining.conftest import SMALL
 
 ONE = {**SMALL, "epochs": 1}
@@ -142,45 +141,15 @@ def test_the_schedule_rises_and_falls_step_by_step():
     np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0], atol=1e-9)
 
 
-DRIVER = """
-import json, os, signal, sys, time
-from pathlib import Path
+PREPARE = """
 from acclimate.data.pictures import load_pictures
 from acclimate.pretraining import pretrain_mae
 import acclimate.pretraining.mae, acclimate.backbones.mae, transformers.models.vit_mae.modeling_vit_mae
 
-data, settings, places = load_pictures(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+data, settings = load_pictures(inputs[0]), json.loads(inputs[1])
 
-def attempt(out):
-    child = os.fork()
-    if child == 0:
-        try:
-            pretrain_mae(data, out, settings=settings, domain="natural", device="cpu", checkpoint_seconds=0.0)
-            code = 0
-        except BaseException as error:
-            print(error, file=sys.stderr, flush=True)
-            code = 1
-        os._exit(code)
-    return child
-
-def lines(out):
-    log = Path(out, "log.jsonl")
-    return log.read_bytes().count(b"\\n") if log.exists() else -1
-
-def result(out):
-    assert os.waitpid(attempt(out), 0)[1] == 0, out
-
-result(sys.argv[4])
-killed = []
-for place in places:
-    child = attempt(sys.argv[5])
-    while lines(sys.argv[5]) < place and os.waitpid(child, os.WNOHANG)[0] == 0:
-        time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    killed.append([place, lines(sys.argv[5]), status == signal.SIGKILL])
-result(sys.argv[5])
-print(json.dumps(killed))
+def train(out):
+    pretrain_mae(data, out, settings=settings, domain="natural", device="cpu", checkpoint_seconds=0.0)
 """
 
 
@@ -188,24 +157,7 @@ print(json.dumps(killed))
 def test_killed_many_times(tmp_path, picture_folder):
     places = [0, 1, 3, 3, 6]
     outputs = (tmp_path / "unbroken", tmp_path / "killed")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            DRIVER,
-            picture_folder,
-            json.dumps({**SMALL, "epochs": 8}),
-            json.dumps(places),
-            *outputs,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    killed = json.loads(done.stdout)
+    killed = kill_often(PREPARE, (picture_folder, json.dumps({**SMALL, "epochs": 8})), places, *outputs)
     assert all(row[2] for row in killed)
     assert len({row[1] for row in killed}) >= 3  # at really different moments
     names = [sorted(path.name for path in folder.iterdir()) for folder in outputs]

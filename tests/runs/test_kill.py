@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,51 +11,20 @@ import torch
 
 import acclimate
 from tests.helpers import command
+from tests.helpers.killing import kill_often
 
 SETTINGS = {"epochs": 20, "batch_size": 4, "context_tokens": 4, "optimizer": "adamw", "select": "best-val"}
 
-# Imports and loads once, then runs each attempt in a forked child, so that many kills cost little.
-DRIVER = """
-import json, os, signal, sys, time
-from pathlib import Path
+PREPARE = """
 import sklearn.linear_model
 import acclimate
 from acclimate import backbones, runs
 
-data, backbone = acclimate.load_data(sys.argv[1]), backbones.load_backbone(sys.argv[2])
-settings, places = json.loads(sys.argv[3]), json.loads(sys.argv[4])
+data, backbone, settings = acclimate.load_data(inputs[0]), backbones.load_backbone(inputs[1]), json.loads(inputs[2])
 
-def attempt(out):
-    child = os.fork()
-    if child == 0:
-        try:
-            acclimate.adapt(data, "kgcoop", backbone, shots=4, out=out, domain="natural", settings=settings,
-                            device="cpu", checkpoint_seconds=0.0)
-            code = 0
-        except BaseException as error:
-            print(error, file=sys.stderr, flush=True)
-            code = 1
-        os._exit(code)
-    return child
-
-def lines(out):
-    log = Path(out, "log.jsonl")
-    return log.read_bytes().count(b"\\n") if log.exists() else -1
-
-def result(out):
-    assert os.waitpid(attempt(out), 0)[1] == 0, out
-
-result(sys.argv[5])  # unbroken
-killed = []
-for place in places:
-    child = attempt(sys.argv[6])
-    while lines(sys.argv[6]) < place and os.waitpid(child, os.WNOHANG)[0] == 0:
-        time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    killed.append([place, lines(sys.argv[6]), status == signal.SIGKILL])
-result(sys.argv[6])
-print(json.dumps(killed))
+def train(out):
+    acclimate.adapt(data, "kgcoop", backbone, shots=4, out=out, domain="natural", settings=settings, device="cpu",
+                    checkpoint_seconds=0.0)
 """
 
 
@@ -73,17 +40,8 @@ def same(one, two):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_many_times(tmp_path, picture_folder, tiny_folders):
     places = [0, 1, 5, 5, 12, 19]
-    inputs, outputs = (picture_folder, tiny_folders["siglip"]), (tmp_path / "unbroken", tmp_path / "killed")
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *inputs, *map(json.dumps, (SETTINGS, places)), *outputs],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    killed = json.loads(done.stdout)
+    inputs = (picture_folder, tiny_folders["siglip"], json.dumps(SETTINGS))
+    killed = kill_often(PREPARE, inputs, places, tmp_path / "unbroken", tmp_path / "killed")
     assert all(row[2] for row in killed[:-1])
     assert len({row[1] for row in killed}) >= 4  # at really different moments
     same(tmp_path / "unbroken", tmp_path / "killed")

@@ -20,6 +20,7 @@ from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData, load_data
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.errors import ConfigError
+from acclimate.files import fingerprint
 from acclimate.methods import get_method
 from acclimate.options import make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
@@ -221,10 +222,10 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
         "images": listing(data, digests=True),
         "domain": domain,
         "names": dict(source.names),
-        "prompts": folder.fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
+        "prompts": fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
     }
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
-        facts["classes"] = folder.fingerprint(list(data.class_names))[:16]
+        facts["classes"] = fingerprint(list(data.class_names))[:16]
     return facts
 
 

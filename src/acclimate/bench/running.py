@@ -15,6 +15,7 @@ from acclimate.bench.pool import Observer, Pool
 from acclimate.bench.scores import RUN, Score
 from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
+from acclimate.files import read_json
 from acclimate.protocols.contract import METRICS
 from acclimate.runs import folder
 from acclimate.training.devices import resolve_device
@@ -118,7 +119,7 @@ def _claimed(out: Path) -> Iterator[None]:
 def _scores(job: Job, out: Path) -> list[Score]:
     path = job.folder(out) / folder.RECORD
     again = f"delete the folder {path.parent} and start again"
-    record = folder.read_json(path, again)
+    record = read_json(path, again)
     try:
         tests = dict(record["tests"])
         if record["metrics"] is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.data.frozen import freeze_splits
 from acclimate.errors import RunError
+from acclimate.files import fingerprint
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
@@ -209,7 +210,7 @@ def _identity(task: Task, method: str, config: object, precision: str) -> str:
     }
     if (encoder := task.domain_encoder) is not None:
         decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
-    return folder.fingerprint(decisive)
+    return fingerprint(decisive)
 
 
 def _finished(

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import RunError
-from acclimate.files import fingerprint, make_folder, read_json, remove_parts, replace_file, write_json
-
-__all__ = ["fingerprint", "open_folder", "read_json", "read_lines", "write_json", "write_lines"]
+from acclimate.files import make_folder, remove_parts, replace_file
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"

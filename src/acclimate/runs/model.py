@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import acclimate
 from acclimate.data.frozen import freeze_splits
 from acclimate.errors import RunError
+from acclimate.files import read_json, write_json
 from acclimate.methods.registry import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
@@ -135,13 +136,13 @@ class AdaptedModel:
         """
         path = folder.open_folder(Path(out))
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
-        folder.write_json(path / folder.ADAPTER_INFO, self.describe())
+        write_json(path / folder.ADAPTER_INFO, self.describe())
         if self.splits is not None:
             freeze_splits(
                 self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"], digests=True
             )
         folder.write_lines(path / folder.LOG, self.journal)
-        folder.write_json(path / folder.RECORD, self.record)
+        write_json(path / folder.RECORD, self.record)
         return path
 
 
@@ -172,7 +173,7 @@ def load(
     next_step = "give a folder written by `acclimate adapt`" + (
         "; this run is not finished, start its command again" if (path / folder.CHECKPOINT).exists() else ""
     )
-    info = folder.read_json(path / folder.ADAPTER_INFO, next_step)
+    info = read_json(path / folder.ADAPTER_INFO, next_step)
     try:
         if info["format"] != FORMAT:
             raise RunError(f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate")
@@ -195,6 +196,6 @@ def load(
     tensors, _ = read_tensors(path / folder.ADAPTER)
     method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
     method.eval()
-    record = folder.read_json(path / folder.RECORD, next_step)
+    record = read_json(path / folder.RECORD, next_step)
     model = AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
     return model if class_names == trained_classes else model.rebind(class_names)

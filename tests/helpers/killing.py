@@ -1,0 +1,72 @@
+"""`kill -9` at many moments: a training that is killed and started again, beside an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+# Imports and loads once, then runs each attempt in a forked child, so that many kills cost little.
+DRIVER = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+places, unbroken, killed, inputs = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
+{prepare}
+
+def attempt(out):
+    child = os.fork()
+    if child == 0:
+        try:
+            train(out)
+            code = 0
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+            code = 1
+        os._exit(code)
+    return child
+
+def lines(out):
+    log = Path(out, "log.jsonl")
+    return log.read_bytes().count(b"\\n") if log.exists() else -1
+
+def result(out):
+    assert os.waitpid(attempt(out), 0)[1] == 0, out
+
+result(unbroken)
+kills = []
+for place in places:
+    child = attempt(killed)
+    while lines(killed) < place and os.waitpid(child, os.WNOHANG)[0] == 0:
+        time.sleep(0.0005)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    kills.append([place, lines(killed), status == signal.SIGKILL])
+result(killed)
+print(json.dumps(kills))
+"""
+
+
+def kill_often(prepare, inputs, places, unbroken, killed):
+    """Train into two folders in a process of its own, into the second with a kill at each place.
+
+    Args:
+        prepare: code that loads `inputs`, texts, and defines `train(out)`.
+        inputs: what it gets.
+        places: numbers of lines in the log after which to kill.
+        unbroken, killed: the folders.
+
+    Returns:
+        For each kill its place, the lines of the log then, and whether the process died of it.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER.replace("{prepare}", prepare), json.dumps(places), unbroken, killed, *inputs],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
