@@ -109,7 +109,7 @@ def test_rates_are_multiples_of_the_learning_rate(accelerator, optimizer):
 
 
 def test_every_parameter_has_a_rate():
-    with pytest.raises(ValueError, match="stage 'one': 1 parameters, but 2 rates"):
+    with pytest.raises(ValueError, match="1 parameters, but 2 rates"):
         GradientStage("one", recipe(), 1, lambda batch: {}, list(Linear().parameters()), rates=[1.0, 2.0])
 
 

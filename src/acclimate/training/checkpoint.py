@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +125,30 @@ class CheckpointFile:
             self.path.unlink(missing_ok=True)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten the state of an optimiser (momentum buffers, moments, step counts) into named tensors."""
-    state = optimizer.state_dict()["state"]
+def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Flatten the state of optimisers (momentum buffers, moments, step counts) into tensors by parameter number."""
     return {
-        f"{index}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for index, values in state.items()
+        f"{first + index}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for first, optimizer in zip(_starts(optimizers), optimizers, strict=True)
+        for index, values in optimizer.state_dict()["state"].items()
         for key, value in values.items()
         if value is not None
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
     """Put the tensors of `optimizer_tensors` back."""
-    state: dict[int, dict[str, Any]] = {}
+    starts = _starts(optimizers)
+    states: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        owner = bisect_right(starts, int(index)) - 1
+        states[owner].setdefault(int(index) - starts[owner], {})[key] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _starts(optimizers: Sequence[torch.optim.Optimizer]) -> list[int]:
+    """Return the number that the first parameter of each has, counted through all of them."""
+    counts = [sum(len(group["params"]) for group in optimizer.param_groups) for optimizer in optimizers]
+    return [0, *accumulate(counts[:-1])] if counts else []

@@ -12,17 +12,18 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from acclimate.errors import TrainingError
-from acclimate.training.checkpoint import Checkpoint, CheckpointFile, Position, optimizer_tensors, restore_optimizer
+from acclimate.training.checkpoint import Checkpoint, CheckpointFile, Position, optimizer_tensors, restore_optimizers
 from acclimate.training.feeds import Feed, chunks, epoch_order
 from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.seeding import seed_step
-from acclimate.training.stages import GradientStage, SolverStage, Stage
+from acclimate.training.stages import DescentStage, SolverStage, Stage, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from acclimate.data.batch import Batch
+    from acclimate.training.recipe import Recipe
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where every look waits for the device
 EVALUATION_BATCH = 256
@@ -106,7 +107,7 @@ class _Fit:
         self.position = Position()
         self.best: dict[str, Tensor] = {}
         self.average: dict[str, Tensor] = {}  # weighted sum over the epochs so far, for stages that average
-        self.resumed: dict[str, Tensor] = {}  # optimiser state that waits for its stage
+        self.resumed: dict[str, Tensor] = {}  # state of the optimisers that waits for its stage
         self.started = time.monotonic()
         self.saved_at = time.monotonic()
 
@@ -124,7 +125,7 @@ class _Fit:
             else:
                 self._descend(stage)
             self.position = Position(stage=number + 1)
-            self._save(None)
+            self._save(())
         self.position.seconds = time.monotonic() - self.started
         return self.position
 
@@ -132,19 +133,19 @@ class _Fit:
         figures = stage.solve(self.train, self.val)
         self.journal.write(stage=stage.name, **figures)
 
-    def _descend(self, stage: GradientStage) -> None:
-        optimizer = _make_optimizer(stage)
+    def _descend(self, stage: DescentStage) -> None:
+        optimizers = [_make_optimizer(stage.recipe, turn) for turn in stage.turns]
         if self.resumed:
-            restore_optimizer(optimizer, self.resumed)
+            restore_optimizers(optimizers, self.resumed)
             self.resumed = {}
-        optimizer = self.accelerator.prepare(optimizer)
+        optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers]
         if self.accelerator.scaler is not None and self.position.scale is not None:
             self.accelerator.scaler.update(self.position.scale)
-        steps = math.ceil(len(self.train) / stage.recipe.batch_size)
+        steps = self._steps(stage)
         self.progress.start(stage.name, stage.epochs * steps)
         self.progress.advance(self.position.epoch * steps + self.position.step)
         for epoch in range(self.position.epoch, stage.epochs):
-            self._epoch(stage, optimizer, epoch, steps)
+            self._epoch(stage, optimizers, epoch, steps)
         self.progress.finish()
         if self.best:
             self.method.load_learned_state(self.best)
@@ -154,27 +155,30 @@ class _Fit:
             self.method.load_learned_state(self.average)
             self.average = {}
 
-    def _epoch(self, stage: GradientStage, optimizer: torch.optim.Optimizer, epoch: int, steps: int) -> None:
+    def _steps(self, stage: DescentStage) -> int:
+        full = len(self.train) // stage.recipe.batch_size
+        return full if stage.drop_last and full else math.ceil(len(self.train) / stage.recipe.batch_size)
+
+    def _orders(self, stage: DescentStage, epoch: int) -> list[tuple[Tensor, ...]]:
+        """Return for each batch of a step which images it holds, step by step."""
+        seed = (self.context.seed, stage.name, epoch)
+        orders = [epoch_order(len(self.train), *seed, *([number] if number else [])) for number in range(stage.batches)]
+        return [order.split(stage.recipe.batch_size) for order in orders]
+
+    def _epoch(self, stage: DescentStage, optimizers: Sequence[torch.optim.Optimizer], epoch: int, steps: int) -> None:
         recipe, device = stage.recipe, self.accelerator.device
-        lr = _set_rate(optimizer, recipe.learning_rate(epoch, stage.epochs))
+        lr = _set_rate(optimizers, recipe.learning_rate(epoch, stage.epochs))
         self.method.train(True)
-        batches = epoch_order(len(self.train), self.context.seed, stage.name, epoch).split(recipe.batch_size)
+        orders = self._orders(stage, epoch)
         sums = {name: torch.tensor(value, device=device) for name, value in (self.position.sums or {}).items()}
         for step in range(self.position.step, steps):
             if recipe.by_step:
-                lr = _set_rate(optimizer, recipe.learning_rate(epoch + step / steps, stage.epochs))
-            batch = self.train.batch(batches[step], epoch).to(device)
+                lr = _set_rate(optimizers, recipe.learning_rate(epoch + step / steps, stage.epochs))
+            batches = [self.train.batch(order[step], epoch).to(device) for order in orders]
             seed_step(self.context.seed, stage.name, epoch, step)
-            with self.accelerator.autocast():
-                terms = stage.loss(batch)
-                total = torch.stack([term.float() for term in terms.values()]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            self.accelerator.backward(total)
-            if recipe.grad_clip is not None:
-                self.accelerator.clip_grad_norm_(list(stage.parameters), recipe.grad_clip)
-            optimizer.step()
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach().float()
+            for turn, optimizer in zip(stage.turns, optimizers, strict=True):
+                for name, term in self._turn(stage, turn, optimizer, batches).items():
+                    sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach().float()
             last = step + 1 == steps
             due = time.monotonic() - self.saved_at >= self.context.checkpoint_seconds
             if device.type == "cpu" or last or due or step % CHECK_EVERY == 0:
@@ -185,13 +189,33 @@ class _Fit:
             if due and not last:
                 self.position.epoch, self.position.step = epoch, step + 1
                 self.position.sums = {name: float(value) for name, value in sums.items()}
-                self._save(optimizer)
+                self._save(optimizers)
         self.position.epoch, self.position.step, self.position.sums = epoch + 1, 0, None
         self._end_epoch(stage, epoch, lr, means)
         if time.monotonic() - self.saved_at >= self.context.checkpoint_seconds:
-            self._save(optimizer)
+            self._save(optimizers)
 
-    def _end_epoch(self, stage: GradientStage, epoch: int, lr: float, means: dict[str, float]) -> None:
+    def _turn(
+        self, stage: DescentStage, turn: Turn, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]
+    ) -> dict[str, Tensor]:
+        """Take one step of one optimiser and return the terms."""
+        with self.accelerator.autocast():
+            terms = turn.loss(*batches)
+            minimised = [term.float() for name, term in terms.items() if name not in stage.watched]
+            total = torch.stack(minimised).sum()
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(total)
+        if turn.limits is not None:
+            self.accelerator.unscale_gradients(optimizer)
+            for parameter, limit in zip(turn.parameters, turn.limits, strict=True):
+                if limit is not None:
+                    torch.nn.utils.clip_grad_norm_([parameter], limit)
+        if stage.recipe.grad_clip is not None:
+            self.accelerator.clip_grad_norm_(list(turn.parameters), stage.recipe.grad_clip)
+        optimizer.step()
+        return terms
+
+    def _end_epoch(self, stage: DescentStage, epoch: int, lr: float, means: dict[str, float]) -> None:
         entry: dict[str, float | str | int] = {"stage": stage.name, "epoch": epoch, "lr": lr, **means}
         if stage.recipe.select == "best-val":
             if self.val is None or len(self.val) == 0:
@@ -217,39 +241,40 @@ class _Fit:
                 right += int((self.method.logits(batch.to(device)).argmax(-1).cpu() == batch.labels).sum())
         return right / len(val)
 
-    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
+    def _save(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self.position.journal = self.journal.size
         self.position.seconds = time.monotonic() - self.started
         self.position.scale = None if self.accelerator.scaler is None else self.accelerator.scaler.get_scale()
-        state = {} if optimizer is None else optimizer_tensors(optimizer)
+        state = optimizer_tensors(optimizers)
         self.files.save(Checkpoint(self.position, self.method.learned_state(), state, self.best, self.average))
         self.saved_at = time.monotonic()
 
 
-def _make_optimizer(stage: GradientStage) -> torch.optim.Optimizer:
-    recipe, groups = stage.recipe, _groups(stage)
+def _make_optimizer(recipe: Recipe, turn: Turn) -> torch.optim.Optimizer:
+    groups = _groups(recipe, turn)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.second_beta), eps=recipe.epsilon)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 
-def _groups(stage: GradientStage) -> list[dict[str, Any]]:
+def _groups(recipe: Recipe, turn: Turn) -> list[dict[str, Any]]:
     """Return the parameters in groups that share a multiple of the learning rate and a weight decay."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for number, parameter in enumerate(stage.parameters):
-        decay = stage.recipe.weight_decay if stage.recipe.decay_vectors or parameter.ndim > 1 else 0.0
-        rate = 1.0 if stage.rates is None else stage.rates[number]
+    for number, parameter in enumerate(turn.parameters):
+        decay = recipe.weight_decay if recipe.decay_vectors or parameter.ndim > 1 else 0.0
+        rate = 1.0 if turn.rates is None else turn.rates[number]
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": some, "rate": rate, "weight_decay": decay} for (rate, decay), some in groups.items()]
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["rate"]
+def _set_rate(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> float:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["rate"]
     return lr
 
 
-def _check_finite(means: dict[str, float], stage: GradientStage, epoch: int, step: int) -> None:
+def _check_finite(means: dict[str, float], stage: DescentStage, epoch: int, step: int) -> None:
     if all(math.isfinite(value) for value in means.values()):
         return
     terms = ", ".join(f"{name}={value:.4g}" for name, value in means.items())

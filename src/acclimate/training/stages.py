@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,29 @@ from acclimate.training.recipe import Recipe
 if TYPE_CHECKING:
     from acclimate.data.batch import Batch
     from acclimate.training.feeds import Feed
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One update within a step: an optimiser of its own minimises the sum of the terms of `loss` over `parameters`.
+
+    Attributes:
+        loss: maps the batches of the step to named, already weighted terms, each a scalar tensor.
+        parameters: what is learned in this turn.
+        rates: for each of them a multiple of the recipe's learning rate; none: 1 for all.
+        limits: for each of them the largest norm of its own gradient, or none; none: no such limits.
+    """
+
+    loss: Callable[..., dict[str, Tensor]]
+    parameters: Sequence[nn.Parameter]
+    rates: Sequence[float] | None = None
+    limits: Sequence[float | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse rates or limits for other parameters."""
+        for values, kind in ((self.rates, "rates"), (self.limits, "limits")):
+            if values is not None and len(values) != len(self.parameters):
+                raise ValueError(f"{len(self.parameters)} parameters, but {len(values)} {kind}")
 
 
 @dataclass(frozen=True)
@@ -39,10 +62,18 @@ class GradientStage:
     averaging: Sequence[float] | None = None
     rates: Sequence[float] | None = None
 
+    watched: ClassVar[frozenset[str]] = frozenset()
+    batches: ClassVar[int] = 1
+    drop_last: ClassVar[bool] = False
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The only turn of each step."""
+        return (Turn(self.loss, self.parameters, self.rates),)
+
     def __post_init__(self) -> None:
         """Refuse rates for other parameters, and two rules for what is kept."""
-        if self.rates is not None and len(self.rates) != len(self.parameters):
-            raise ValueError(f"stage '{self.name}': {len(self.parameters)} parameters, but {len(self.rates)} rates")
+        _ = self.turns  # refuses rates for other parameters
         if self.averaging is None:
             return
         if len(self.averaging) != self.epochs or not sum(self.averaging) > 0:
@@ -52,6 +83,29 @@ class GradientStage:
                 f"select={self.recipe.select}: the stage '{self.name}' averages its epochs, so none of them can be "
                 "selected; use select=last, or switch the averaging off"
             )
+
+
+@dataclass(frozen=True)
+class AlternatingStage:
+    """Several networks that learn against each other, one turn each in every step.
+
+    Attributes:
+        name, recipe, epochs: as in `GradientStage`.
+        turns: in the order in which they come; random numbers are seeded before the first of them alone.
+        batches: how many batches a step sees, drawn independently of each other; each loss gets all of them.
+        drop_last: leave out the images of an epoch that fill no batch, unless there is no other.
+        watched: names of terms that are only written to the log, not minimised.
+    """
+
+    name: str
+    recipe: Recipe
+    epochs: int
+    turns: Sequence[Turn]
+    batches: int = 1
+    drop_last: bool = False
+    watched: frozenset[str] = frozenset()
+
+    averaging: ClassVar[None] = None
 
 
 @dataclass(frozen=True)
@@ -67,4 +121,5 @@ class SolverStage:
     solve: Callable[[Feed, Feed | None], dict[str, float]]
 
 
-Stage = GradientStage | SolverStage
+DescentStage = GradientStage | AlternatingStage
+Stage = DescentStage | SolverStage
