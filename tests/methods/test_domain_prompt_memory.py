@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from acclimate.data.batch import Batch
-from acclimate.methods import domain_prompts
+from acclimate.methods import per_image
 from tests.methods.conftest import close, make
 
 BATCH = 5
@@ -46,7 +46,7 @@ def test_chunks_of_images_change_nothing(world, monkeypatch, name, variant):
     whole = logits_of(method, batch)
     seen = count_at_once(method, monkeypatch)
     for pairs, expected in ((1, [1] * BATCH), (6, [2, 2, 1]), (15, [BATCH])):
-        monkeypatch.setattr(domain_prompts, "PAIRS", pairs)
+        monkeypatch.setattr(per_image, "PAIRS", pairs)
         seen.clear()
         close(logits_of(method, batch), whole)
         assert seen == expected
@@ -55,8 +55,8 @@ def test_chunks_of_images_change_nothing(world, monkeypatch, name, variant):
 def test_chunks_of_images_change_no_gradient(world, monkeypatch):
     method, batch = start(world, "gdpl", conditioning="deep", low_rank="relation")
     gradients = []
-    for pairs in (domain_prompts.PAIRS, 3):
-        monkeypatch.setattr(domain_prompts, "PAIRS", pairs)
+    for pairs in (per_image.PAIRS, 3):
+        monkeypatch.setattr(per_image, "PAIRS", pairs)
         method.zero_grad()
         method.loss(batch)["cross_entropy"].backward()
         gradients.append([weight.grad.clone() for weight in method.parameters()])

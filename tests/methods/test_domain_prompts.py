@@ -117,3 +117,15 @@ def test_no_domain_encoder(world, name, variant):
         make(without_domain_encoder(world)[0], name, variant=variant)
     assert "--domain-encoder" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_image_directions_are_those_that_the_classes_are_compared_with(world, name, monkeypatch):
+    method, batch, seen = stir(make(world, name, LONG), 0.1).eval(), batch_of(world, 0, 1, 2), []
+    cosines = method._cosines
+    monkeypatch.setattr(method, "_cosines", lambda images, *rest: seen.append(images) or cosines(images, *rest))
+    with torch.no_grad():
+        method.logits(batch)
+        directions = method.image_directions(batch)
+    assert torch.equal(directions, seen[0])
+    frozen = torch.nn.functional.normalize(batch.image_features, dim=-1)
+    assert (directions - frozen).abs().max() > 1e-3

@@ -13,9 +13,8 @@ from torch.nn import functional as F
 from acclimate.backbones import LowRankDeltas
 from acclimate.data.batch import Batch
 from acclimate.methods.deep_prompts import DeepPromptClassifier, DeepPromptRecipe
+from acclimate.methods.per_image import cosines_per_image
 from acclimate.options import option
-
-PAIRS = 16384  # images x classes whose directions are held at once; with 512 numbers each, 32 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +123,24 @@ class DomainPromptClassifier(DeepPromptClassifier):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
-        assert batch.pixels is not None
-        features = self._features(batch)
-        bias = None if features is None else self.domain_bias(features)
-        changes = self.deltas()
-        images = self.backbone.encode_image(batch.pixels, self.image_prompts(bias), changes.get("vision"))
-        images = self.image_directions_of(images.float(), features)  # (B, E)
-        cosines = self._cosines(images, self.class_prompts(bias, features), changes.get("text"))
+        features, bias = self._condition(batch)
+        images = self._images(batch, features, bias)
+        cosines = self._cosines(images, self.class_prompts(bias, features), self.deltas().get("text"))
         return self.backbone.logit_scale * cosines + self.backbone.logit_bias
+
+    def image_directions(self, batch: Batch) -> Tensor:
+        """Return z(x) (B, E)."""
+        return self._images(batch, *self._condition(batch))
+
+    def _condition(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """Return f(x) (B, F) and b(x) (B, D), or none of them where nothing is conditioned."""
+        features = self._features(batch)
+        return features, None if features is None else self.domain_bias(features)
+
+    def _images(self, batch: Batch, features: Tensor | None, bias: Tensor | None) -> Tensor:
+        assert batch.pixels is not None
+        images = self.backbone.encode_image(batch.pixels, self.image_prompts(bias), self.deltas().get("vision"))
+        return self.image_directions_of(images.float(), features)
 
     def _features(self, batch: Batch) -> Tensor | None:
         features = batch.domain_features if "domain_features" in self.needs else None
@@ -142,14 +151,15 @@ class DomainPromptClassifier(DeepPromptClassifier):
     def _cosines(self, images: Tensor, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
         """Return cos(z(x), w_c(x)) (B, C) of directions (B, E), few images at a time where each has its prompts."""
         if all(prompt.ndim == 2 for prompt in prompts):
-            return _scores(images, self._shared_classes(prompts, changes))
-        step = max(1, PAIRS // len(self.names))
-        parts = []
-        for first in range(0, len(images), step):
-            few = slice(first, first + step)
+            classes = self._shared_classes(prompts, changes)
+            with torch.autocast(images.device.type, enabled=False):
+                return images.float() @ classes.float().T
+
+        def directions(few: slice) -> Tensor:
             own = [prompt[few] if prompt.ndim == 3 else prompt for prompt in prompts]
-            parts.append(_scores(images[few], self._encode(own, changes, per="image")))
-        return torch.cat(parts)
+            return self._encode(own, changes, per="image")
+
+        return cosines_per_image(images, len(self.names), directions)
 
     def _shared_classes(self, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
         """Return the directions of the classes (C, E) that no image changes, kept for prediction."""
@@ -165,10 +175,3 @@ class DomainPromptClassifier(DeepPromptClassifier):
         how["checkpoint"] = self.config.checkpoint
         features = self.backbone.encode_context(prompts[0], self.names, prompts=prompts[1:], deltas=changes, **how)
         return F.normalize(features.float(), dim=-1)
-
-
-def _scores(images: Tensor, classes: Tensor) -> Tensor:
-    """Return cosines (B, C) in full precision of image directions (B, E) and class directions (C, E) or (B, C, E)."""
-    with torch.autocast(images.device.type, enabled=False):
-        images, classes = images.float(), classes.float()
-        return images @ classes.T if classes.ndim == 2 else torch.einsum("be,bce->bc", images, classes)

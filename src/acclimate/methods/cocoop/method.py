@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from acclimate.data.batch import Batch
 from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.methods.coop.context import initial_context
+from acclimate.methods.per_image import cosines_per_image
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.recipe import Recipe
@@ -76,9 +77,15 @@ class CoCoOp(Method):
         assert batch.image_features is not None
         x = F.normalize(batch.image_features.float(), dim=-1)
         context = self.context + self.meta_net(x)[:, None]  # (B, M, D)
-        features = self.backbone.encode_context(context, self.names, per="image", checkpoint=self.config.checkpoint)
-        directions = F.normalize(features.float(), dim=-1)  # (B, C, E)
-        return self.backbone.logit_scale * (x[:, None] * directions).sum(dim=-1) + self.backbone.logit_bias
+
+        def directions(few: slice) -> Tensor:
+            features = self.backbone.encode_context(
+                context[few], self.names, per="image", checkpoint=self.config.checkpoint
+            )
+            return F.normalize(features.float(), dim=-1)
+
+        cosines = cosines_per_image(x, len(self.names), directions)
+        return self.backbone.logit_scale * cosines + self.backbone.logit_bias
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns context and meta-net."""
