@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from acclimate.data import ImageData
 
 CLASSES = ("cat", "dog", "river")
 SPLITS = {"train": 6, "val": 3, "test": 5}
@@ -48,3 +52,9 @@ def make_split_pictures(
     for number, (split, count) in enumerate((splits or SPLITS).items()):
         make_pictures(folder / split, classes, count, seed=100 * number, **options)
     return folder
+
+
+def with_domains(data: ImageData, names: Sequence[str]) -> ImageData:
+    """The same pictures, their domains named in turn."""
+    domains = [*islice(cycle(names), len(data))]
+    return dataclasses.replace(data, table=data.table.remove_columns("domain").add_column("domain", domains))

@@ -14,16 +14,19 @@ from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
 from acclimate.training.serving import evaluation_feed
+from tests.helpers.pictures import with_domains
 
 NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_features"})  # one feed serves every method
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
+DOMAINS = ("day", "night")
 
 
 @pytest.fixture(scope="session", params=["clip", "siglip"])
 def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
     """A tiny backbone and a tiny domain encoder with the features of some pictures; the backbone in transformers."""
     backbone = tiny_backbones[request.param]
+    pictures = with_domains(pictures, DOMAINS)
     kind = CLIPModel if request.param == "clip" else SiglipModel
     return SimpleNamespace(
         backbone=backbone,
@@ -43,6 +46,11 @@ def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
     method = kind(world.backbone, config, prompts or PromptSet("natural"), domain_encoder)
     torch.manual_seed(seed)
     method.bind(classes)
+    learned = {}
+    for number, (domain, one) in enumerate(kind.prerequisites(config, DOMAINS).items()):  # as if they had been learned
+        state = make(world, one.method, classes, prompts, seed + number, **one.settings).learned_state()
+        learned[domain] = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in state.items()}
+    method.adopt(learned)
     return method
 
 

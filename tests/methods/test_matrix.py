@@ -15,7 +15,7 @@ from acclimate.methods.contract import Method, TextClassifier
 from acclimate.options import describe_options
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.recipe import Recipe
-from acclimate.training.stages import GradientStage, SolverStage
+from acclimate.training.stages import SolverStage, Stage
 from tests.methods.conftest import CLASSES, NEEDS, UNSEEN, close, learn, make, text_runs, whole
 
 METHODS = [method.name for method in list_methods()]
@@ -50,7 +50,7 @@ def test_training_changes_the_learned_tensors_and_nothing_else(fitted, world):
     method, before, lines, weights = fitted
     after = method.learned_state()
     assert after.keys() == before.keys()
-    assert all(not torch.equal(after[name], before[name]) for name in after)
+    assert all(not torch.equal(after[name], before[name]) for name in after if name != "labels.values")  # of before
     assert bool(lines) == bool(after)
     model = world.backbone._family.model
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
@@ -61,7 +61,8 @@ def test_learned_state_is_small(fitted, world):
     method, *_ = fitted
     frozen = sum(parameter.numel() for parameter in world.backbone._family.model.parameters())
     share = 4 if "domain_features" in type(method).needs else 10  # mixers are large beside towers as narrow as these
-    assert method.learned_parameters() < frozen / share
+    if method.name != "spg":  # the hidden layers of its generator are as wide for any tower
+        assert method.learned_parameters() < frozen / share
     assert (method.learned_parameters() == 0) == (method.learns == "nothing")
     assert sum(tensor.numel() for tensor in method.parameters()) <= method.learned_parameters()
 
@@ -81,7 +82,7 @@ def test_other_weights_are_refused(fitted, world):
     state = method.learned_state()
     wrong = [state | {"more": torch.zeros(2)}]
     if state:
-        name = next(iter(state))
+        name = max(state, key=lambda name: state[name].numel())
         wrong += [{**state, name: state[name][:1].repeat(7, *[1] * (state[name].ndim - 1))}, {}]
     for tensors in wrong:
         with pytest.raises(ConfigError, match=f"do not belong to this {method.name}"):
@@ -108,7 +109,8 @@ def test_text_is_encoded_once_in_evaluation(fitted, world):
         for index in torch.arange(len(world.test)).split(2):
             method.logits(world.test.batch(index))
     stop()
-    if isinstance(method, TextClassifier) and "domain_features" not in method.needs:  # which give prompts to each image
+    own_prompts = "domain_features" in method.needs or method.name == "spg"  # of each image
+    if isinstance(method, TextClassifier) and not own_prompts:
         assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
 
 
@@ -164,11 +166,11 @@ def test_what_the_tables_show(name):
 def test_stages_are_known_to_the_fit_loop(name, world):
     method = make(world, name, **settings(name))
     for stage in method.stages(FACTS):
-        assert isinstance(stage, GradientStage | SolverStage)
-        if isinstance(stage, GradientStage):
+        assert isinstance(stage, Stage)
+        if not isinstance(stage, SolverStage):
             assert isinstance(stage.recipe, Recipe)
             assert stage.epochs >= 1
-            assert all(parameter.requires_grad for parameter in stage.parameters)
+            assert all(parameter.requires_grad for turn in stage.turns for parameter in turn.parameters)
 
 
 def test_unknown_methods():

@@ -15,7 +15,7 @@ from acclimate.data import load_data
 from acclimate.data.frozen import load_splits
 from acclimate.errors import BackboneError, ConfigError, DataError, RunError, TrainingError
 from acclimate.methods import list_methods
-from tests.helpers.pictures import CLASSES, make_pictures, make_split_pictures
+from tests.helpers.pictures import CLASSES, make_pictures, make_split_pictures, with_domains
 from tests.runs.conftest import QUICK, quick
 
 FILES = ["adapter.json", "adapter.safetensors", "log.jsonl", "record.json", "splits.json"]
@@ -159,7 +159,8 @@ def test_a_file_is_no_run_folder(tmp_path, pictures, tiny):
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain_encoder, method, family):
     backbone, out = tiny_backbones[family], tmp_path / "run"
-    settings = QUICK if "coop" in method else {}
+    settings = QUICK if "coop" in method else {"label_epochs": 1, "epochs": 1} if method == "spg" else {}
+    pictures = with_domains(pictures, ("day", "night"))
     model = quick(pictures, backbone, method=method, settings=settings, out=out, domain_encoder=domain_encoder)
     loaded = acclimate.load(tmp_path / "run", backbone)
     assert loaded.evaluate(pictures.test) == model.record["metrics"]

@@ -23,7 +23,7 @@ from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
 from acclimate.prompts import PromptSet, get_domain
-from acclimate.runs import adapt_trial
+from acclimate.runs import adapt_trial, folder
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Workshop:
             cache_dir=self.cache_dir,
             progress=_Pulse(report),
             domain_encoder=domain_encoder,
+            shared=self.out / folder.PREREQUISITES,
         )
         (place / DONE).touch()
 

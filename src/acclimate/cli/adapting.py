@@ -164,7 +164,7 @@ def _label(
     """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
-    writer = open_writer(out, model.class_names) if out else None
+    writer = open_writer(out, model.class_names, model.method.predicts_spread) if out else None
     failed: list[str] = []
     count = 0
     progress.start("images", None)

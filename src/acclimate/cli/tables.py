@@ -124,6 +124,7 @@ def prediction_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict
         "path": prediction.path,
         "label": prediction.label,
         "probability": prediction.probability,
+        **({} if prediction.spread is None else {"spread": prediction.spread}),
         "probabilities": scores,
         "error": prediction.error,
     }
@@ -132,7 +133,8 @@ def prediction_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict
 def show_prediction(prediction: Prediction) -> None:
     """Show one prediction as a line."""
     if not prediction.error:
-        line = f"{prediction.probability:6.1%}  {prediction.label:<24}  {prediction.path}"
+        spread = "" if prediction.spread is None else f" ±{prediction.spread:5.1%}"
+        line = f"{prediction.probability:6.1%}{spread}  {prediction.label:<24}  {prediction.path}"
         out.print(escape(line), soft_wrap=True)
 
 

@@ -5,9 +5,9 @@ A method knows backbones and mathematics. It never reads files, parses flags or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,23 @@ class TrainingFacts:
     images: int
     shots: int
     domains: int = 0
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """A run that a method builds on: another method, learned from the training images of one domain.
+
+    Attributes:
+        method: its name.
+        settings: of that method.
+        domain: the domain whose images are learned from.
+        seed: of that run; none: that of the run which builds on it.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    domain: str
+    seed: int | None = None
 
 
 class Method(nn.Module):
@@ -96,6 +113,18 @@ class Method(nn.Module):
             )
         return True
 
+    @classmethod
+    def prerequisites(cls, config: object, domains: Sequence[str]) -> Mapping[str, Prerequisite]:
+        """Return the runs that it builds on, by name, given its settings and the domains of the training images.
+
+        Raises:
+            ConfigError: it cannot be learned from images of these domains.
+        """
+        return {}
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what its prerequisites have learned, by their names and in their order, before training."""
+
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
 
@@ -116,6 +145,18 @@ class Method(nn.Module):
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C) in the order of `class_names`."""
         raise NotImplementedError
+
+    @property
+    def predicts_spread(self) -> bool:
+        """Whether `logits_and_spread` gives a spread."""
+        return False
+
+    def logits_and_spread(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return logits (B, C) and, of a method that predicts several times, how much the predictions differ.
+
+        That is the standard deviation (B,) over predictions of the probability of the most probable class; else none.
+        """
+        return self.logits(batch), None
 
     def learned_state(self) -> dict[str, Tensor]:
         """Return every learned tensor by name; this is all that an adapter file holds."""

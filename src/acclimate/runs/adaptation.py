@@ -6,13 +6,13 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.data.frozen import freeze_splits
 from acclimate.errors import RunError
-from acclimate.files import fingerprint
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, get_domain, guess_domain
@@ -20,6 +20,7 @@ from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, load
+from acclimate.runs.prerequisites import describe_prerequisites, learn_prerequisites
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -128,6 +129,7 @@ def adapt_trial(
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
+    shared: Path | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -142,6 +144,7 @@ def adapt_trial(
         seed: of the initial values and the training.
         settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder: as in
             `adapt`.
+        shared: folder of runs that several runs build on; none: such runs lie in `out`.
 
     Returns:
         The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
@@ -156,7 +159,7 @@ def adapt_trial(
     domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
     progress = progress or Silent()
     task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain)
-    identity = _identity(task, method, config, precision)
+    identity = task.identity(method, config, precision)
 
     path = None
     if out is not None:
@@ -172,10 +175,33 @@ def adapt_trial(
         freeze_splits(trial.splits, path / folder.SPLITS, seed=seed, shots=shots, source=name, digests=True)
     journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
 
-    learner = task.make(method, vars(config))
     started = time.monotonic()
+    before = learn_prerequisites(
+        method_class.prerequisites(config, trial.train.domain_names),
+        task,
+        trial,
+        precision,
+        store=shared or (path and path / folder.PREREQUISITES),
+        adapt=partial(
+            adapt_trial,
+            backbone=encoder,
+            prompts=prompts,
+            shots=shots,
+            device=device,
+            precision=precision,
+            cache_dir=cache_dir,
+            progress=progress,
+            checkpoint_seconds=checkpoint_seconds,
+        ),
+    )
+    if before:
+        task.spend("prerequisites", started)
+    learner = task.make(method, vars(config))
+    learner.adopt({name: model.method.learned_state() for name, model in before.items()})
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
+    if before:
+        record["prerequisites"] = describe_prerequisites(before)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
     if path is not None:
@@ -191,26 +217,6 @@ def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str]
         logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
         domain = guessed.id
     return PromptSet(get_domain(domain), overrides=names or {})
-
-
-def _identity(task: Task, method: str, config: object, precision: str) -> str:
-    """Return a fingerprint of everything that decides the result of a run."""
-    decisive = {
-        "method": method,
-        "config": dict(vars(config)),
-        "backbone": task.backbone.fingerprint,
-        "transform": task.backbone.transform.fingerprint,
-        "classes": list(task.splits["train"].class_names),
-        "prompts": task.prompts.to_dict(),
-        "test_prompts": {name: prompts.to_dict() for name, prompts in task.test_prompts.items()},
-        "splits": task.splits_hash,
-        "shots": task.shots,
-        "seed": task.seed,
-        "precision": precision,
-    }
-    if (encoder := task.domain_encoder) is not None:
-        decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
-    return fingerprint(decisive)
 
 
 def _finished(

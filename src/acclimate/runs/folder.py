@@ -17,7 +17,8 @@ SPLITS = "splits.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT)
-BESIDE = ("job.json", "output.txt", "done")  # what a bench writes into the folder of a job
+PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
+BESIDE = (PREREQUISITES, "job.json", "output.txt", "done")  # what else may lie there; a bench writes the last three
 
 
 def open_folder(out: Path, overwrite: bool = False) -> Path:

@@ -37,6 +37,7 @@ class Prediction:
         probability: of that class, 0 to 1.
         probabilities: (C,) in the order of the adapter's classes; empty where the image could not be read.
         error: why the image could not be read, else empty.
+        spread: of a method that predicts several times, the standard deviation of `probability`; else none.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Prediction:
     probability: float
     probabilities: np.ndarray
     error: str = ""
+    spread: float | None = None
 
 
 def stream_predictions(
@@ -102,18 +104,20 @@ def _predict_batch(
             if on_corrupt == "error":
                 raise
             errors.append(str(error))
-    rows: Iterator[np.ndarray] = iter(())
+    rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
     if pixels:
         batch = Batch()
         for (encoder, part), views in zip(encoders, zip(*pixels, strict=True), strict=True):
             inputs = encoder.transform.normalise(torch.stack(views)).to(encoder.device)
             batch |= encode_pixels(encoder, inputs, part)
-        rows = iter(method.logits(batch).double().softmax(dim=-1).cpu().numpy())
+        logits, spread = method.logits_and_spread(batch)
+        spreads = [None] * len(logits) if spread is None else spread.tolist()
+        rows = zip(logits.double().softmax(dim=-1).cpu().numpy(), spreads, strict=True)
     for image, reason in zip(chunk, errors, strict=True):
         path = "" if isinstance(image, Image.Image) else _printable(image)
         if reason:
             yield Prediction(path, "", 0.0, np.zeros(0), reason)
             continue
-        row = next(rows)
+        row, differ = next(rows)
         best = int(row.argmax())
-        yield Prediction(path, method.class_names[best], float(row[best]), row)
+        yield Prediction(path, method.class_names[best], float(row[best]), row, spread=differ)

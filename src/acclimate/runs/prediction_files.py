@@ -31,10 +31,11 @@ class PredictionWriter(Protocol):
         ...
 
 
-def open_writer(path: Path, class_names: tuple[str, ...]) -> PredictionWriter:
+def open_writer(path: Path, class_names: tuple[str, ...], spread: bool = False) -> PredictionWriter:
     """Return a writer for `.csv`, `.jsonl` or `.parquet`: columns path, label, probability, p(class) ..., error.
 
-    The rows go to a hidden file beside `path`, which takes its place when all are written.
+    With `spread`, a column of that name follows the probability. The rows go to a hidden file beside `path`, which
+    takes its place when all are written.
 
     Raises:
         RunError: for another suffix, or a folder that cannot be written to.
@@ -44,7 +45,7 @@ def open_writer(path: Path, class_names: tuple[str, ...]) -> PredictionWriter:
         raise RunError(f"{path}: write predictions to a file that ends in {', '.join(kinds)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return kinds[path.suffix.lower()](path, class_names)
+        return kinds[path.suffix.lower()](path, class_names, spread)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
@@ -54,22 +55,18 @@ class _FileWriter:
 
     file: Any  # what `begin` opens
 
-    def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, class_names: tuple[str, ...], spread: bool) -> None:
         self.path, self.class_names = path, class_names
+        self.figures = ["probability", *(["spread"] if spread else []), *(f"p({name})" for name in class_names)]
         self.part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self.begin()
 
     def row(self, prediction: Prediction) -> dict[str, str | float | None]:
         scores = prediction.probabilities.tolist() or [None] * len(self.class_names)
-        probability = None if prediction.error else prediction.probability
-        columns = {f"p({name})": score for name, score in zip(self.class_names, scores, strict=True)}
-        return {
-            "path": prediction.path,
-            "label": prediction.label,
-            "probability": probability,
-            **columns,
-            "error": prediction.error,
-        }
+        known = {f"p({name})": score for name, score in zip(self.class_names, scores, strict=True)}
+        known |= {"probability": None if prediction.error else prediction.probability, "spread": prediction.spread}
+        figures = {name: known[name] for name in self.figures}
+        return {"path": prediction.path, "label": prediction.label, **figures, "error": prediction.error}
 
     def write(self, prediction: Prediction) -> None:
         try:
@@ -102,8 +99,7 @@ class _FileWriter:
 class _CsvWriter(_FileWriter):
     def begin(self) -> None:
         self.file = self.part.open("w", newline="", encoding="utf-8")
-        names = [f"p({name})" for name in self.class_names]
-        self.rows = csv.DictWriter(self.file, ["path", "label", "probability", *names, "error"])
+        self.rows = csv.DictWriter(self.file, ["path", "label", *self.figures, "error"])
         self.rows.writeheader()
 
     def add(self, row: dict[str, str | float | None]) -> None:
@@ -129,9 +125,8 @@ class _ParquetWriter(_FileWriter):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        scores = [(f"p({name})", pa.float64()) for name in self.class_names]
-        fields = [("path", pa.string()), ("label", pa.string()), ("probability", pa.float64()), *scores]
-        self.schema = pa.schema([*fields, ("error", pa.string())])
+        figures = [(name, pa.float64()) for name in self.figures]
+        self.schema = pa.schema([("path", pa.string()), ("label", pa.string()), *figures, ("error", pa.string())])
         self.table = pa.Table
         self.file = pq.ParquetWriter(self.part, self.schema)
         self.pending: list[dict] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, split_table
+from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
@@ -59,6 +60,25 @@ class Task:
     def splits_hash(self) -> str:
         """The hash that `splits.json` holds: which images, by their bytes, are in which split."""
         return assignment_hash(split_table(self.splits, digests=True))
+
+    def identity(self, method: str, config: object, precision: str) -> str:
+        """Return a fingerprint of everything that decides the result of a run."""
+        decisive = {
+            "method": method,
+            "config": dict(vars(config)),
+            "backbone": self.backbone.fingerprint,
+            "transform": self.backbone.transform.fingerprint,
+            "classes": list(self.splits["train"].class_names),
+            "prompts": self.prompts.to_dict(),
+            "test_prompts": {name: prompts.to_dict() for name, prompts in self.test_prompts.items()},
+            "splits": self.splits_hash,
+            "shots": self.shots,
+            "seed": self.seed,
+            "precision": precision,
+        }
+        if (encoder := self.domain_encoder) is not None:
+            decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+        return fingerprint(decisive)
 
     def spend(self, purpose: str, started: float) -> None:
         """Add the time since `started` to a purpose."""

@@ -1,0 +1,99 @@
+"""The runs that a run builds on: learned once, each in a folder named by what decides it, and found there again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from acclimate.data import ImageData
+from acclimate.errors import DataError, RunError
+from acclimate.files import make_folder
+from acclimate.methods import Prerequisite, get_method
+from acclimate.options import make_config
+from acclimate.protocols import Trial
+
+if TYPE_CHECKING:
+    from acclimate.runs.model import AdaptedModel
+    from acclimate.runs.task import Task
+
+VALIDATION = "validation"  # what the validation images of such a run are measured as
+
+
+def learn_prerequisites(
+    wanted: Mapping[str, Prerequisite],
+    task: Task,
+    trial: Trial,
+    precision: str,
+    store: Path | None,
+    adapt: Callable[..., AdaptedModel],
+) -> dict[str, AdaptedModel]:
+    """Return the models that a method builds on, by name; those that are finished in the store are loaded.
+
+    Several processes may share a store: whoever comes second waits for the first.
+
+    Args:
+        wanted: what the method asks for.
+        task: that of the method.
+        trial: its images.
+        precision: as in `adapt`.
+        store: folder of such runs, or none to keep them in memory.
+        adapt: `adapt_trial` without what differs here: trial, method, seed, settings and folder.
+
+    Raises:
+        DataError: training images name no domain.
+        RunError: the store cannot be used.
+    """
+    unnamed = trial.train.domains.count("") if wanted else 0
+    if unnamed:
+        raise DataError(f"{trial.train.name}: {unnamed} training images name no domain; name it, or leave them out")
+    models = {}
+    for name, one in wanted.items():
+        val = _of_domain(trial.val, one.domain)
+        part = Trial(_of_domain(trial.train, one.domain), val, {VALIDATION: val} if len(val) else {})
+        seed = task.seed if one.seed is None else one.seed
+        config: Any = make_config(get_method(one.method).Config, one.settings)
+        own = replace(task, splits=part.splits, seed=seed, test_prompts={}, domain_encoder=None, seconds={}, _feeds={})
+        place = store and store / own.identity(one.method, config, precision)[:16]
+        with _locked(place):
+            models[name] = adapt(part, one.method, seed=seed, settings=one.settings, out=place)
+    return models
+
+
+def describe_prerequisites(models: Mapping[str, AdaptedModel]) -> dict[str, Any]:
+    """Return what a record says of such runs: method, seed, identity, and accuracy on validation images."""
+    return {
+        name: {
+            "method": model.method.name,
+            "seed": model.record["seed"],
+            "identity": model.record["identity"],
+            "val_accuracy": (model.record["tests"].get(VALIDATION) or {}).get("accuracy", {}).get("value"),
+        }
+        for name, model in models.items()
+    }
+
+
+def _of_domain(data: ImageData, domain: str) -> ImageData:
+    return data.select([row for row, name in enumerate(data.domains) if name == domain])
+
+
+@contextmanager
+def _locked(place: Path | None) -> Iterator[None]:
+    if place is None:
+        yield
+        return
+    make_folder(place.parent)
+    lock = FileLock(f"{place}.lock")
+    try:
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except OSError as error:
+        raise RunError(f"cannot make {place}.lock: {error.strerror}; free some space or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
