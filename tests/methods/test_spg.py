@@ -303,6 +303,13 @@ def test_prerequisites_are_coop_on_each_domain():
         SPG.prerequisites(config, ())
 
 
+def test_one_image_is_too_few(world):
+    with pytest.raises(ConfigError, match="spg learns from two images or more, and there is one"):
+        make(world, "spg").stages(TrainingFacts(images=1, shots=1, domains=1))
+    with pytest.raises(ConfigError, match="batch_size=1 is out of range; choose a value of at least 2"):
+        make_config(SPGConfig, {"batch_size": 1})
+
+
 def test_one_domain_is_warned_of(world, caplog):
     method = make(world, "spg")
     with caplog.at_level(logging.WARNING):

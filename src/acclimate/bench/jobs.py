@@ -150,7 +150,12 @@ def _contents(
     for group in groups:
         chosen = {name: sets[name] for name in group}
         for trial in protocol.trials(chosen):
-            protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])  # what it lacks is said before anything runs
+            drawn = protocol.draw(
+                trial, chosen, suite.shots[0], suite.seeds[0]
+            )  # what lacks is said before anything runs
+            for contender in suite.contenders:
+                kind = get_method(contender.method)
+                kind.prerequisites(make_config(kind.Config, contender.settings), drawn.train.domain_names)
             for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
                 content = {
                     "format": FORMAT,

@@ -61,6 +61,7 @@ class SPGConfig(Recipe):
     )
     noise_draws: int = option(8, "draws that test_noise=mean averages over", low=2)
 
+    batch_size: int = option(32, "images in a step; batch normalisation needs two", low=2)
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the generator and the discriminator")
     lr: float = option(2e-3, "learning rate after warm-up", low=0.0)
     weight_decay: float = option(1e-4, "weight decay, of the prompt labels too", low=0.0)

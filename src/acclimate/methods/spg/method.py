@@ -86,7 +86,13 @@ class SPG(TextClassifier):
             )
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
-        """Return stage II, and a look at what it has made."""
+        """Return stage II, and a look at what it has made.
+
+        Raises:
+            ConfigError: there is one training image.
+        """
+        if facts.images < 2:
+            raise ConfigError(f"{self.name} learns from two images or more, and there is one; give more of them")
         stages = self.source.stages()
         return [*stages, SolverStage("prompts", self._inspect)] if stages else []
 

@@ -1,0 +1,56 @@
+"""Jobs that build on the same runs learn them once, whatever is held out and whichever process comes first."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from acclimate.bench import plan_bench, run_bench
+from acclimate.errors import ConfigError
+from tests.helpers.benches import Notes, record
+from tests.helpers.pictures import make_pictures
+
+DOMAINS = ("day", "dusk", "night")
+QUICK = {"label_epochs": 2, "epochs": 2, "context_tokens": 2}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Pictures of three classes in three domains, in folders domain/class."""
+    root = tmp_path_factory.mktemp("scenes") / "scenes"
+    for number, domain in enumerate(DOMAINS):
+        make_pictures(root / domain, per_class=8, seed=100 * number)
+    return root
+
+
+def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
+    read = spec(
+        data={"scenes": {"path": str(scenes), "layout": "domain/class", "domain": "natural"}},
+        methods=[
+            {"method": "spg", "label": "mean", "settings": {**QUICK, "generator": "mean", "label_seed": 1}},
+            {"method": "spg", "settings": {**QUICK, "label_seed": 1}},
+        ],
+        suites=[{"protocol": "leave-one-domain-out", "data": "scenes"}],
+        shots="all",
+    )
+    jobs, out = plan_bench(read, "cpu"), tmp_path / "out"
+    assert len(jobs) == 2 * 3 * 2  # methods, held-out domains, seeds
+    outcome = run_bench(read, jobs, out, Notes(), processes=2, device="cpu")
+    assert outcome.failures == []
+    labels = [path for path in (out / "prerequisites").iterdir() if path.is_dir()]
+    assert len(labels) == len(DOMAINS)
+    known = {json.loads((label / "record.json").read_text())["identity"] for label in labels}
+    for job in jobs:
+        found = record(job, out)["prerequisites"]
+        assert set(found) == {*DOMAINS} - {job.content["trial"]}
+        assert {one["identity"] for one in found.values()} <= known
+    assert run_bench(read, jobs, out, Notes(), device="cpu").scores == outcome.scores
+
+
+def test_data_without_domains_are_refused_before_anything_runs(spec):
+    read = spec(methods=[{"method": "spg", "settings": QUICK}])
+    with pytest.raises(
+        ConfigError, match=r"suites\[0\]: spg learns one prompt for each domain, and these .* name none"
+    ):
+        plan_bench(read, "cpu")
