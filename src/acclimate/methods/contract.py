@@ -46,12 +46,14 @@ class Prerequisite:
         settings: of that method.
         domain: the domain whose images are learned from.
         seed: of that run; none: that of the run which builds on it.
+        given: folder with what such a run has learned on each domain, so that none is made; see `prompt_labels`.
     """
 
     method: str
     settings: Mapping[str, Any]
     domain: str
     seed: int | None = None
+    given: str | None = None
 
 
 class Method(nn.Module):

@@ -20,7 +20,7 @@ from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, load
-from acclimate.runs.prerequisites import describe_prerequisites, learn_prerequisites
+from acclimate.runs.prerequisites import given_files, learn_prerequisites
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -159,7 +159,8 @@ def adapt_trial(
     domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
     progress = progress or Silent()
     task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain)
-    identity = task.identity(method, config, precision)
+    wanted = method_class.prerequisites(config, trial.train.domain_names)
+    identity = task.identity(method, config, precision, given_files(wanted))
 
     path = None
     if out is not None:
@@ -177,7 +178,7 @@ def adapt_trial(
 
     started = time.monotonic()
     before = learn_prerequisites(
-        method_class.prerequisites(config, trial.train.domain_names),
+        wanted,
         task,
         trial,
         precision,
@@ -197,11 +198,11 @@ def adapt_trial(
     if before:
         task.spend("prerequisites", started)
     learner = task.make(method, vars(config))
-    learner.adopt({name: model.method.learned_state() for name, model in before.items()})
+    learner.adopt({name: learned.state for name, learned in before.items()})
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
     if before:
-        record["prerequisites"] = describe_prerequisites(before)
+        record["prerequisites"] = {name: dict(learned.facts) for name, learned in before.items()}
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
     if path is not None:

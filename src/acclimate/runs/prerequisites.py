@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from torch import Tensor
 
 from acclimate.data import ImageData
 from acclimate.errors import DataError, RunError
@@ -16,12 +17,26 @@ from acclimate.files import make_folder
 from acclimate.methods import Prerequisite, get_method
 from acclimate.options import make_config
 from acclimate.protocols import Trial
+from acclimate.runs.prompt_labels import digest, find_label, read_label
 
 if TYPE_CHECKING:
     from acclimate.runs.model import AdaptedModel
     from acclimate.runs.task import Task
 
 VALIDATION = "validation"  # what the validation images of such a run are measured as
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a prerequisite has learned.
+
+    Attributes:
+        state: its learned tensors, by name.
+        facts: what a record says of it: `method`, `seed`, `identity` and `val_accuracy`, or `file` and `sha256`.
+    """
+
+    state: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
 
 
 def learn_prerequisites(
@@ -31,8 +46,8 @@ def learn_prerequisites(
     precision: str,
     store: Path | None,
     adapt: Callable[..., AdaptedModel],
-) -> dict[str, AdaptedModel]:
-    """Return the models that a method builds on, by name; those that are finished in the store are loaded.
+) -> dict[str, Learned]:
+    """Return what a method builds on, by name; runs that are finished in the store are loaded.
 
     Several processes may share a store: whoever comes second waits for the first.
 
@@ -45,36 +60,43 @@ def learn_prerequisites(
         adapt: `adapt_trial` without what differs here: trial, method, seed, settings and folder.
 
     Raises:
-        DataError: training images name no domain.
+        DataError: training images name no domain, or a given file is missing or unfit.
         RunError: the store cannot be used.
     """
     unnamed = trial.train.domains.count("") if wanted else 0
     if unnamed:
         raise DataError(f"{trial.train.name}: {unnamed} training images name no domain; name it, or leave them out")
-    models = {}
-    for name, one in wanted.items():
-        val = _of_domain(trial.val, one.domain)
-        part = Trial(_of_domain(trial.train, one.domain), val, {VALIDATION: val} if len(val) else {})
-        seed = task.seed if one.seed is None else one.seed
-        config: Any = make_config(get_method(one.method).Config, one.settings)
-        own = replace(task, splits=part.splits, seed=seed, test_prompts={}, domain_encoder=None, seconds={}, _feeds={})
-        place = store and store / own.identity(one.method, config, precision)[:16]
-        with _locked(place):
-            models[name] = adapt(part, one.method, seed=seed, settings=one.settings, out=place)
-    return models
+    return {name: _learn(one, task, trial, precision, store, adapt) for name, one in wanted.items()}
 
 
-def describe_prerequisites(models: Mapping[str, AdaptedModel]) -> dict[str, Any]:
-    """Return what a record says of such runs: method, seed, identity, and accuracy on validation images."""
-    return {
-        name: {
-            "method": model.method.name,
-            "seed": model.record["seed"],
-            "identity": model.record["identity"],
-            "val_accuracy": (model.record["tests"].get(VALIDATION) or {}).get("accuracy", {}).get("value"),
-        }
-        for name, model in models.items()
+def given_files(wanted: Mapping[str, Prerequisite]) -> dict[str, str]:
+    """Return the sha256 of the files that stand in for runs, by the name of what they stand for."""
+    return {name: digest(find_label(Path(one.given), one.domain)) for name, one in wanted.items() if one.given}
+
+
+def _learn(
+    one: Prerequisite, task: Task, trial: Trial, precision: str, store: Path | None, adapt: Callable[..., AdaptedModel]
+) -> Learned:
+    if one.given is not None:
+        path = find_label(Path(one.given), one.domain)
+        label = read_label(path, task.backbone.text_width)
+        return Learned({"context": label}, {"file": str(path), "sha256": digest(path)})
+    val = _of_domain(trial.val, one.domain)
+    part = Trial(_of_domain(trial.train, one.domain), val, {VALIDATION: val} if len(val) else {})
+    seed = task.seed if one.seed is None else one.seed
+    config: Any = make_config(get_method(one.method).Config, one.settings)
+    own = replace(task, splits=part.splits, seed=seed, test_prompts={}, domain_encoder=None, seconds={}, _feeds={})
+    place = store and store / own.identity(one.method, config, precision)[:16]
+    with _locked(place):
+        model = adapt(part, one.method, seed=seed, settings=one.settings, out=place)
+    measured = model.record["tests"].get(VALIDATION) or {}
+    facts = {
+        "method": one.method,
+        "seed": seed,
+        "identity": model.record["identity"],
+        "val_accuracy": measured.get("accuracy", {}).get("value"),
     }
+    return Learned(model.method.learned_state(), facts)
 
 
 def _of_domain(data: ImageData, domain: str) -> ImageData:

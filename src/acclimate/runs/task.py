@@ -61,8 +61,15 @@ class Task:
         """The hash that `splits.json` holds: which images, by their bytes, are in which split."""
         return assignment_hash(split_table(self.splits, digests=True))
 
-    def identity(self, method: str, config: object, precision: str) -> str:
-        """Return a fingerprint of everything that decides the result of a run."""
+    def identity(self, method: str, config: object, precision: str, files: Mapping[str, str] | None = None) -> str:
+        """Return a fingerprint of everything that decides the result of a run.
+
+        Args:
+            method: its name.
+            config: its settings.
+            precision: as in `adapt`.
+            files: hashes of files that it reads beside the data, by name.
+        """
         decisive = {
             "method": method,
             "config": dict(vars(config)),
@@ -78,6 +85,8 @@ class Task:
         }
         if (encoder := self.domain_encoder) is not None:
             decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+        if files:
+            decisive["files"] = dict(files)
         return fingerprint(decisive)
 
     def spend(self, purpose: str, started: float) -> None:

@@ -41,6 +41,9 @@ class SPGConfig(Recipe):
     label_epochs: int = option(50, "epochs of each domain's prompt label (stage I)", low=1)
     label_lr: float = option(2e-3, "learning rate of the prompt labels: SGD, batches of 32", low=0.0)
     label_seed: int | None = option(None, "seed of the prompt labels; none: that of the run; released: always 1", low=0)
+    label_files: str | None = option(
+        None, "folder of finished prompt labels in place of stage I: DOMAIN.safetensors, or the authors' .pt files"
+    )
     labels: Literal["standardised", "raw"] = option(
         "standardised", "scale in which the networks see prompt labels: mean 0 and variance 1, or as they are"
     )

@@ -58,8 +58,8 @@ class SPG(TextClassifier):
                 f"{cls.name} learns one prompt for each domain, and these training images name none; give a column "
                 "`domain`, or folders domain/class/image"
             )
-        settings = config.label_settings()
-        return {domain: Prerequisite("coop", settings, domain, config.label_seed) for domain in domains}
+        settings, seed, given = config.label_settings(), config.label_seed, config.label_files
+        return {domain: Prerequisite("coop", settings, domain, seed, given) for domain in domains}
 
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes; any classes are served."""
@@ -76,7 +76,17 @@ class SPG(TextClassifier):
             self.source = SOURCES[config.generator](self.backbone.embed_dim, self.labels, config)
 
     def adopt(self, learned: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over the prompt labels, in the order of the domains."""
+        """Take over the prompt labels, in the order of the domains.
+
+        Raises:
+            ConfigError: one of them has another number of tokens.
+        """
+        for domain, state in learned.items():
+            if len(state["context"]) != (tokens := self.labels.values.shape[1]):
+                raise ConfigError(
+                    f"the prompt label of the domain '{domain}' has {len(state['context'])} tokens, and {self.name} "
+                    f"generates {tokens}; set context_init=none and context_tokens={len(state['context'])}"
+                )
         self.labels.values = torch.stack([state["context"] for state in learned.values()]).to(self.backbone.device)
         if len(learned) == 1:
             logger.warning(

@@ -1,0 +1,129 @@
+"""Prompt labels that are given as files, and files that only look like them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import acclimate
+from acclimate.errors import ConfigError, DataError
+from acclimate.runs.prompt_labels import find_label, read_label
+from tests.helpers.pictures import with_domains
+from tests.runs.conftest import quick
+
+SETTINGS = {"epochs": 1, "warmup_epochs": 0, "context_init": None, "context_tokens": 4}
+
+
+def as_released(path, label, dtype=torch.float16):
+    """Write a label as the authors' code does: a view into the prompts of seven classes."""
+    prompts = torch.randn(7, 77, label.shape[1]).to(dtype)
+    prompts[0, 1:5] = label.to(dtype)
+    torch.save(prompts[0][1:5], path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("width", [24, 512])
+def test_a_released_file_is_read_without_unpickling(tmp_path, monkeypatch, dtype, width):
+    label = 0.03 * torch.randn(4, width)
+    path = as_released(tmp_path / "PACS_CoOp_p.pt", label, dtype)
+    assert path.stat().st_size > 100 * 4 * width * 2 * 0.9  # what the view drags along
+    monkeypatch.setattr(pickle, "loads", None)
+    monkeypatch.setattr(torch, "load", None)
+    found = read_label(path, width)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, label.to(dtype).float())
+
+
+def test_strides_are_followed(tmp_path):
+    label = torch.randn(6, 4)
+    torch.save(label.T, tmp_path / "x.pt")
+    assert torch.equal(read_label(tmp_path / "x.pt", 6), label.T)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/acclimate-was-here",)
+
+
+def test_a_pickle_is_never_followed(tmp_path):
+    torch.save(Evil(), tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"x\.pt: not a prompt label; give one file for each domain"):
+        read_label(tmp_path / "x.pt", 8)
+    assert not os.path.exists("/tmp/acclimate-was-here")
+
+
+def rewritten(path, change):
+    """The file with the numbers of its tensor changed."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, change(data) if name.endswith("data/0") else data)
+
+
+def test_other_files(tmp_path):
+    paths = []
+    for number, content in enumerate(
+        ({"a": torch.zeros(2, 2)}, torch.zeros(3), torch.zeros(2, 2, 2), [1, 2], torch.zeros(2).long())
+    ):
+        torch.save(content, tmp_path / f"{number}.pt")
+        paths.append(tmp_path / f"{number}.pt")
+    (tmp_path / "text.pt").write_text("no archive")
+    rewritten(as_released(tmp_path / "short.pt", torch.zeros(4, 8)), lambda data: data[:40])
+    torch.save(torch.full((4, 8), float("nan")), tmp_path / "nan.pt")
+    save_file({"other": torch.zeros(4, 8)}, tmp_path / "other.safetensors")
+    for path in (*paths, *(tmp_path / name for name in ("text.pt", "short.pt", "nan.pt", "other.safetensors"))):
+        with pytest.raises(DataError, match="not a prompt label; give one file for each domain"):
+            read_label(path, 8)
+
+
+def test_a_label_of_another_backbone(tmp_path):
+    with pytest.raises(DataError, match=r"width 16, but the text tower has 24; name the backbone"):
+        read_label(as_released(tmp_path / "x_CoOp_a.pt", torch.zeros(4, 16)), 24)
+
+
+def test_the_file_of_a_domain(tmp_path):
+    as_released(tmp_path / "PACS_CoOp_a.pt", torch.zeros(4, 8))
+    assert find_label(tmp_path, "art_painting").name == "PACS_CoOp_a.pt"
+    with pytest.raises(DataError, match="no prompt label of the domain 'sketch'; give one file for each domain"):
+        find_label(tmp_path, "sketch")
+    as_released(tmp_path / "VLCS_CoOp_a.pt", torch.zeros(4, 8))
+    with pytest.raises(
+        DataError, match=r"2 prompt labels \(PACS_CoOp_a.pt, VLCS_CoOp_a.pt\) of the domain 'art_painting'"
+    ):
+        find_label(tmp_path, "art_painting")
+    save_file({"context": torch.zeros(4, 8)}, tmp_path / "art_painting.safetensors")
+    assert find_label(tmp_path, "art_painting").name == "art_painting.safetensors"
+
+
+def test_given_labels_take_the_place_of_stage_one(tmp_path, pictures, tiny):
+    scenes, labels = with_domains(pictures, ("day", "night")), torch.randn(2, 4, tiny.text_width)
+    as_released(tmp_path / "X_CoOp_d.pt", labels[0], torch.float32)
+    save_file({"context": labels[1]}, tmp_path / "night.safetensors")
+    settings = {**SETTINGS, "label_files": str(tmp_path)}
+    model = quick(scenes, tiny, method="spg", settings=settings, out=tmp_path / "run")
+    assert torch.equal(model.method.labels.values, labels)
+    assert not (tmp_path / "run" / "prerequisites").exists()
+    assert model.record["prerequisites"]["night"]["file"] == str(tmp_path / "night.safetensors")
+    assert len(model.record["prerequisites"]["night"]["sha256"]) == 64
+    loaded = acclimate.load(tmp_path / "run", tiny)
+    assert loaded.evaluate(scenes.test) == model.record["metrics"]
+    save_file({"context": labels[0]}, tmp_path / "night.safetensors")
+    with pytest.raises(acclimate.errors.RunError, match="holds a finished run of other data or settings"):
+        quick(scenes, tiny, method="spg", settings=settings, out=tmp_path / "run")
+
+
+def test_labels_of_another_length(tmp_path, pictures, tiny):
+    scenes = with_domains(pictures, ("day", "night"))
+    for domain in ("day", "night"):
+        save_file({"context": torch.zeros(6, tiny.text_width)}, tmp_path / f"{domain}.safetensors")
+    with pytest.raises(
+        ConfigError, match="'day' has 6 tokens, and spg generates 4; set context_init=none and context_tok"
+    ):
+        quick(scenes, tiny, method="spg", settings={**SETTINGS, "label_files": str(tmp_path)})
