@@ -14,6 +14,7 @@ import typer.main
 from acclimate import synthetic
 from acclimate.bench import plan_bench, read_spec
 from acclimate.bench.jobs import load_source, plan, select_by
+from acclimate.bench.scores import read_scores
 from acclimate.cli.app import app
 from acclimate.data import ImageData
 from acclimate.protocols import BaseToNovel
@@ -23,6 +24,7 @@ from tests.helpers.tiny_backbones import tiny_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECORDED = {"gdpl-settings.yaml": "gdpl_settings", "gdpl-mini.yaml": "gdpl"}
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
@@ -147,6 +149,9 @@ def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_mak
     spec = read_spec(path, Path("DATA"))
     jobs = plan_bench(spec, "cpu")
     assert f"| {len(jobs):,} |" in documented(path)
+    if path.name in RECORDED:
+        scores = read_scores(ROOT / "results" / RECORDED[path.name] / "results.csv")
+        assert {score.run for score in scores} == {job.run for job in jobs}  # all of them were run, and no other
     read = {job.domain_encoder for job in jobs} - {None, "self"}
     made = set()
     mae = typer.main.get_command(app).commands["pretrain"].commands["mae"]
