@@ -150,9 +150,8 @@ def _contents(
     for group in groups:
         chosen = {name: sets[name] for name in group}
         for trial in protocol.trials(chosen):
-            drawn = protocol.draw(
-                trial, chosen, suite.shots[0], suite.seeds[0]
-            )  # what lacks is said before anything runs
+            # what the trial lacks, for the protocol or for a method, is said before anything runs
+            drawn = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
             for contender in suite.contenders:
                 kind = get_method(contender.method)
                 kind.prerequisites(make_config(kind.Config, contender.settings), drawn.train.domain_names)

@@ -124,22 +124,25 @@ class DomainPromptClassifier(DeepPromptClassifier):
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
         features, bias = self._condition(batch)
-        images = self._images(batch, features, bias)
-        cosines = self._cosines(images, self.class_prompts(bias, features), self.deltas().get("text"))
+        changes = self.deltas()
+        images = self._images(batch, features, bias, changes.get("vision"))
+        cosines = self._cosines(images, self.class_prompts(bias, features), changes.get("text"))
         return self.backbone.logit_scale * cosines + self.backbone.logit_bias
 
     def image_directions(self, batch: Batch) -> Tensor:
         """Return z(x) (B, E)."""
-        return self._images(batch, *self._condition(batch))
+        return self._images(batch, *self._condition(batch), self.deltas().get("vision"))
 
     def _condition(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """Return f(x) (B, F) and b(x) (B, D), or none of them where nothing is conditioned."""
         features = self._features(batch)
         return features, None if features is None else self.domain_bias(features)
 
-    def _images(self, batch: Batch, features: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _images(
+        self, batch: Batch, features: Tensor | None, bias: Tensor | None, changes: LowRankDeltas | None
+    ) -> Tensor:
         assert batch.pixels is not None
-        images = self.backbone.encode_image(batch.pixels, self.image_prompts(bias), self.deltas().get("vision"))
+        images = self.backbone.encode_image(batch.pixels, self.image_prompts(bias), changes)
         return self.image_directions_of(images.float(), features)
 
     def _features(self, batch: Batch) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class GradientStage:
         loss: maps a batch to named, already weighted terms, each a scalar tensor.
         parameters: what is learned in this stage.
         rates: for each of them a multiple of the recipe's learning rate; none: 1 for all.
+        drop_last: leave out the images of an epoch that fill no batch, unless there is no other.
         averaging: one weight an epoch, or none; at the end of the stage the learned tensors become the mean, so
             weighted, of what they were after each epoch.
     """
@@ -61,12 +63,12 @@ class GradientStage:
     parameters: Sequence[nn.Parameter]
     averaging: Sequence[float] | None = None
     rates: Sequence[float] | None = None
+    drop_last: bool = False
 
     watched: ClassVar[frozenset[str]] = frozenset()
     batches: ClassVar[int] = 1
-    drop_last: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def turns(self) -> tuple[Turn, ...]:
         """The only turn of each step."""
         return (Turn(self.loss, self.parameters, self.rates),)
@@ -90,10 +92,9 @@ class AlternatingStage:
     """Several networks that learn against each other, one turn each in every step.
 
     Attributes:
-        name, recipe, epochs: as in `GradientStage`.
+        name, recipe, epochs, drop_last: as in `GradientStage`.
         turns: in the order in which they come; random numbers are seeded before the first of them alone.
         batches: how many batches a step sees, drawn independently of each other; each loss gets all of them.
-        drop_last: leave out the images of an epoch that fill no batch, unless there is no other.
         watched: names of terms that are only written to the log, not minimised.
     """
 

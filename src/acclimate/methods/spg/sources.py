@@ -20,7 +20,7 @@ from acclimate.methods.spg.networks import (
     discriminator_limits,
     generator_limits,
 )
-from acclimate.training.stages import AlternatingStage, SolverStage, Stage, Turn
+from acclimate.training.stages import AlternatingStage, GradientStage, SolverStage, Stage, Turn
 
 if TYPE_CHECKING:
     from acclimate.data.batch import Batch
@@ -162,8 +162,8 @@ class Regression(PromptSource):
     def stages(self) -> Sequence[Stage]:
         """Return the single stage that learns the network."""
         epochs = self.config.epochs or EPOCHS
-        turn = Turn(self._loss, list(self.network.parameters()))
-        return [AlternatingStage(self.config.generator, self.config, epochs, [turn], drop_last=True)]
+        parameters = list(self.network.parameters())
+        return [GradientStage(self.config.generator, self.config, epochs, self._loss, parameters, drop_last=True)]
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         return {"squared_distance": F.mse_loss(self(self.of(batch)), self.target(batch))}
