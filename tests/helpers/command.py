@@ -79,3 +79,17 @@ def finish(process: subprocess.Popen) -> Done:
     """Wait for it."""
     out, err = process.communicate(timeout=120)
     return Done(process.returncode, out, err)
+
+
+def run_code(code: str, *words: object) -> str:
+    """Run Python code with arguments in a process of its own, on one thread, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

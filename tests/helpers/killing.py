@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+
+from tests.helpers.command import run_code
 
 # Imports and loads once, then runs each attempt in a forked child, so that many kills cost little.
 DRIVER = """
@@ -60,13 +59,4 @@ def kill_often(prepare, inputs, places, unbroken, killed):
     Returns:
         For each kill its place, the lines of the log then, and whether the process died of it.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER.replace("{prepare}", prepare), json.dumps(places), unbroken, killed, *inputs],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run_code(DRIVER.replace("{prepare}", prepare), json.dumps(places), unbroken, killed, *inputs))
