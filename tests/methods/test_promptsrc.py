@@ -94,8 +94,12 @@ def test_without_constraints_it_is_ivlp(world):
     assert not any(term for name, term in terms.items() if name != "cross_entropy")
     for method in (ours, theirs):  # batch order depends on the name of a stage
         (stage,) = method.stages(FACTS)
-        object.__setattr__(stage, "name", "same")
-        fit(method, [stage], world.train, context=FitContext(make_accelerator(torch.device("cpu"))))
+        fit(
+            method,
+            [replace(stage, name="same")],
+            world.train,
+            context=FitContext(make_accelerator(torch.device("cpu"))),
+        )
     assert ours.learned_state().keys() == theirs.learned_state().keys()
     for name, tensor in ours.learned_state().items():
         close(tensor, theirs.learned_state()[name])
