@@ -10,10 +10,12 @@ from transformers import CLIPModel, SiglipModel
 from acclimate.methods import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
+from acclimate.prompts.references import compose_reference_prompts
 from acclimate.training.devices import make_accelerator
+from acclimate.training.feeds import join_feeds
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
-from acclimate.training.serving import evaluation_feed
+from acclimate.training.serving import evaluation_feed, reference_feed
 from tests.helpers.pictures import with_domains
 
 NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_features"})  # one feed serves every method
@@ -27,13 +29,15 @@ def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
     """A tiny backbone and a tiny domain encoder with the features of some pictures; the backbone in transformers."""
     backbone = tiny_backbones[request.param]
     pictures = with_domains(pictures, DOMAINS)
+    references = compose_reference_prompts(pictures.class_names, PromptSet("natural"))
+    train = evaluation_feed(NEEDS, backbone, pictures.train, domain_encoder=domain_encoder)
     kind = CLIPModel if request.param == "clip" else SiglipModel
     return SimpleNamespace(
         backbone=backbone,
         domain_encoder=domain_encoder,
         plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
         data=pictures,
-        train=evaluation_feed(NEEDS, backbone, pictures.train, domain_encoder=domain_encoder),
+        train=join_feeds([train, reference_feed(backbone, references, pictures.train)]),
         val=evaluation_feed(NEEDS, backbone, pictures.val, domain_encoder=domain_encoder),
         test=evaluation_feed(NEEDS, backbone, pictures.test, domain_encoder=domain_encoder),
     )

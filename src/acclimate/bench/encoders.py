@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from acclimate.bench.choosing import choose
 from acclimate.bench.entries import at
-from acclimate.bench.spec import PLACEHOLDER, Contender, Source
+from acclimate.bench.spec import Contender, Source
 from acclimate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Encoders:
         """
         from acclimate.backbones.domain_encoder import SELF, load_domain_encoder
 
-        name = choose(contender, {data: self.sources[data] for data in training})
+        name = _name(contender, {data: self.sources[data] for data in training})
         key = (name, backbone if name == SELF else "")  # which is another encoder for each backbone
         if key not in self._known:
             with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}"):
@@ -51,25 +52,18 @@ class Encoders:
         return name, self._known[key]
 
 
-def choose(contender: Contender, training: Mapping[str, Source]) -> str:
-    """Return the name of a domain encoder: that of the method's entry, or else of the data sets that train.
+def _name(contender: Contender, training: Mapping[str, Source]) -> str:
+    """Return the name of a domain encoder.
 
     Raises:
         ConfigError: there is none, or the data sets have different ones.
     """
-    entries = {data: contender.domain_encoder or source.domain_encoder for data, source in training.items()}
-    names = {data: entry.replace(PLACEHOLDER, data) for data, entry in entries.items() if entry is not None}
-    if not names:
+    name = choose(contender, training, "domain_encoder")
+    if name is None:
         first = next(iter(training))
         raise ConfigError(
             f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "
             f"data.{first}.domain_encoder, or domain_encoder in the entry of the method: a Hub id, a folder such as "
             "`acclimate pretrain mae` writes, or self"
         )
-    if len(set(names.values())) > 1:
-        listed = ", ".join(f"{data}: {name}" for data, name in names.items())
-        raise ConfigError(
-            f"'{contender.label}' learns from {' and '.join(training)}, which have different domain encoders "
-            f"({listed}); write one for all in the entry of the method (domain_encoder)"
-        )
-    return next(iter(names.values()))
+    return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.bench.encoders import Encoders, identity
 from acclimate.bench.entries import at
+from acclimate.bench.references import References
 from acclimate.bench.scores import Run
-from acclimate.bench.spec import Contender, Source, Spec, Suite
+from acclimate.bench.spec import NAMED, Contender, Source, Spec, Suite
 from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData, load_data
 from acclimate.data.frozen import assignment_hash, split_table
@@ -52,12 +53,15 @@ class Job:
         label: what tables call its method.
         backbone: name of the backbone, by which it is found and which tables show.
         domain_encoder: name of the domain encoder, by which it is found; none where the method reads none.
+        reference_prompts: file of the reference prompts, by which they are found; none where the method learns from
+            none, or from composed ones.
     """
 
     content: Mapping[str, Any]
     label: str
     backbone: str
     domain_encoder: str | None = None
+    reference_prompts: str | None = None
 
     @property
     def hash(self) -> str:
@@ -127,23 +131,28 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
     facts = {name: _facts(data, spec.data[name]) for name, data in sets.items()}
     jobs: dict[str, Job] = {}
     names: dict[Run, Job] = {}
-    encoders = Encoders(spec.data, backbones)
+    encoders, references = Encoders(spec.data, backbones), References(spec.data)
     for (backbone, encoder), (number, suite) in product(backbones.items(), enumerate(spec.suites)):
         with at(f"suites[{number}]"):
-            for content, contender in _contents(suite, sets, facts):
+            for content, contender, class_names in _contents(suite, sets, facts):
                 content |= {"backbone": identity(encoder), "precision": spec.precision}
                 job = Job(content, contender.label, backbone)
                 if contender.reads_domain:
                     name, known = encoders.find(contender, job.sources, backbone)
                     job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
+                if contender.reads_references:
+                    file, sentences = references.find(
+                        contender, job.sources, class_names, prompts_of(facts, job.sources)
+                    )
+                    job = replace(job, content={**job.content, "reference_prompts": sentences}, reference_prompts=file)
                 _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
     return list(jobs.values())
 
 
 def _contents(
     suite: Suite, sets: Mapping[str, ImageData], facts: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], Contender]]:
-    """Yield what the jobs of a suite do, whatever the encoders, with their methods."""
+) -> Iterator[tuple[dict[str, Any], Contender, tuple[str, ...]]]:
+    """Yield what the jobs of a suite do, whatever they read beside pictures, with their methods and classes."""
     protocol = suite.protocol
     settings = {contender.label: select_by(protocol, contender) for contender in suite.contenders}
     groups = [suite.data] if protocol.several_sets else [(name,) for name in suite.data]
@@ -166,7 +175,7 @@ def _contents(
                     "method": contender.method,
                     "config": settings[contender.label],
                 }
-                yield content, contender
+                yield content, contender, drawn.train.class_names
 
 
 def _check_apart(job: Job, same: Job, namesake: Job) -> None:
@@ -180,8 +189,9 @@ def _check_apart(job: Job, same: Job, namesake: Job) -> None:
         raise ConfigError(f"the backbones '{same.backbone}' and '{job.backbone}' are the same; drop one of them")
     if namesake.content != job.content:
         other = "settings or options"
-        if namesake.content.get("domain_encoder") != job.content.get("domain_encoder"):
-            other = "settings, options or domain encoder"
+        for entry in NAMED:
+            if namesake.content.get(entry) != job.content.get(entry):
+                other = f"settings, options or {entry.replace('_', ' ')}"
         raise ConfigError(
             f"({job.describe()}) stands in an earlier suite with other {other}, and tables could not tell them apart; "
             f"give '{job.label}' another label here"
@@ -231,6 +241,12 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
         facts["classes"] = fingerprint(list(data.class_names))[:16]
     return facts
+
+
+def prompts_of(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
+    """Return the templates of the first of some data sets, with the words of all, from what jobs know of them."""
+    words = {key: word for name in reversed(names) for key, word in facts[name]["names"].items()}
+    return PromptSet(get_domain(facts[names[0]]["domain"]), overrides=words)
 
 
 def listing(data: ImageData, digests: bool = False) -> str:

@@ -21,7 +21,10 @@ from acclimate.training.devices import Precision
 
 METRIC = "balanced_accuracy"
 PLACEHOLDER = "{data}"
-"""Stands for the name of the data set in the name of a domain encoder."""
+"""Stands for the name of the data set in the name of a domain encoder or of a file of reference prompts."""
+
+NAMED = ("domain_encoder", "reference_prompts")
+"""What a method may read beside the pictures: named at the top, for a data set, or for a method, which wins."""
 
 _TOP = {
     "title",
@@ -36,10 +39,11 @@ _TOP = {
     "reference",
     "precision",
     "domain_encoder",
+    "reference_prompts",
 }
 _SUITE = {"protocol", "options", "data", "shots", "seeds", "methods", "settings"}
-_SOURCE = {"path", "layout", "images_root", "split_seed", "domain", "names", "domain_encoder"}
-_METHOD = {"method", "label", "settings", "domain_encoder"}
+_SOURCE = {"path", "layout", "images_root", "split_seed", "domain", "names", "domain_encoder", "reference_prompts"}
+_METHOD = {"method", "label", "settings", "domain_encoder", "reference_prompts"}
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,26 @@ class Contender:
         settings: those that differ from its defaults.
         domain_encoder: name of the one that it reads in place of that of the data set, `{data}` for the name of the
             data set; or none.
+        reference_prompts: the same of a file of reference prompts.
     """
 
     label: str
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     domain_encoder: str | None = None
+    reference_prompts: str | None = None
 
     @property
     def reads_domain(self) -> bool:
         """Whether it reads the features of a domain encoder."""
         kind = get_method(self.method)
         return "domain_features" in kind.needs_of(make_config(kind.Config, self.settings))
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether it learns from reference prompts."""
+        kind = get_method(self.method)
+        return "reference_prompts" in kind.loss_needs_of(make_config(kind.Config, self.settings))
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class Source:
         domain: domain of its templates; none guesses it.
         names: words for its classes, by class name, or none.
         domain_encoder: name of the domain encoder, `{data}` for the name of the data set; or none.
+        reference_prompts: the same of a file of reference prompts.
     """
 
     path: Path
@@ -85,6 +98,7 @@ class Source:
     domain: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     domain_encoder: str | None = None
+    reference_prompts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,7 @@ def read_spec(path: Path, data_root: Path | None = None) -> Spec:
 
 def _spec(content: Any, path: Path, root: Path) -> Spec:
     top = mapping(content, "the file", _TOP, ("data", "methods", "suites"))
-    usual = _domain_encoder(top, "domain_encoder")
+    usual = {entry: _named(top, entry, entry) for entry in NAMED}
     sources = {name: _source(name, entry, root, usual) for name, entry in mapping(top["data"], "data").items()}
     methods = _contenders(top["methods"], "methods")
     suites = tuple(
@@ -207,11 +221,11 @@ def _budget(shots: Any) -> Any:
     return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
 
 
-def _domain_encoder(entry: Mapping[str, Any], place: str, usual: str | None = None) -> str | None:
-    """Return the domain encoder that an entry names, or else the usual one."""
-    if "domain_encoder" not in entry:
+def _named(content: Mapping[str, Any], entry: str, place: str, usual: str | None = None) -> str | None:
+    """Return the domain encoder or file that an entry names, or else the usual one."""
+    if entry not in content:
         return usual
-    name = text(entry["domain_encoder"], place)
+    name = text(content[entry], place)
     for placeholder in re.findall(r"\{[^{}]*\}|[{}]", name):
         if placeholder != PLACEHOLDER:
             raise ConfigError(
@@ -220,7 +234,7 @@ def _domain_encoder(entry: Mapping[str, Any], place: str, usual: str | None = No
     return name
 
 
-def _source(name: str, entry: Any, root: Path, usual: str | None) -> Source:
+def _source(name: str, entry: Any, root: Path, usual: Mapping[str, str | None]) -> Source:
     place = f"data.{name}"
     entry = {"path": entry} if isinstance(entry, str) else mapping(entry, place, _SOURCE, ("path",))
     images_root, domain = entry.get("images_root"), entry.get("domain")
@@ -236,7 +250,7 @@ def _source(name: str, entry: Any, root: Path, usual: str | None) -> Source:
         split_seed=whole(entry.get("split_seed", 0), f"{place}.split_seed"),
         domain=domain,
         names={key: text(value, f"{place}.names.{key}") for key, value in words.items()},
-        domain_encoder=_domain_encoder(entry, f"{place}.domain_encoder", usual),
+        **{key: _named(entry, key, f"{place}.{key}", usual[key]) for key in NAMED},
     )
 
 
@@ -257,8 +271,8 @@ def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tu
         name = text(values["method"], f"{where}.method")
         label = text(values.get("label", name), f"{where}.label")
         settings = mapping(values.get("settings", {}), f"{where}.settings")
-        encoder = _domain_encoder(values, f"{where}.domain_encoder")
-        found.append(_checked(Contender(label, name, settings, encoder), where))
+        named = {key: _named(values, key, f"{where}.{key}") for key in NAMED}
+        found.append(_checked(Contender(label, name, settings, **named), where))
     labels = [contender.label for contender in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -282,4 +296,8 @@ def _checked(contender: Contender, place: str) -> Contender:
         make_config(get_method(contender.method).Config, contender.settings)
         if contender.domain_encoder is not None and not contender.reads_domain:
             raise ConfigError(f"{contender.method} reads no domain encoder with these settings; drop domain_encoder")
+        if contender.reference_prompts is not None and not contender.reads_references:
+            raise ConfigError(
+                f"{contender.method} learns from no reference prompts with these settings; drop reference_prompts"
+            )
     return contender

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from acclimate.bench.encoders import identity
-from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, listing, load_source
+from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, listing, load_source, prompts_of
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
-from acclimate.prompts import PromptSet, get_domain
+from acclimate.prompts import ReferencePrompts, open_reference_prompts
 from acclimate.runs import adapt_trial, folder
 from acclimate.training.devices import resolve_device
 
@@ -96,8 +96,8 @@ class Workshop:
             trial,
             content["method"],
             backbone,
-            prompts=_prompts(facts, job.sources),
-            test_prompts={name: _prompts(facts, [name]) for name in trial.tests if name in {*facts} - {*job.sources}},
+            prompts=prompts_of(facts, job.sources),
+            test_prompts={name: prompts_of(facts, [name]) for name in trial.tests if name in {*facts} - {*job.sources}},
             shots=content["shots"],
             seed=content["seed"],
             settings=content["config"],
@@ -107,15 +107,21 @@ class Workshop:
             cache_dir=self.cache_dir,
             progress=_Pulse(report),
             domain_encoder=domain_encoder,
+            reference_prompts=_references(job, trial.train.class_names),
             shared=self.out / folder.PREREQUISITES,
         )
         (place / DONE).touch()
 
 
-def _prompts(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
-    """Return the templates of the first data set, with the words of all."""
-    words = {key: word for name in reversed(names) for key, word in facts[name]["names"].items()}
-    return PromptSet(get_domain(facts[names[0]]["domain"]), overrides=words)
+def _references(job: Job, class_names: Sequence[str]) -> ReferencePrompts | None:
+    """Return the reference prompts of a job, if they are still what was planned; or none."""
+    if "reference_prompts" not in job.content:
+        return None
+    given, prompts = job.reference_prompts, prompts_of(job.content["data"], job.sources)
+    found = open_reference_prompts(None if given is None else Path(given), class_names, prompts)
+    if found.fingerprint[:16] != job.content["reference_prompts"]:
+        raise DataError(f"{found.source}: the reference prompts have changed since the bench began; start it again")
+    return found
 
 
 class _Pulse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,10 @@ def adapt(
         str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
     ] = DEFAULT_BACKBONE,
     domain_encoder: opt.DomainEncoder = None,
+    reference_prompts: Annotated[
+        Path | None,
+        typer.Option(help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them."),
+    ] = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
@@ -69,7 +74,8 @@ def adapt(
     from acclimate.runs import adapt as run
 
     images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
-    out = out or _default_out(images.name, method, backbone, shots, seed, domain_encoder, *(set_ or ()))
+    told = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts}
+    out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
             images,
@@ -87,6 +93,7 @@ def adapt(
             cache_dir=opt.feature_cache(no_cache),
             progress=progress,
             domain_encoder=domain_encoder,
+            reference_prompts=reference_prompts,
         )
     tables.show_record(model.record, as_json)
     if not as_json:
@@ -190,11 +197,11 @@ def _label(
 
 
 def _default_out(
-    data: str, method: str, backbone: str, shots: str, seed: int, domain_encoder: str | None, *settings: str
+    data: str, method: str, backbone: str, shots: str, seed: int, named: Mapping[str, object], *settings: str
 ) -> Path:
-    """Return a folder named by what is run; a hash tells other encoders and settings apart."""
+    """Return a folder named by what is run; a hash tells other encoders, files and settings apart."""
     name = f"{data}-{method}-{shots.replace(':', '')}shot-seed{seed}"
-    told = sorted(settings) if domain_encoder is None else [*sorted(settings), f"domain_encoder={domain_encoder}"]
+    told = [*sorted(settings), *(f"{name}={value}" for name, value in named.items() if value is not None)]
     if told or backbone != DEFAULT_BACKBONE:
         name += "-" + hashlib.sha256("\n".join([backbone, *told]).encode()).hexdigest()[:6]
     return Path("runs") / name

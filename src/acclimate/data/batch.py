@@ -17,6 +17,9 @@ class Batch:
         image_features: `(B, E)` features of a frozen image tower, not L2-normalised.
         pooled_features: `(B, vision_width)` pooled token of a frozen image tower, before the projection.
         domain_features: `(B, F)` features of a frozen domain encoder, as it pools them.
+        reference_prompts: `(B, n, E)` text features of the reference prompts of each image, not L2-normalised; images
+            with fewer than n have rows of zeros at the end.
+        reference_mask: `(B, n)` bool, which of them are prompts.
         labels: `(B,)` int64 index into the class names.
         domains: `(B,)` int64 index into the domain names.
         index: `(B,)` int64 row of each sample in its `ImageData`.
@@ -29,6 +32,8 @@ class Batch:
     image_features: Tensor | None = None
     pooled_features: Tensor | None = None
     domain_features: Tensor | None = None
+    reference_prompts: Tensor | None = None
+    reference_mask: Tensor | None = None
     labels: Tensor | None = None
     domains: Tensor | None = None
     index: Tensor | None = None

@@ -61,7 +61,8 @@ class Method(nn.Module):
 
     A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
     `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features",
-    "pooled_features" and "domain_features", and `loss_needs` those that `loss` reads beside them; `serves_new_classes`
+    "pooled_features" and "domain_features", and `loss_needs` those that `loss` reads beside them, among which
+    "reference_prompts" stands for the prompts with their mask; `serves_new_classes`
     tells whether it can be bound to classes that it was not trained on. Its learned tensors are its parameters and
     persistent buffers, nothing else; the encoders are not modules of it and are never saved with it.
 
@@ -81,7 +82,7 @@ class Method(nn.Module):
     learns: ClassVar[str] = ""
     Config: ClassVar[type]
     needs: frozenset[str] = frozenset({"image_features"})
-    loss_needs: ClassVar[frozenset[str]] = frozenset()
+    loss_needs: frozenset[str] = frozenset()
     serves_new_classes: ClassVar[bool] = True
 
     class_names: tuple[str, ...] = ()
@@ -91,13 +92,18 @@ class Method(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.config, self.prompts = backbone, config, prompts
-        self.needs = self.needs_of(config)
+        self.needs, self.loss_needs = self.needs_of(config), self.loss_needs_of(config)
         self.domain_encoder = domain_encoder if self.reads_domain(config, domain_encoder) else None
 
     @classmethod
     def needs_of(cls, config: object) -> frozenset[str]:
         """Return what the method needs with these settings: `needs`, unless some of them make a part of it idle."""
         return cls.needs
+
+    @classmethod
+    def loss_needs_of(cls, config: object) -> frozenset[str]:
+        """Return what `loss` needs beside that with these settings: `loss_needs`, unless some of them change it."""
+        return cls.loss_needs
 
     @classmethod
     def reads_domain(cls, config: object, domain_encoder: object | None) -> bool:

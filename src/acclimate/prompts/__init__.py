@@ -5,15 +5,18 @@ from __future__ import annotations
 from acclimate.prompts.domains import Domain, check_template, get_domain, guess_domain, list_domains
 from acclimate.prompts.names import class_words, class_words_all, read_names_file
 from acclimate.prompts.promptset import PromptSet
+from acclimate.prompts.references import ReferencePrompts, open_reference_prompts
 
 __all__ = [
     "Domain",
     "PromptSet",
+    "ReferencePrompts",
     "check_template",
     "class_words",
     "class_words_all",
     "get_domain",
     "guess_domain",
     "list_domains",
+    "open_reference_prompts",
     "read_names_file",
 ]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import functools
-import json
 import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from acclimate.errors import DataError
+from acclimate.prompts.files import nearest_class, read_entries
 
 # A trailing version mark (".v2", "_v3", "-v1.0"). Years stay: "Audi S5 2012" needs its year.
 _VERSION = re.compile(r"[\s._-]+[vV](?:er(?:sion)?)?\.?\d+(?:\.\d+)*$")
@@ -86,61 +82,22 @@ def read_names_file(path: str | Path, class_names: Sequence[str] | None = None) 
     Raises:
         DataError: the file is missing or cannot be read so, or names a class that the data do not have.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a names file ({error}); give a UTF-8 JSON, YAML or CSV file"
-        ) from None
-    words = _from_csv(path, text) if path.suffix.lower() == ".csv" else _from_mapping(path, text)
+    words: dict[str, str] = {}
+    for where, name, value in read_entries(path, "names file", "words"):
+        _add(words, name, value, where)
     if class_names is not None:
         for name in words:
             if name not in class_names:
-                raise DataError(f"{path}: no class {name!r} in the data{_nearest(name, class_names)}")
+                raise DataError(f"{path}: no class {name!r} in the data{nearest_class(name, class_names)}")
     return words
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """Return the next step for a name that is not among the known ones."""
-    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
-    if close:
-        match = next(k for k in known if k.lower() == close[0])
-        return f"; did you mean {match!r}?"
-    return f"; the classes are {', '.join(list(known)[:8])}{', ...' if len(known) > 8 else ''}"
-
-
-def _from_csv(path: Path, text: str) -> dict[str, str]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    if not {"class", "words"} <= set(reader.fieldnames or ()):
-        raise DataError(f"{path}: its first line is {','.join(reader.fieldnames or ())!r}; write 'class,words'")
-    words: dict[str, str] = {}
-    for number, row in enumerate(reader, start=2):
-        _add(words, row["class"], row["words"], f"{path} row {number}")
-    return words
-
-
-def _from_mapping(path: Path, text: str) -> dict[str, str]:
-    try:
-        content: Any = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{path}: not valid {path.suffix.lstrip('.').upper() or 'YAML'} ({' '.join(str(error).split())})"
-        ) from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}; write one 'class: words' entry per class")
-    words: dict[str, str] = {}
-    for name, value in content.items():
-        _add(words, name, value, str(path))
-    return words
-
-
-def _add(words: dict[str, str], name: Any, value: Any, where: str) -> None:
+def _add(words: dict[str, str], name: str, value: Any, where: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: the words of class {name!r} are {value!r}; write at least one word")
-    if str(name) in words:
-        raise DataError(f"{where}: class {str(name)!r} stands there twice; keep one")
-    words[str(name)] = value.strip()
+    if name in words:
+        raise DataError(f"{where}: class {name!r} stands there twice; keep one")
+    words[name] = value.strip()
 
 
 def _to_words(text: str) -> str:

@@ -15,7 +15,7 @@ from acclimate.data.frozen import freeze_splits
 from acclimate.errors import RunError
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.prompts import PromptSet, ReferencePrompts, get_domain, guess_domain, open_reference_prompts
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
@@ -55,6 +55,7 @@ def adapt(
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
+    reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images.
 
@@ -77,6 +78,8 @@ def adapt(
         checkpoint_seconds: least time between two checkpoints in `out`; a killed run loses at most that much.
         domain_encoder: Hub id or folder of a frozen vision encoder, "self" for the backbone's own image features, or a
             loaded one, for methods that read its features.
+        reference_prompts: sentences that describe the classes, for methods that learn from them: a mapping of class to
+            sentences, or a file as `acclimate.prompts.read_reference_prompts` reads it; none composes some.
 
     Returns:
         The model; its `record` holds the test metrics beside those of zero-shot and a linear probe, and of a linear
@@ -107,6 +110,7 @@ def adapt(
         progress=progress,
         checkpoint_seconds=checkpoint_seconds,
         domain_encoder=domain_encoder,
+        reference_prompts=reference_prompts,
     )
 
 
@@ -129,6 +133,7 @@ def adapt_trial(
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
+    reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None = None,
     shared: Path | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
@@ -142,8 +147,8 @@ def adapt_trial(
         baselines: methods that are measured beside it, but for those that read a domain encoder where it does not.
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder: as in
-            `adapt`.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder,
+            reference_prompts: as in `adapt`.
         shared: folder of runs that several runs build on; none: such runs lie in `out`.
 
     Returns:
@@ -158,7 +163,10 @@ def adapt_trial(
     encoder = open_backbone(backbone, torch_device)
     domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
     progress = progress or Silent()
-    task = Task(encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain)
+    references = _references(reference_prompts, method_class, config, trial, prompts)
+    task = Task(
+        encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain, references
+    )
     wanted = method_class.prerequisites(config, trial.train.domain_names)
     identity = task.identity(method, config, precision, given_files(wanted))
 
@@ -201,6 +209,8 @@ def adapt_trial(
     learner.adopt({name: learned.state for name, learned in before.items()})
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
+    if references is not None:
+        record["reference_prompts"] = references.describe()
     if before:
         record["prerequisites"] = {name: dict(learned.facts) for name, learned in before.items()}
     record["cost"]["seconds"]["total"] = time.monotonic() - started
@@ -209,6 +219,26 @@ def adapt_trial(
         model.save(path)
         checkpoints.delete()
     return model
+
+
+def _references(
+    given: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None,
+    method: type[Method],
+    config: object,
+    trial: Trial,
+    prompts: PromptSet,
+) -> ReferencePrompts | None:
+    """Return the reference prompts that a method learns from with these settings, or none."""
+    if "reference_prompts" not in method.loss_needs_of(config):
+        if given is not None:
+            logger.info("%s learns from no reference prompts; those that are given are not used", method.name)
+        return None
+    if given is not None and not isinstance(given, Mapping | ReferencePrompts):
+        given = Path(given)
+    found = open_reference_prompts(given, trial.train.class_names, prompts)
+    counts = [len(some) for some in found.sentences.values()]
+    logger.info("reference prompts: %s, %d to %d a class", found.source, min(counts), max(counts))
+    return found
 
 
 def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:

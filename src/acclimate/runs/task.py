@@ -14,14 +14,14 @@ from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet
+from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.runs.evaluation import evaluate
-from acclimate.training.feeds import Feed
+from acclimate.training.feeds import Feed, join_feeds
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.progress import Progress, Timed
 from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
-from acclimate.training.serving import evaluation_feed, training_feed
+from acclimate.training.serving import REFERENCES, evaluation_feed, reference_feed, training_feed
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
@@ -41,6 +41,7 @@ class Task:
         progress: told of every step.
         test_prompts: words and templates of the tests that have others than the training images.
         domain_encoder: frozen encoder of the domain, for the methods that read one.
+        references: sentences that describe the classes, for the methods that learn from them.
         seconds: time spent, by what it was spent on.
     """
 
@@ -53,6 +54,7 @@ class Task:
     progress: Progress
     test_prompts: Mapping[str, PromptSet] = field(default_factory=dict)
     domain_encoder: DomainEncoder | None = None
+    references: ReferencePrompts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
@@ -85,6 +87,8 @@ class Task:
         }
         if (encoder := self.domain_encoder) is not None:
             decisive["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+        if self.references is not None:
+            decisive["reference_prompts"] = self.references.fingerprint
         if files:
             decisive["files"] = dict(files)
         return fingerprint(decisive)
@@ -112,7 +116,16 @@ class Task:
 
     def training_feed(self, method: Method) -> Feed:
         """Return the training images as the method and its recipe need them."""
-        recipe, domain, needs = method.config, self.prompts.domain, method.needs | method.loss_needs
+        images = self._training_images(method)
+        if REFERENCES not in method.loss_needs:
+            return images
+        assert self.references is not None
+        progress = Timed(self.progress, self.seconds)
+        prompts = reference_feed(self.backbone, self.references, self.splits["train"], self.cache_dir, progress)
+        return join_feeds([images, prompts])
+
+    def _training_images(self, method: Method) -> Feed:
+        recipe, domain, needs = method.config, self.prompts.domain, (method.needs | method.loss_needs) - {REFERENCES}
         if not isinstance(recipe, Views):
             return self._evaluation_feed("train", needs)
         augmentation = recipe.augmentation(domain.flip, domain.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ from acclimate.training.feeds import PixelFeed, encode_pixels
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
     from acclimate.data import ImageData
     from acclimate.training.feeds import Encoder
 
 BATCH_SIZE = 64
+TEXTS = 1024  # sentences in a batch; the text tower divides it further
+TEXT = "text"  # what the cache has in place of an image transform
 
 
 def image_features(
@@ -106,6 +110,37 @@ def view_features(
         features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
     progress.finish()
     return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+
+
+@torch.no_grad()
+def text_features(
+    backbone: DualEncoder, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
+) -> Tensor:
+    """Return features (N, E) of sentences, on the CPU, not normalised.
+
+    Args:
+        backbone: its frozen text tower.
+        sentences: N of them; those that stand there twice are encoded once.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+    """
+    progress, distinct = progress or Silent(), list(dict.fromkeys(sentences))
+
+    def compute(positions: Sequence[int]) -> np.ndarray:
+        features = backbone.encode_text([distinct[position] for position in positions])
+        progress.advance(len(positions))
+        return features.float().cpu().numpy()
+
+    progress.start("text features", len(distinct))
+    if cache_dir is None:
+        found = compute(range(len(distinct)))
+    else:
+        cache = FeatureCache(cache_dir, backbone.fingerprint, TEXT, backbone.embed_dim)
+        keys = [hashlib.sha256(sentence.encode()).hexdigest() for sentence in distinct]
+        found = cache.get_or_compute(keys, compute, batch_size=TEXTS)
+    progress.finish()
+    rows = {sentence: row for row, sentence in enumerate(distinct)}
+    return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))[[rows[sentence] for sentence in sentences]]
 
 
 def _width(encoder: Encoder, kind: str) -> int:

@@ -84,6 +84,28 @@ class FeatureFeed:
         return Batch(labels=self.labels[index], domains=domains, index=index, **{self.kind: source[index]})
 
 
+class ReferenceFeed:
+    """Text features of the reference prompts of each image, beside feeds that show the images.
+
+    Args:
+        prompts: (S, n, E) text features of S sets of prompts, padded with zeros.
+        mask: (S, n), true for prompts, false for padding.
+        sets: (N,) which set describes each image: that of its class, or one of its own.
+        labels: (N,) class indices.
+    """
+
+    def __init__(self, prompts: Tensor, mask: Tensor, sets: Tensor, labels: Tensor) -> None:
+        self.prompts, self.mask, self.sets, self.labels = prompts, mask, sets, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return the prompts of the images at `index` (B,), the same in every epoch."""
+        sets = self.sets[index]
+        return Batch(reference_prompts=self.prompts[sets], reference_mask=self.mask[sets], index=index)
+
+
 class FreshFeed:
     """Frozen features of views that change in every epoch; those of an epoch are computed together, when it begins.
 

@@ -204,7 +204,7 @@ class _Fit:
             minimised = [term.float() for name, term in terms.items() if name not in stage.watched]
             total = torch.stack(minimised).sum()
         optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total)
+        self.accelerator.backward(total, inputs=list(turn.parameters))  # no gradients for those of other turns
         if turn.limits is not None:
             self.accelerator.unscale_gradients(optimizer)
             for parameter, limit in zip(turn.parameters, turn.limits, strict=True):
@@ -253,7 +253,8 @@ class _Fit:
 def _make_optimizer(recipe: Recipe, turn: Turn) -> torch.optim.Optimizer:
     groups = _groups(recipe, turn)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.second_beta), eps=recipe.epsilon)
+        betas = (recipe.momentum, recipe.second_beta)
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, eps=recipe.epsilon, fused=True)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 

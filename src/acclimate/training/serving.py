@@ -7,8 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acclimate.training.features import augmented_features, image_features, view_features
-from acclimate.training.feeds import EncodedFeed, FeatureFeed, Feed, FreshFeed, PixelFeed, join_feeds, label_tensors
+import torch
+
+from acclimate.training.features import augmented_features, image_features, text_features, view_features
+from acclimate.training.feeds import (
+    EncodedFeed,
+    FeatureFeed,
+    Feed,
+    FreshFeed,
+    PixelFeed,
+    ReferenceFeed,
+    join_feeds,
+    label_tensors,
+)
 from acclimate.training.progress import Progress
 from acclimate.training.recipe import Views
 
@@ -17,8 +28,10 @@ if TYPE_CHECKING:
     from acclimate.data import ImageData
     from acclimate.data.augment import Augmentation
     from acclimate.data.transforms import ImageTransform
+    from acclimate.prompts import ReferencePrompts
     from acclimate.training.feeds import Encoder
 
+REFERENCES = "reference_prompts"  # what no encoder of images gives
 DOMAIN = frozenset({"domain_features"})  # what a domain encoder gives; all else comes from the backbone
 FROZEN = frozenset({"image_features", "pooled_features"}) | DOMAIN  # what the cache keeps
 
@@ -112,3 +125,32 @@ def training_feed(
                 views = augmented_features(encoder, data, augmentation, recipe.views, seed, cache_dir, progress, kind)
                 feeds.append(FeatureFeed(plain, labels, domains, views, kind))
     return join_feeds(feeds)
+
+
+def reference_feed(
+    backbone: DualEncoder,
+    references: ReferencePrompts,
+    data: ImageData,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> ReferenceFeed:
+    """Return a feed of the reference prompts of the class of each image.
+
+    Args:
+        backbone: its frozen text tower.
+        references: sentences of every class.
+        data: images.
+        cache_dir: folder of the feature cache; none computes features anew.
+        progress: told of every batch of features.
+
+    Raises:
+        DataError: a class has no sentences.
+    """
+    sets = references.of(data.class_names)
+    features = text_features(backbone, [sentence for some in sets for sentence in some], cache_dir, progress)
+    lengths = torch.tensor([len(some) for some in sets])
+    mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    prompts = torch.zeros(*mask.shape, features.shape[1])
+    prompts[mask] = features
+    labels, _ = label_tensors(data)
+    return ReferenceFeed(prompts, mask, labels, labels)

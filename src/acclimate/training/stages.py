@@ -54,6 +54,7 @@ class GradientStage:
         drop_last: leave out the images of an epoch that fill no batch, unless there is no other.
         averaging: one weight an epoch, or none; at the end of the stage the learned tensors become the mean, so
             weighted, of what they were after each epoch.
+        watched: names of terms that are only written to the log, not minimised.
     """
 
     name: str
@@ -64,8 +65,8 @@ class GradientStage:
     averaging: Sequence[float] | None = None
     rates: Sequence[float] | None = None
     drop_last: bool = False
+    watched: frozenset[str] = frozenset()
 
-    watched: ClassVar[frozenset[str]] = frozenset()
     batches: ClassVar[int] = 1
 
     @cached_property
@@ -92,10 +93,9 @@ class AlternatingStage:
     """Several networks that learn against each other, one turn each in every step.
 
     Attributes:
-        name, recipe, epochs, drop_last: as in `GradientStage`.
+        name, recipe, epochs, drop_last, watched: as in `GradientStage`.
         turns: in the order in which they come; random numbers are seeded before the first of them alone.
         batches: how many batches a step sees, drawn independently of each other; each loss gets all of them.
-        watched: names of terms that are only written to the log, not minimised.
     """
 
     name: str

@@ -1,0 +1,6 @@
+"""AAPE: a prompt embedding generated from the image, distilled from sentences in natural language."""
+
+from acclimate.methods.aape.config import AAPEConfig
+from acclimate.methods.aape.method import AAPE
+
+__all__ = ["AAPE", "AAPEConfig"]

@@ -1,0 +1,159 @@
+"""AAPE: Aggregate-and-Adapted Prompt Embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.data.batch import Batch
+from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, clip_reward, mean_prompt
+from acclimate.methods.aape.config import AAPEConfig
+from acclimate.methods.aape.inspection import inspect
+from acclimate.methods.aape.networks import Projection, PromptGenerator
+from acclimate.methods.contract import TemplateClassifier, TrainingFacts
+from acclimate.methods.coop.method import published_epochs
+from acclimate.methods.registry import register
+from acclimate.training.feeds import Feed
+from acclimate.training.stages import GradientStage, SolverStage, Stage
+
+WATCHED = frozenset({"image_cosine", "mean_cosine", "attention_entropy"})
+
+
+@register
+class AAPE(TemplateClassifier):
+    """Aggregate-and-Adapted Prompt Embedding.
+
+    A generator h makes a prompt embedding h(x) of an image x, a projection g class weights w_c(x) = g([w_c, h(x)]) of
+    that and the frozen template directions w_c; logits = s cos(x, w_c(x)) + b. Training minimises
+
+        lambda |h(x) - p^a|² + cross-entropy,    and  -2.5 cos(x, p^a)  over the aggregator alone,
+
+    where the aggregator makes p^a of the reference prompts of the image: sentences that describe its class. It is gone
+    when training ends, as are the sentences, and prediction runs no text tower.
+    Source: Huang et al. 2024 (AAPE, arXiv 2410.23698), section 3, equations 1 to 4; lambda = 5 of section 3.3, CoOp's
+    epochs of section 4.1. No code is released; what the paper leaves open is a setting here.
+    """
+
+    name = "aape"
+    title = "Aggregated and adapted prompt embedding"
+    paper = "arXiv 2410.23698"
+    learns = "a generator and a projection: 82,464 numbers by a joint width of 512"
+    Config = AAPEConfig
+    config: AAPEConfig
+
+    @classmethod
+    def loss_needs_of(cls, config: object) -> frozenset[str]:
+        """Return that it learns from reference prompts, unless distillation is off."""
+        assert isinstance(config, AAPEConfig)
+        return frozenset({"reference_prompts"} if config.distillation_weight > 0 else ())
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes; any classes are served."""
+        if not self.class_names:
+            width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
+            self.generator = PromptGenerator(width).to(device)
+            self.projection = Projection(width, config.projection).to(device) if config.projection != "none" else None
+            self.aggregator: Aggregator | None = None  # among what is learned while training goes on
+            self._drawn = [AGGREGATORS[config.aggregator](width, config).to(device)]
+        super().bind(class_names)
+
+    def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return the stage that learns all, or one for the aggregator and one for the rest; then a last look."""
+        config, epochs = self.config, self.config.epochs or published_epochs(facts.shots)
+        served = [*self.generator.parameters(), *([] if self.projection is None else self.projection.parameters())]
+        if not config.distillation_weight:
+            return [GradientStage(self.name, config, epochs, self.loss, served)]
+        self.aggregator = self._drawn[0]
+        self.aggregator.expect(facts.images)
+        learned = list(self.aggregator.parameters())
+        rates = [config.aggregator_lr / config.lr if config.lr else 0.0] * len(learned)
+        stages: list[Stage] = []
+        if learned and config.two_stage:
+            stages = [GradientStage("aggregator", config, epochs, self.reward, learned, rates=rates, watched=WATCHED)]
+            learned, rates = [], []
+        rates += [1.0] * len(served)
+        stages += [GradientStage(self.name, config, epochs, self.loss, learned + served, rates=rates, watched=WATCHED)]
+        return [*stages, SolverStage("prompts", self._finish)]
+
+    def _finish(self, train: Feed, val: Feed | None) -> dict[str, float]:
+        figures = inspect(self, train)
+        self.aggregator = None
+        return figures
+
+    def aggregate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return p^a of the images of a batch (B, E), L2-normalised, with figures that tell how it came about.
+
+        The figures are means over the batch: `image_cosine` with the image, `mean_cosine` with the mean prompt, and
+        `attention_entropy`, 1 where all prompts count the same, 0 where one prompt does.
+        """
+        assert self.aggregator is not None
+        assert batch.reference_prompts is not None
+        assert batch.reference_mask is not None
+        images, limit = self.image_directions(batch), self.config.reference_limit
+        prompts, mask = F.normalize(batch.reference_prompts.float(), dim=-1)[:, :limit], batch.reference_mask[:, :limit]
+        aggregated, attention = self.aggregator(prompts, mask, images, batch.index)
+        with torch.no_grad():
+            mean = F.normalize(mean_prompt(prompts, mask), dim=-1)
+            figures = {
+                "image_cosine": (aggregated * images).sum(dim=-1).mean(),
+                "mean_cosine": (aggregated * mean).sum(dim=-1).mean(),
+            }
+            if attention is not None:
+                figures["attention_entropy"] = relative_entropy(attention, mask).mean()
+        return aggregated, figures
+
+    def reward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the aggregator minimises, the reward with its sign turned, and the figures of `aggregate`."""
+        aggregated, figures = self.aggregate(batch)
+        return {"reward": self._reward(self.image_directions(batch), aggregated), **figures}
+
+    def _reward(self, images: Tensor, aggregated: Tensor) -> Tensor:
+        return -clip_reward(images, aggregated, self.config.reward == "clip-score")
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms; gradients of the reward reach the aggregator alone, those of all others never do."""
+        assert batch.labels is not None
+        images = self.image_directions(batch)
+        generated = self.generator(images)
+        terms = {"cross_entropy": F.cross_entropy(self._scores(images, generated), batch.labels)}
+        if self.aggregator is None:
+            return terms
+        aggregated, figures = self.aggregate(batch)
+        distance = (generated - aggregated.detach()).square().sum(dim=-1).mean()
+        terms["distillation"] = self.config.distillation_weight * distance
+        if self.config.learns_aggregator and not self.config.two_stage:
+            terms["reward"] = self._reward(images, aggregated)
+        return terms | figures
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return s cos(x, w_c(x)) + b (B, C); without a projection s cos(h(x), w_c) + b."""
+        images = self.image_directions(batch)
+        return self._scores(images, self.generator(images))
+
+    def _scores(self, images: Tensor, generated: Tensor) -> Tensor:
+        templates = self.class_weights()
+        if self.projection is None:
+            with torch.autocast(images.device.type, enabled=False):
+                cosines = F.normalize(generated.float(), dim=-1) @ templates.float().T
+        else:
+            cosines = self.projection.cosines(images, templates, generated)
+        return self.backbone.logit_scale * cosines + self.backbone.logit_bias
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Put learned tensors back; a state from the midst of training has an aggregator."""
+        has_one = any(name.startswith("aggregator.") for name in state)
+        self.aggregator = self._drawn[0] if has_one else None
+        super().load_learned_state(state)
+
+
+def relative_entropy(attention: Tensor, mask: Tensor) -> Tensor:
+    """Return the entropy (B,) of attention (B, n) among the prompts of a mask (B, n), in units of the largest possible.
+
+    One prompt alone has 0.
+    """
+    shares = attention / attention.sum(dim=1, keepdim=True)
+    entropy = torch.special.entr(shares).sum(dim=1)
+    return entropy / mask.sum(dim=1).clamp(min=2).log()
