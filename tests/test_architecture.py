@@ -16,7 +16,7 @@ ORDER = (
     ("cli",),
     ("bench",),
     ("runs",),
-    ("protocols", "pretraining"),
+    ("protocols", "pretraining", "describing"),
     ("methods",),
     ("training",),
     ("backbones",),

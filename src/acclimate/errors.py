@@ -26,3 +26,7 @@ class RunError(AcclimateError):
 
 class TrainingError(AcclimateError):
     """Training that cannot go on, such as a loss that is not finite."""
+
+
+class LanguageModelError(AcclimateError):
+    """A language model that does not answer, or not in a way that can be read."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import acclimate
-from acclimate.cli import adapting, benching, console, looking, pretraining
+from acclimate.cli import adapting, benching, console, describing, looking, pretraining
 from acclimate.errors import AcclimateError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -31,6 +31,7 @@ app.command()(adapting.adapt)
 app.command()(adapting.evaluate)
 app.command()(adapting.predict)
 app.command()(benching.bench)
+app.command()(describing.describe)
 data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 data_app.command()(looking.check)
 app.add_typer(data_app, name="data")

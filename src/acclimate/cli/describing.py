@@ -1,0 +1,83 @@
+"""The verb `describe`: reference prompts from a language model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from acclimate.cli import console
+from acclimate.cli import options as opt
+from acclimate.cli.progress import TerminalProgress as Progress
+
+
+def describe(
+    data: opt.DataPath,
+    llm: Annotated[
+        str, typer.Option(metavar="URL|ID|DIR", help="OpenAI-compatible server (http://host:8000/v1), or a causal LM.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the sentences, by default DATA-prompts.json; answers beside it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of the server; by default the only one it has.")] = None,
+    generations: Annotated[int, typer.Option(min=1, help="Answers to each question.")] = 10,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of the sampling; 0: the most probable words.")] = 0.99,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 50,
+    questions: Annotated[
+        Path | None, typer.Option(help="Text file, one question a line, {} for the class; by default the domain's.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer of a server.")] = 60.0,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Requests to a server at once.")] = 4,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the questions and what they cost.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget the answers that are there.")] = False,
+    domain: Annotated[str | None, typer.Option(help="Domain of the questions; guessed and shown if not given.")] = None,
+    names: Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")] = None,
+    layout: opt.Layout = "auto",
+    images_root: opt.ImagesRoot = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Have a language model describe the classes in DATA; the sentences serve as --reference-prompts."""
+    console.show_notes(quiet)
+    from acclimate.describing import Description, Sampling, open_writer
+    from acclimate.prompts import read_names_file
+    from acclimate.prompts.questions import list_questions, read_questions
+    from acclimate.runs.adaptation import choose_prompts
+
+    images = opt.load_images(data, layout, images_root, split_seed=0)
+    words = read_names_file(names, images.class_names) if names else None
+    prompts = choose_prompts(images, domain, words)
+    writer = open_writer(llm, model, timeout, parallel)
+    out = out or Path(f"{images.name}-prompts.json")
+    description = Description(
+        images.class_names,
+        prompts,
+        out,
+        writer.model,
+        questions=read_questions(questions) if questions else list_questions(prompts.domain),
+        generations=generations,
+        sampling=Sampling(temperature, max_tokens),
+        overwrite=overwrite,
+    )
+    asked, missing, (sent, received) = len(description.requests), len(description.missing), description.tokens
+    console.err.print(
+        f"[note]{escape(writer.model)}: {asked:,} answers about {len(images.class_names)} classes"
+        f"{f', {asked - missing:,} of them kept from before' if asked > missing else ''}; to ask: {missing:,}, about "
+        f"{sent:,} tokens sent and at most {received:,} back[/]",
+        soft_wrap=True,
+    )
+    if dry_run:
+        for request in description.requests[::generations]:
+            console.out.print(escape(request.question), soft_wrap=True)
+        return
+    with Progress(quiet) as progress:
+        sentences = description.write(writer, progress)
+    counts = [len(some) for some in sentences.values()]
+    console.out.print(
+        f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {escape(str(out))}. Next:",
+        soft_wrap=True,
+    )
+    command = f"acclimate adapt {shlex.quote(str(data))} --method aape --reference-prompts {shlex.quote(str(out))}"
+    console.out.print(f"  {escape(command)}", soft_wrap=True)
