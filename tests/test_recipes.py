@@ -23,7 +23,7 @@ from tests.helpers.public_sets import NAMES, write_public_sets
 from tests.helpers.tiny_backbones import tiny_clip
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPES = sorted(path for path in (ROOT / "recipes").rglob("*.yaml") if path.parent.name != "prompts")
 RECORDED = {"gdpl-settings.yaml": "gdpl_settings", "gdpl-mini.yaml": "gdpl"}
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]

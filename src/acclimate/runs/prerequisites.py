@@ -85,7 +85,8 @@ def _learn(
     part = Trial(_of_domain(trial.train, one.domain), val, {VALIDATION: val} if len(val) else {})
     seed = task.seed if one.seed is None else one.seed
     config: Any = make_config(get_method(one.method).Config, one.settings)
-    own = replace(task, splits=part.splits, seed=seed, test_prompts={}, domain_encoder=None, seconds={}, _feeds={})
+    bare: dict[str, Any] = {"test_prompts": {}, "domain_encoder": None, "references": None, "seconds": {}, "_feeds": {}}
+    own = replace(task, splits=part.splits, seed=seed, **bare)
     place = store and store / own.identity(one.method, config, precision)[:16]
     with _locked(place):
         model = adapt(part, one.method, seed=seed, settings=one.settings, out=place)
