@@ -42,6 +42,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/cocoop_step.py --out results/cocoop_step.json
 	$(BIN)/python benchmarks/maple_step.py --out results/maple_step.json
 	$(BIN)/python benchmarks/gdpl_step.py --out results/gdpl_step.json
+	$(BIN)/python benchmarks/spg.py --out results/spg.json
+	$(BIN)/python benchmarks/aape.py --out results/aape.json
 
 # DATA: a folder with one folder a data set, see the script.
 results: $(VENV)/.dev
