@@ -6,7 +6,7 @@ import pytest
 
 from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.data import load_data
-from tests.helpers.pictures import make_split_pictures
+from tests.helpers.pictures import make_captioned_pictures, make_split_pictures
 from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
 from tests.helpers.tiny_mae import tiny_mae
 
@@ -56,6 +56,12 @@ def domain_encoder(domain_folder):
 def picture_folder(tmp_path_factory):
     """Pictures of three classes in train, val and test."""
     return make_split_pictures(tmp_path_factory.mktemp("pictures") / "animals")
+
+
+@pytest.fixture(scope="session")
+def caption_folder(tmp_path_factory):
+    """Pictures with three captions each, in train and test."""
+    return make_captioned_pictures(tmp_path_factory.mktemp("captions") / "scenes")
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,22 @@ def make_split_pictures(
     return folder
 
 
+def make_captioned_pictures(folder: Path, splits: dict[str, int] | None = None, captions: int = 3) -> Path:
+    """Write pictures and `captions.csv` with `image,caption,split`, a few captions of each picture."""
+    lines = ["image,caption,split"]
+    for number, (split, count) in enumerate((splits or {"train": 12, "test": 6}).items()):
+        for index in range(count):
+            name = f"{split}-{index:03}.png"
+            (folder / "images").mkdir(parents=True, exist_ok=True)
+            kind = index % len(CLASSES)
+            picture(kind, index, seed=100 * number).save(folder / "images" / name)
+            words = ["small", "large", "old", "new", "red", "wet"]
+            for which in range(captions):
+                lines.append(f"images/{name},a {words[(index + which) % 6]} {CLASSES[kind]} number {which},{split}")
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 def with_domains(data: ImageData, names: Sequence[str]) -> ImageData:
     """The same pictures, their domains named in turn."""
     domains = [*islice(cycle(names), len(data))]

@@ -68,12 +68,13 @@ def adapt(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Adapt a backbone to the labelled images in DATA and measure the result."""
+    """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
+    from acclimate.data import ImageData
     from acclimate.prompts import read_names_file
     from acclimate.runs import adapt as run
 
-    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt)
+    images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt)
     told = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts}
     out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
@@ -84,7 +85,7 @@ def adapt(
             shots=shots,
             seed=seed,
             domain=domain,
-            names=read_names_file(names, images.class_names) if names else None,
+            names=read_names_file(names, images.class_names) if names and isinstance(images, ImageData) else None,
             settings=parse_assignments(set_ or ()),
             out=out,
             overwrite=overwrite,
@@ -97,7 +98,7 @@ def adapt(
         )
     tables.show_record(model.record, as_json)
     if not as_json:
-        tables.show_next_steps(out)
+        tables.show_next_steps(out, captions=not isinstance(images, ImageData))
 
 
 def evaluate(
@@ -120,13 +121,14 @@ def evaluate(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Measure a saved adapter on other data."""
+    """Measure a saved adapter on other data: labelled images, or images with captions."""
     console.show_notes(quiet)
+    from acclimate.data import ImageData
     from acclimate.runs import choose_evaluation_images, load
 
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
-    images = opt.load_images(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
-    if rebind:
+    images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
+    if rebind and isinstance(images, ImageData):
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
         metrics = model.evaluate(choose_evaluation_images(run, images, split), progress=progress)

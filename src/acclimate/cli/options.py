@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from acclimate.data import ImageData
+    from acclimate.data import CaptionData, ImageData
 
 
 class OnCorrupt(StrEnum):
@@ -83,6 +83,22 @@ def load_images(
         on_corrupt=on_corrupt.value,
         allow_one_class=allow_one_class,
     )
+
+
+def load_captions_or_images(
+    path: Path,
+    layout: str,
+    images_root: Path | None,
+    split_seed: int,
+    on_corrupt: OnCorrupt = OnCorrupt.error,
+    allow_one_class: bool = False,
+) -> CaptionData | ImageData:
+    """Load DATA as the options say: images with captions where it has a table of captions, else labelled images."""
+    from acclimate.data import find_captions, load_captions
+
+    if layout == "auto" and find_captions(path) is not None:
+        return load_captions(path, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value)
+    return load_images(path, layout, images_root, split_seed, on_corrupt, allow_one_class)
 
 
 def feature_cache(no_cache: bool) -> Path | None:

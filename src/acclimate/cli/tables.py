@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,9 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
         out.print("Nothing was measured: the data have no test images.")
         return
     rows = {**record["baselines"], record["method"]: record["metrics"]}
+    if "image_to_text" in record["metrics"]:
+        _show_retrieval(rows, f"{record['data']['name']}, captions, seed {record['seed']}")
+        return
     seconds = record["cost"]["seconds"]
     shots = _shots(record["shots"])
     title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
@@ -86,24 +90,47 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     )
 
 
+def _show_retrieval(rows: Mapping[str, dict[str, Any]], title: str) -> None:
+    """Show Recall@K in both directions, a row a method; the last of them is the one that learned."""
+    cutoffs = [name.removeprefix("recall@") for name in next(iter(rows.values()))["image_to_text"]]
+    arrows = {"image_to_text": "text", "text_to_image": "image"}
+    columns = [f"{words} @{cutoff}" for words in arrows.values() for cutoff in cutoffs]
+    shown = table("method", *columns, title=escape(title))
+    for number, (name, metrics) in enumerate(rows.items(), start=1):
+        cells = [f"{100 * metrics[way][f'recall@{cutoff}']['value']:.1f}" for way in arrows for cutoff in cutoffs]
+        shown.add_row(escape(name), *cells, style="best" if number == len(rows) > 1 else "")
+    last = [*rows.values()][-1]
+    out.print()
+    out.print(shown)
+    out.print(
+        f"[note]Recall@K in percent, finding texts by images and images by texts, among {last['captions']} captions of "
+        f"{last['images']} images[/]",
+        soft_wrap=True,
+    )
+
+
 def _shots(shots: int | str) -> str:
     if isinstance(shots, int):
         return f"{shots} images a class"
     return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
 
 
-def show_next_steps(run: Path) -> None:
-    """Show what to do with a finished run."""
+def show_next_steps(run: Path, captions: bool = False) -> None:
+    """Show what to do with a finished run; one that has learned from captions predicts no classes."""
     quoted = escape(shlex.quote(str(run)))
     out.print(f"\nThe adapter is in {escape(str(run))}. Next:", soft_wrap=True)
-    out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
-    out.print(f"  acclimate evaluate {quoted} OTHER_DATA", soft_wrap=True)
+    if not captions:
+        out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
+    out.print(f"  acclimate evaluate {quoted} OTHER_{'CAPTIONS' if captions else 'DATA'}", soft_wrap=True)
 
 
 def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:
     """Show the metrics of one evaluation, with the classes."""
     if as_json:
         print_json(metrics)
+        return
+    if "image_to_text" in metrics:
+        _show_retrieval({"recall": metrics}, title)
         return
     shown = table("metric", "value [95 % interval]", title=escape(title))
     for name, words in METRICS.items():

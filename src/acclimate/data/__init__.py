@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from acclimate.data.augment import Augmentation
     from acclimate.data.batch import Batch
     from acclimate.data.cache import FeatureCache
+    from acclimate.data.captions import CaptionData, find_captions, load_captions
     from acclimate.data.check import CheckReport, Finding, check_data
     from acclimate.data.dataset import ImageData
     from acclimate.data.frozen import apply_splits, freeze_splits, load_splits
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Augmentation": "augment",
     "Batch": "batch",
+    "CaptionData": "captions",
     "CheckReport": "check",
     "FeatureCache": "cache",
     "Finding": "check",
@@ -32,8 +34,10 @@ _HOMES = {
     "ImageTransform": "transforms",
     "apply_splits": "frozen",
     "check_data": "check",
+    "find_captions": "captions",
     "freeze_splits": "frozen",
     "join_data": "joining",
+    "load_captions": "captions",
     "load_data": "load",
     "load_splits": "frozen",
     "make_splits": "splits",
@@ -45,6 +49,7 @@ _HOMES = {
 __all__ = [
     "Augmentation",
     "Batch",
+    "CaptionData",
     "CheckReport",
     "FeatureCache",
     "Finding",
@@ -52,8 +57,10 @@ __all__ = [
     "ImageTransform",
     "apply_splits",
     "check_data",
+    "find_captions",
     "freeze_splits",
     "join_data",
+    "load_captions",
     "load_data",
     "load_splits",
     "make_splits",

@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +50,37 @@ def read_manifest(file: Path, images_root: Path | None = None) -> Rows:
     Raises:
         DataError: columns, labels, splits or images that are missing or contradict one another; it names the row.
     """
+    columns, records = read_table(file, (*REQUIRED, *OPTIONAL))
+    return collect(file.name, table_name(file), columns, records, images_root or file.parent)
+
+
+def read_table(file: Path, wanted: Iterable[str]) -> tuple[list[str], Iterator[Record]]:
+    """Return the columns of a table, and its rows with their numbers.
+
+    Args:
+        file: CSV, TSV, JSON lines or Parquet, by its name.
+        wanted: columns in lower case; of a Parquet file only these are read.
+
+    Raises:
+        DataError: it cannot be read as what its name says.
+    """
     suffix = file.suffix.lower()
     try:
         if suffix == ".parquet":
-            columns, records = _parquet(file)
-        elif suffix in (".jsonl", ".ndjson"):
-            columns, records = _json_lines(file)
-        else:
-            columns, records = _csv(file)
+            return _parquet(file, set(wanted))
+        if suffix in (".jsonl", ".ndjson"):
+            return _json_lines(file)
+        return _csv(file)
     except OSError as error:
         raise DataError(
             f"{file}: cannot read this file ({(error.strerror or str(error)).lower()}); mend it or name another"
         ) from error
-    parent = file.resolve().parent
-    name = parent.name if file.stem.lower() in ("labels", "metadata", "manifest") else file.stem
-    return collect(file.name, name, columns, records, images_root or file.parent)
+
+
+def table_name(file: Path) -> str:
+    """Return what data are called that a table lists: its own name, or that of its folder where it has a usual one."""
+    usual = ("labels", "metadata", "manifest", "captions")
+    return file.resolve().parent.name if file.stem.lower() in usual else file.stem
 
 
 def collect(title: str, name: str, columns: list[str], records: Iterable[Record], root: Path) -> Rows:
@@ -84,11 +100,11 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         if split is None:
             raise DataError(f"{title} row {number}: unknown split {word!r}; say train, val or test, or leave it empty")
         raw = (record.get(chosen["path"]) or "").strip()
-        path = _resolve(root, raw)
+        path = resolve(root, raw)
         if path is None:
             missing.append((number, raw))
             continue
-        key = _key(root, path)
+        key = key_of(root, path)
         facts = (values["label"], split, domain, group)
         if key in seen:
             _compare(title, key, seen[key], (number, facts))
@@ -133,7 +149,7 @@ def _columns(title: str, columns: list[str]) -> dict[str, str]:
     return {name: found[name] for name in (*REQUIRED, *OPTIONAL) if name in found}
 
 
-def _resolve(root: Path, raw: str) -> str | None:
+def resolve(root: Path, raw: str) -> str | None:
     """Return the file that a path means, also where it was written on Windows or in another Unicode form."""
     forms = (raw, raw.replace("\\", "/"), unicodedata.normalize("NFC", raw), unicodedata.normalize("NFD", raw))
     for text in dict.fromkeys(forms):
@@ -143,7 +159,7 @@ def _resolve(root: Path, raw: str) -> str | None:
     return None
 
 
-def _key(root: Path, path: str) -> str:
+def key_of(root: Path, path: str) -> str:
     """Return the name of a picture: its path below `root`, the same wherever the data lie, or else the whole path."""
     inside = os.path.relpath(path, root)
     return tidy((path if inside.startswith("..") else inside).replace(os.sep, "/"))
@@ -229,13 +245,13 @@ def _json_lines(file: Path) -> tuple[list[str], Iterator[Record]]:
     return list(columns), iter(records)
 
 
-def _parquet(file: Path) -> tuple[list[str], Iterator[Record]]:
+def _parquet(file: Path, names: Container[str]) -> tuple[list[str], Iterator[Record]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         columns = list(pyarrow.parquet.read_schema(file).names)
-        wanted = [column for column in columns if column.strip().lower() in (*REQUIRED, *OPTIONAL)]
+        wanted = [column for column in columns if column.strip().lower() in names]
         table = pyarrow.parquet.read_table(file, columns=wanted)
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:120]

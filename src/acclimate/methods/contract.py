@@ -63,7 +63,8 @@ class Method(nn.Module):
     `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features",
     "pooled_features" and "domain_features", and `loss_needs` those that `loss` reads beside them, among which
     "reference_prompts" stands for the prompts with their mask; `serves_new_classes`
-    tells whether it can be bound to classes that it was not trained on. Its learned tensors are its parameters and
+    tells whether it can be bound to classes that it was not trained on, `retrieves` whether
+    it learns from images with captions as well, with no class bound. Its learned tensors are its parameters and
     persistent buffers, nothing else; the encoders are not modules of it and are never saved with it.
 
     Args:
@@ -84,6 +85,7 @@ class Method(nn.Module):
     needs: frozenset[str] = frozenset({"image_features"})
     loss_needs: frozenset[str] = frozenset()
     serves_new_classes: ClassVar[bool] = True
+    retrieves: ClassVar[bool] = False
 
     class_names: tuple[str, ...] = ()
 
@@ -144,6 +146,15 @@ class Method(nn.Module):
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return what the fit loop has to do, in order; nothing for a training-free method."""
         return ()
+
+    def retrieval_stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what the fit loop has to do with images whose captions are their reference prompts."""
+        return ()
+
+    def queries(self, batch: Batch) -> Tensor:
+        """Return directions (B, E), L2-normalised, by which images are compared with texts: by default their own."""
+        assert batch.image_features is not None
+        return F.normalize(batch.image_features.float(), dim=-1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""

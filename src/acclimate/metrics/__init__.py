@@ -11,6 +11,7 @@ from acclimate.metrics.functional import (
     macro_f1,
     negative_log_likelihood,
 )
+from acclimate.metrics.retrieval import evaluate_retrieval
 
 __all__ = [
     "METRICS",
@@ -18,6 +19,7 @@ __all__ = [
     "balanced_accuracy",
     "confusion_matrix",
     "evaluate_classification",
+    "evaluate_retrieval",
     "expected_calibration_error",
     "macro_f1",
     "negative_log_likelihood",

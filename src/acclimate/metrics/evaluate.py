@@ -73,16 +73,16 @@ def evaluate_classification(
         raise ValueError(f"{len(y)} labels, but probabilities of {len(p)} samples")
     if not 0 < confidence < 1 or resamples < 1:
         raise ValueError(f"confidence={confidence} must lie in (0, 1) and resamples={resamples} be at least 1")
-    group_index, group_count = _group_index(groups, len(y))
+    group, group_count = group_index(groups, len(y))
     if group_count == 1:
         _logger.warning("all %d samples are of one group: no confidence interval can be estimated", len(y))
 
     guess = p.argmax(1)
-    sums = _Sums(p, y, guess, group=group_index, groups=group_count, bins=bins)
+    sums = _Sums(p, y, guess, group=group, groups=group_count, bins=bins)
     values = sums.metrics(np.ones((1, group_count)))[:, 0]
-    draws = np.concatenate([sums.metrics(w) for w in _draws(group_count, resamples, seed)], axis=1)
+    resampled = np.concatenate([sums.metrics(w) for w in draws(group_count, resamples, seed)], axis=1)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail], axis=1)
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=1)
     matrix = confusion_matrix(y, guess, p.shape[1])
     return {
         "samples": len(y),
@@ -148,7 +148,7 @@ class _Sums:
         )
 
 
-def _draws(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def draws(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield weights `(r, groups)` of resamples, few enough at a time to bound memory."""
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_CELLS // groups)
@@ -159,7 +159,8 @@ def _draws(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.float6
         yield np.bincount(picks.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
 
 
-def _group_index(groups: Sequence[str] | None, samples: int) -> tuple[NDArray[np.int64], int]:
+def group_index(groups: Sequence[str] | None, samples: int) -> tuple[NDArray[np.int64], int]:
+    """Return which group each sample is of (N,), and how many there are; `None`, or no name, is a group of its own."""
     if groups is None:
         return np.arange(samples), samples
     if len(groups) != samples:

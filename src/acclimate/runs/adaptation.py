@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.data import ImageData, load_data, parse_shots
+from acclimate.data import CaptionData, ImageData, find_captions, load_captions, load_data, parse_shots
 from acclimate.data.frozen import freeze_splits
-from acclimate.errors import RunError
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, get_domain, guess_domain, open_reference_prompts
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
-from acclimate.runs.model import AdaptedModel, load
+from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.prerequisites import given_files, learn_prerequisites
+from acclimate.runs.retrieval import adapt_captions
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -38,7 +38,7 @@ BASELINES = ("zero-shot", "linear-probe", "domain-linear-probe")
 
 
 def adapt(
-    data: ImageData | str | os.PathLike[str],
+    data: ImageData | CaptionData | str | os.PathLike[str],
     method: str = "coop",
     backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
     *,
@@ -57,10 +57,10 @@ def adapt(
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
 ) -> AdaptedModel:
-    """Adapt a backbone to labelled images.
+    """Adapt a backbone to labelled images, or to images with captions (see `adapt_captions`).
 
     Args:
-        data: what `load_data` returns or reads. Training, validation and test images are its splits.
+        data: what `load_data` or `load_captions` returns or reads. Training, validation and test images are its splits.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
         shots: training images per class, `all`, or `budget:64` for 64 in all; validation uses at most 4 per class
@@ -88,6 +88,22 @@ def adapt(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
+    if isinstance(data, CaptionData) or find_captions(data) is not None:
+        return adapt_captions(
+            load_captions(data),  # type: ignore[arg-type]
+            method,
+            backbone,
+            budget=shots,
+            seed=seed,
+            settings=settings,
+            out=out,
+            overwrite=overwrite,
+            device=device,
+            precision=precision,
+            cache_dir=cache_dir,
+            progress=progress,
+            checkpoint_seconds=checkpoint_seconds,
+        )
     data = load_data(data)
     shots = parse_shots(shots)
     trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
@@ -174,7 +190,7 @@ def adapt_trial(
     if out is not None:
         path = folder.open_folder(Path(out), overwrite)
         if (path / folder.RECORD).exists():
-            return _finished(path, identity, encoder, domain, cache_dir)
+            return reopen(path, identity, encoder, domain, cache_dir)
     checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
     checkpoint = checkpoints.load()
     if checkpoint is not None:
@@ -248,18 +264,6 @@ def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str]
         logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
         domain = guessed.id
     return PromptSet(get_domain(domain), overrides=names or {})
-
-
-def _finished(
-    path: Path, identity: str, backbone: DualEncoder, domain_encoder: DomainEncoder | None, cache_dir: Path | None
-) -> AdaptedModel:
-    model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
-    if model.record.get("identity") != identity:
-        raise RunError(
-            f"{path} holds a finished run of other data or settings; choose another --out, or use --overwrite"
-        )
-    logger.info("%s holds this very run, finished; nothing to do (--overwrite repeats it)", path)
-    return model
 
 
 def _record(task: Task, method: Method, identity: str, baselines: Sequence[str], precision: str) -> dict[str, Any]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import acclimate
+from acclimate.data.captions import CaptionData
 from acclimate.data.frozen import freeze_splits
-from acclimate.errors import RunError
+from acclimate.errors import ConfigError, RunError
 from acclimate.files import read_json, write_json
 from acclimate.methods.registry import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
 from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
-from acclimate.runs.evaluation import evaluate
+from acclimate.runs.evaluation import evaluate, evaluate_captions
 from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from acclimate.training.progress import Progress
 
 FORMAT = 1  # of adapter.json
+
+logger = logging.getLogger("acclimate.runs")
 
 
 class AdaptedModel:
@@ -76,18 +80,23 @@ class AdaptedModel:
         self.method.bind(class_names)
         return self
 
-    def evaluate(self, data: ImageData, resamples: int = 1000, progress: Progress | None = None) -> dict[str, Any]:
-        """Return metrics on labelled images, each with a 95 % bootstrap interval over groups.
+    def evaluate(
+        self, data: ImageData | CaptionData, resamples: int = 1000, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
-            data: images whose classes the model knows.
+            data: images whose classes the model knows, or images with captions.
             resamples: bootstrap resamples.
             progress: told of every batch.
 
         Raises:
             DataError: when there is no image, or a class that the model does not know.
+            ConfigError: the method cannot compare images with captions.
         """
         method = self.method
+        if isinstance(data, CaptionData):
+            return evaluate_captions(method, data, self.cache_dir, progress, resamples)
         feed = evaluation_feed(method.needs, self.backbone, data, self.cache_dir, progress, method.domain_encoder)
         return evaluate(method, feed, data, resamples)
 
@@ -107,6 +116,11 @@ class AdaptedModel:
         self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32, on_corrupt: str = "error"
     ) -> Iterator[Prediction]:
         """Yield a prediction for each image without holding more than two batches; see `stream_predictions`."""
+        if not self.class_names:
+            raise ConfigError(
+                "this run has learned from captions and knows no classes; give it some with `rebind`, or measure it on "
+                "captions with `evaluate`"
+            )
         if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
             images = [images]
         return stream_predictions(self.method, images, batch_size, on_corrupt)
@@ -144,6 +158,23 @@ class AdaptedModel:
         folder.write_lines(path / folder.LOG, self.journal)
         write_json(path / folder.RECORD, self.record)
         return path
+
+
+def reopen(
+    path: Path, identity: str, backbone: DualEncoder, domain_encoder: DomainEncoder | None, cache_dir: Path | None
+) -> AdaptedModel:
+    """Load the finished run of a folder, if it is the one that is asked for.
+
+    Raises:
+        RunError: it is another one.
+    """
+    model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
+    if model.record.get("identity") != identity:
+        raise RunError(
+            f"{path} holds a finished run of other data or settings; choose another --out, or use --overwrite"
+        )
+    logger.info("%s holds this very run, finished; nothing to do (--overwrite repeats it)", path)
+    return model
 
 
 def load(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from acclimate.data import load_splits
+from acclimate.data import CaptionData, load_splits
 from acclimate.errors import ConfigError, DataError
 from acclimate.runs import folder
 
@@ -19,7 +20,17 @@ logger = logging.getLogger("acclimate.runs")
 SPLITS = ("auto", "all", "train", "val", "test")
 
 
-def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split: str = "auto") -> ImageData:
+@overload
+def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split: str = "auto") -> ImageData: ...
+
+
+@overload
+def choose_evaluation_images(run: str | os.PathLike[str], data: CaptionData, split: str = "auto") -> CaptionData: ...
+
+
+def choose_evaluation_images(
+    run: str | os.PathLike[str], data: ImageData | CaptionData, split: str = "auto"
+) -> ImageData | CaptionData:
     """Return the images of a data set that a run is measured on.
 
     `auto` never returns images that the run has learned from or selected by: on the run's own data these are the test
@@ -28,13 +39,15 @@ def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split
 
     Args:
         run: run folder.
-        data: labelled images.
+        data: labelled images, or images with captions.
         split: `auto`, `all`, or the name of a split of `data`.
 
     Raises:
         ConfigError: for an unknown split.
         DataError: when the chosen split has no image.
     """
+    if isinstance(data, CaptionData):
+        return replace(data, images=choose_evaluation_images(run, data.images, split))
     if split not in SPLITS:
         raise ConfigError(f"--split {split}: choose {', '.join(SPLITS)}")
     if split == "all":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from acclimate.training.features import augmented_features, image_features, text_features, view_features
 from acclimate.training.feeds import (
@@ -25,7 +26,7 @@ from acclimate.training.recipe import Views
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
-    from acclimate.data import ImageData
+    from acclimate.data import CaptionData, ImageData
     from acclimate.data.augment import Augmentation
     from acclimate.data.transforms import ImageTransform
     from acclimate.prompts import ReferencePrompts
@@ -146,11 +147,34 @@ def reference_feed(
     Raises:
         DataError: a class has no sentences.
     """
-    sets = references.of(data.class_names)
+    prompts, mask = _encoded(backbone, references.of(data.class_names), cache_dir, progress)
+    labels, _ = label_tensors(data)
+    return ReferenceFeed(prompts, mask, labels, labels)
+
+
+def caption_feed(
+    backbone: DualEncoder, data: CaptionData, cache_dir: Path | None = None, progress: Progress | None = None
+) -> Feed:
+    """Return a feed of image features, with the captions of each image as its reference prompts.
+
+    Args:
+        backbone: its frozen towers.
+        data: images with captions.
+        cache_dir: folder of the feature cache; none computes features anew.
+        progress: told of every batch of features.
+    """
+    images = evaluation_feed({"image_features"}, backbone, data.images, cache_dir, progress)
+    prompts, mask = _encoded(backbone, data.captions, cache_dir, progress)
+    return join_feeds([images, ReferenceFeed(prompts, mask, torch.arange(len(data)), images.labels)])
+
+
+def _encoded(
+    backbone: DualEncoder, sets: Sequence[Sequence[str]], cache_dir: Path | None, progress: Progress | None
+) -> tuple[Tensor, Tensor]:
+    """Return text features (S, n, E) of S sets of sentences, padded with zeros, and which are sentences (S, n)."""
     features = text_features(backbone, [sentence for some in sets for sentence in some], cache_dir, progress)
     lengths = torch.tensor([len(some) for some in sets])
     mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
     prompts = torch.zeros(*mask.shape, features.shape[1])
     prompts[mask] = features
-    labels, _ = label_tensors(data)
-    return ReferenceFeed(prompts, mask, labels, labels)
+    return prompts, mask

@@ -25,6 +25,12 @@ def mean_prompt(prompts: Tensor, mask: Tensor) -> Tensor:
     return (prompts * weights[..., None]).sum(dim=1) / weights.sum(dim=1, keepdim=True)
 
 
+def pick_one(prompts: Tensor, mask: Tensor) -> Tensor:
+    """Return one of the prompts (B, n, E) of each row where the mask (B, n) holds, drawn with equal chances: (B, E)."""
+    drawn = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0).argmax(dim=1)
+    return prompts[torch.arange(len(prompts), device=prompts.device), drawn]
+
+
 def zeros(layer: nn.Linear) -> nn.Linear:
     """Return a layer whose output is zero until it learns."""
     for parameter in layer.parameters():
@@ -70,8 +76,7 @@ class RandomPrompt(Aggregator):
         self, prompts: Tensor, mask: Tensor, images: Tensor, index: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return one prompt of each row, drawn with equal chances."""
-        drawn = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0).argmax(dim=1)
-        return prompts[torch.arange(len(prompts), device=prompts.device), drawn], None
+        return pick_one(prompts, mask), None
 
 
 class BottleneckMean(Aggregator):

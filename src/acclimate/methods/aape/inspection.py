@@ -32,15 +32,14 @@ def inspect(method: AAPE, train: Feed) -> dict[str, float]:
     method.train(False)
     device, sums = method.backbone.device, dict[str, Tensor]()
     for batch in (chunk.to(device) for chunk in chunks(train, BATCH)):
-        assert batch.labels is not None
         aggregated, figures = method.aggregate(batch)
         images = method.image_directions(batch)
         generated = F.normalize(method.generator(images), dim=-1)
-        figures |= {
-            "generated_cosine": (generated * aggregated).sum(dim=-1).mean(),
-            "generated_image_cosine": (generated * images).sum(dim=-1).mean(),
-            "template_cosine": (method.class_weights()[batch.labels] * images).sum(dim=-1).mean(),
-        }
+        figures["generated_cosine"] = (generated * aggregated).sum(dim=-1).mean()
+        figures["generated_image_cosine"] = (generated * images).sum(dim=-1).mean()
+        if method.class_names:
+            assert batch.labels is not None
+            figures["template_cosine"] = (method.class_weights()[batch.labels] * images).sum(dim=-1).mean()
         for name, value in figures.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + len(batch) * value
     means = {name: float(value) / len(train) for name, value in sums.items()}

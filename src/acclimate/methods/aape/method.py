@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.data.batch import Batch
-from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, clip_reward, mean_prompt
+from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, clip_reward, mean_prompt, pick_one
 from acclimate.methods.aape.config import AAPEConfig
 from acclimate.methods.aape.inspection import inspect
 from acclimate.methods.aape.networks import Projection, PromptGenerator
@@ -19,6 +19,7 @@ from acclimate.methods.registry import register
 from acclimate.training.feeds import Feed
 from acclimate.training.stages import GradientStage, SolverStage, Stage
 
+RETRIEVAL_EPOCHS = 30
 WATCHED = frozenset({"image_cosine", "mean_cosine", "attention_entropy"})
 
 
@@ -32,7 +33,9 @@ class AAPE(TemplateClassifier):
         lambda |h(x) - p^a|² + cross-entropy,    and  -2.5 cos(x, p^a)  over the aggregator alone,
 
     where the aggregator makes p^a of the reference prompts of the image: sentences that describe its class. It is gone
-    when training ends, as are the sentences, and prediction runs no text tower.
+    when training ends, as are the sentences, and prediction runs no text tower. For retrieval the reference prompts are
+    the captions of the image, h(x) is its query, and the contrastive loss of queries and captions takes the place of
+    the cross-entropy.
     Source: Huang et al. 2024 (AAPE, arXiv 2410.23698), section 3, equations 1 to 4; lambda = 5 of section 3.3, CoOp's
     epochs of section 4.1. No code is released; what the paper leaves open is a setting here.
     """
@@ -41,6 +44,7 @@ class AAPE(TemplateClassifier):
     title = "Aggregated and adapted prompt embedding"
     paper = "arXiv 2410.23698"
     learns = "a generator and a projection: 82,464 numbers by a joint width of 512"
+    retrieves = True
     Config = AAPEConfig
     config: AAPEConfig
 
@@ -51,18 +55,26 @@ class AAPE(TemplateClassifier):
         return frozenset({"reference_prompts"} if config.distillation_weight > 0 else ())
 
     def bind(self, class_names: Sequence[str]) -> None:
-        """Set the classes; any classes are served."""
-        if not self.class_names:
+        """Set the classes; any classes are served. Without any at first, there is nothing to project onto."""
+        if "generator" not in self._modules:
             width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
+            mode = config.projection if class_names else "none"
             self.generator = PromptGenerator(width).to(device)
-            self.projection = Projection(width, config.projection).to(device) if config.projection != "none" else None
+            self.projection = None if mode == "none" else Projection(width, mode).to(device)
             self.aggregator: Aggregator | None = None  # among what is learned while training goes on
             self._drawn = [AGGREGATORS[config.aggregator](width, config).to(device)]
         super().bind(class_names)
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the stage that learns all, or one for the aggregator and one for the rest; then a last look."""
-        config, epochs = self.config, self.config.epochs or published_epochs(facts.shots)
+        return self._stages(facts, self.config.epochs or published_epochs(facts.shots))
+
+    def retrieval_stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return the same, with the contrastive loss of captions in place of the cross-entropy of classes."""
+        return self._stages(facts, self.config.epochs or RETRIEVAL_EPOCHS)
+
+    def _stages(self, facts: TrainingFacts, epochs: int) -> Sequence[Stage]:
+        config = self.config
         served = [*self.generator.parameters(), *([] if self.projection is None else self.projection.parameters())]
         if not config.distillation_weight:
             return [GradientStage(self.name, config, epochs, self.loss, served)]
@@ -115,10 +127,13 @@ class AAPE(TemplateClassifier):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms; gradients of the reward reach the aggregator alone, those of all others never do."""
-        assert batch.labels is not None
         images = self.image_directions(batch)
         generated = self.generator(images)
-        terms = {"cross_entropy": F.cross_entropy(self._scores(images, generated), batch.labels)}
+        if self.class_names:
+            assert batch.labels is not None
+            terms = {"cross_entropy": F.cross_entropy(self._scores(images, generated), batch.labels)}
+        else:
+            terms = {"contrastive": self._contrast(batch, F.normalize(generated, dim=-1))}
         if self.aggregator is None:
             return terms
         aggregated, figures = self.aggregate(batch)
@@ -127,6 +142,20 @@ class AAPE(TemplateClassifier):
         if self.config.learns_aggregator and not self.config.two_stage:
             terms["reward"] = self._reward(images, aggregated)
         return terms | figures
+
+    def _contrast(self, batch: Batch, queries: Tensor) -> Tensor:
+        """Return the symmetric contrastive loss of queries (B, E) and a caption of each image, drawn anew each time."""
+        assert batch.reference_prompts is not None
+        assert batch.reference_mask is not None
+        captions = F.normalize(pick_one(batch.reference_prompts.float(), batch.reference_mask), dim=-1)
+        with torch.autocast(queries.device.type, enabled=False):
+            logits = self.backbone.logit_scale * queries.float() @ captions.T + self.backbone.logit_bias
+        own = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+    def queries(self, batch: Batch) -> Tensor:
+        """Return norm(h(x)) (B, E)."""
+        return F.normalize(self.generator(self.image_directions(batch)), dim=-1)
 
     def logits(self, batch: Batch) -> Tensor:
         """Return s cos(x, w_c(x)) + b (B, C); without a projection s cos(h(x), w_c) + b."""

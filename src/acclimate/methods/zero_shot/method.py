@@ -32,6 +32,7 @@ class ZeroShot(TextClassifier):
     title = "Zero-shot with a domain template"
     paper = "arXiv 2103.00020"
     learns = "nothing"
+    retrieves = True
     Config = ZeroShotConfig
     config: ZeroShotConfig
 

@@ -1,0 +1,186 @@
+"""`CaptionData`: pictures with sentences about each, for retrieval."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from acclimate.data.dataset import ImageData
+from acclimate.data.load import build_data, without_corrupt
+from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, table_name
+from acclimate.data.ordering import some
+from acclimate.data.rows import Rows, split_of, tidy
+from acclimate.data.splits import make_splits
+from acclimate.errors import DataError
+from acclimate.files import fingerprint
+
+log = logging.getLogger("acclimate.data")
+
+PATH, CAPTION, OPTIONAL = ("image", "path", "file_name"), "caption", ("split", "group")
+LABEL = "image"  # the one class of pictures that have none
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionData:
+    """Pictures with captions.
+
+    Attributes:
+        images: the pictures, all of one class, with their splits.
+        by_key: the captions of each picture, by its key; at least one, in the order of the source.
+    """
+
+    images: ImageData
+    by_key: Mapping[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.images)
+
+    @property
+    def name(self) -> str:
+        """What messages and file names call this data."""
+        return self.images.name
+
+    @property
+    def captions(self) -> list[tuple[str, ...]]:
+        """The captions of every picture, in row order."""
+        return [self.by_key[key] for key in self.images.keys]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the captions with the names of their pictures."""
+        return fingerprint({key: list(self.by_key[key]) for key in self.images.keys})
+
+    def split(self, name: str) -> CaptionData:
+        """Return the pictures of split `name`, which may be none."""
+        return dataclasses.replace(self, images=self.images.split(name))
+
+    def select(self, indices: Iterable[int] | np.ndarray) -> CaptionData:
+        """Return the pictures at these rows, in this order."""
+        return dataclasses.replace(self, images=self.images.select(indices))
+
+
+def find_captions(source: object) -> Path | None:
+    """Return the table of captions that a source is or has, none where it is something else.
+
+    That is a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or a table with a column `caption` and no column
+    `label`.
+    """
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return next((path / f"captions{end}" for end in SUFFIXES if (path / f"captions{end}").is_file()), None)
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        return None
+    try:
+        columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"))[0]}
+    except DataError:  # whoever loads it will say what is wrong
+        return None
+    return path if CAPTION in columns and "label" not in columns else None
+
+
+def load_captions(
+    source: str | os.PathLike[str] | CaptionData,
+    *,
+    images_root: str | os.PathLike[str] | None = None,
+    split_seed: int = 0,
+    on_corrupt: Literal["error", "skip"] = "error",
+) -> CaptionData:
+    """Load pictures with captions, one row of a table a caption; the images are read when they are used.
+
+    A split that the table gives is kept; a table without one gets one, as in `load_data`.
+
+    Args:
+        source: a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or such a table with the columns
+            `image,caption[,split,group]` (`path` and `file_name` will do for `image`), or `CaptionData`, which is
+            returned as it is.
+        images_root: the folder to which paths are relative; by default that of the table.
+        split_seed: seed of the split, where one is made.
+        on_corrupt: as in `load_data`.
+
+    Raises:
+        DataError: columns, captions or images that are missing, or splits that contradict one another; it names the
+            row.
+    """
+    if isinstance(source, CaptionData):
+        return source
+    file = find_captions(source)
+    if file is None:
+        raise DataError(
+            f"{os.fspath(source)}: no captions here; name a folder with captions.csv, or a table with the columns "
+            "image,caption"
+        )
+    root = Path(images_root).expanduser() if images_root is not None else file.parent
+    rows, captions = _collect(file, root)
+    images = build_data(rows, None)
+    if on_corrupt == "skip":
+        images = without_corrupt(images)
+    if images.split_origin == "made":
+        images = make_splits(images, split_seed)
+    else:
+        sizes = ", ".join(f"{name} {images.splits.count(name)}" for name in ("train", "val", "test"))
+        log.info("%s: keeping the given split (%s)", images.name, sizes)
+    return CaptionData(images, captions)
+
+
+def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
+    """Check the rows of a table of captions and gather those of each picture."""
+    columns, records = read_table(file, (*PATH, CAPTION, *OPTIONAL))
+    found = {column.strip().lower(): column for column in reversed(columns)}
+    path_column = next((found[name] for name in PATH if name in found), None)
+    if path_column is None or CAPTION not in found:
+        lacking = CAPTION if path_column is not None else PATH[0]
+        raise DataError(
+            f"{file.name}: no column {lacking!r} among {', '.join(columns) or 'no columns'}; write 'image,caption' in "
+            "its first line"
+        )
+    rows = Rows(table_name(file))
+    captions: dict[str, list[str]] = {}
+    splits: dict[str, tuple[int, str]] = {}
+    missing: list[tuple[int, str]] = []
+    for number, record in records:
+        raw, caption = (record.get(path_column) or "").strip(), " ".join((record.get(found[CAPTION]) or "").split())
+        for value, column in ((raw, path_column), (caption, CAPTION)):
+            if not value:
+                raise DataError(f"{file.name} row {number}: the {column} is empty; fill it in or remove the row")
+        split, group = (tidy(record.get(found[name]) or "") if name in found else "" for name in OPTIONAL)
+        meant = split_of(split) if split else ""
+        if meant is None:
+            raise DataError(
+                f"{file.name} row {number}: unknown split {split!r}; say train, val or test, or leave it empty"
+            )
+        path = resolve(root, raw)
+        if path is None:
+            missing.append((number, raw))
+            continue
+        key = key_of(root, path)
+        if key not in captions:
+            rows.add(key, path, LABEL, group=group, split=meant)
+        elif splits[key][1] != meant:
+            raise DataError(
+                f"{file.name} row {number}: {key!r} has split {meant!r}, but {splits[key][1]!r} in row "
+                f"{splits[key][0]}; keep one of the two"
+            )
+        splits.setdefault(key, (number, meant))
+        captions.setdefault(key, []).append(caption)
+    if missing:
+        number, raw = missing[0]
+        more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
+        raise DataError(
+            f"{file.name} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or say "
+            "images_root=..."
+        )
+    if not len(rows):
+        raise DataError(f"{file.name}: no rows; add one row per caption with image,caption")
+    repeated = [key for key, texts in captions.items() if len(set(texts)) < len(texts)]
+    if repeated:
+        log.info("%s: %d pictures have a caption twice: %s", file.name, len(repeated), some(repeated))
+    return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}

@@ -1,0 +1,164 @@
+"""`adapt_captions`: from images with captions to an adapter that finds captions for images, and images for captions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.data import CaptionData, parse_shots, sample_shots
+from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
+from acclimate.data.shots import BUDGET
+from acclimate.files import fingerprint
+from acclimate.methods import Method, TrainingFacts, get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet
+from acclimate.runs import folder
+from acclimate.runs.encoders import open_backbone
+from acclimate.runs.evaluation import evaluate_captions, refuse_captions
+from acclimate.runs.model import AdaptedModel, reopen
+from acclimate.training.checkpoint import CheckpointFile
+from acclimate.training.devices import Precision, make_accelerator, resolve_device
+from acclimate.training.environment import environment, peak_memory
+from acclimate.training.fit import FitContext, fit
+from acclimate.training.journal import Journal
+from acclimate.training.progress import Progress, Silent, Timed
+from acclimate.training.seeding import seed_step
+from acclimate.training.serving import caption_feed
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+
+logger = logging.getLogger("acclimate.runs")
+
+BASELINE = "zero-shot"
+TASK = "retrieval"
+
+
+def adapt_captions(
+    data: CaptionData,
+    method: str,
+    backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
+    *,
+    budget: int | str = "all",
+    seed: int = 1,
+    settings: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: Precision = "auto",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    checkpoint_seconds: float = 5.0,
+) -> AdaptedModel:
+    """Adapt a backbone to images with captions: learn from the training split, measure on the test split.
+
+    Args:
+        data: images with captions.
+        method: one that learns from captions.
+        backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        budget: "budget:N" for N training images; anything else takes all of them.
+        seed: of the budget, the initial values and the training.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`.
+
+    Returns:
+        The model; its `record` holds Recall@1, @5 and @10 in both directions, beside those of the backbone itself.
+
+    Raises:
+        AcclimateError: one of its subclasses, for anything that the caller can mend.
+    """
+    kind, torch_device = get_method(method), resolve_device(device)
+    refuse_captions(kind, data)
+    config: Any = make_config(kind.Config, settings or {})
+    accelerator, encoder = make_accelerator(torch_device, precision), open_backbone(backbone, torch_device)
+    train, test, shots = _few(data.split("train"), budget, seed), data.split("test"), parse_shots(budget)
+    shots = shots if isinstance(shots, str) else "all"
+    logger.info("%s: captions of %d images are learned from (--shots budget:N takes N)", data.name, len(train))
+    splits = {"train": train.images, "test": test.images}
+    hashed = assignment_hash(split_table(splits, digests=True))
+    identity = fingerprint(
+        {
+            "task": TASK,
+            "method": method,
+            "config": dict(vars(config)),
+            "backbone": encoder.fingerprint,
+            "transform": encoder.transform.fingerprint,
+            "splits": hashed,
+            "captions": [train.fingerprint, test.fingerprint],
+            "seed": seed,
+            "precision": precision,
+        }
+    )
+    path = None
+    if out is not None:
+        path = folder.open_folder(Path(out), overwrite)
+        if (path / folder.RECORD).exists():
+            return reopen(path, identity, encoder, None, cache_dir)
+        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name, digests=True)
+    checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
+    checkpoint = checkpoints.load()
+    if checkpoint is not None:
+        logger.info("going on with the run in %s", path)
+    journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
+
+    started, seconds = time.monotonic(), dict[str, float]()
+    shown = Timed(progress or Silent(), seconds)
+    learner = _make(kind, config, encoder, seed)
+    stages = learner.retrieval_stages(TrainingFacts(len(train), len(train)))
+    if stages:
+        feed = caption_feed(encoder, train, cache_dir, shown)
+        context = FitContext(accelerator, seed, journal, checkpoints, progress or Silent(), checkpoint_seconds)
+        seconds[method] = fit(learner, stages, feed, context=context).seconds
+    baseline = get_method(BASELINE)
+    plain = _make(baseline, make_config(baseline.Config, {}), encoder, seed)
+    measured = [evaluate_captions(one, test, cache_dir, shown) if len(test) else None for one in (learner, plain)]
+    record = {
+        "identity": identity,
+        "task": TASK,
+        "method": method,
+        "metrics": measured[0],
+        "tests": {},
+        "baselines": {BASELINE: measured[1]},
+        "data": {
+            "name": data.name,
+            "split": data.images.split_origin,
+            "images": {name: len(part) for name, part in splits.items()},
+            "captions": {"train": sum(map(len, train.captions)), "test": sum(map(len, test.captions))},
+            "splits_hash": hashed,
+            "skipped": list(data.images.skipped),
+        },
+        "shots": shots,
+        "seed": seed,
+        "precision": {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+        "backbone": {"id": encoder.name, "fingerprint": encoder.fingerprint},
+        "cost": {
+            "seconds": {**seconds, "total": time.monotonic() - started},
+            "peak_memory": peak_memory(torch_device),
+            "learned_parameters": learner.learned_parameters(),
+        },
+        "environment": environment(torch_device),
+    }
+    model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
+    if path is not None:
+        model.save(path)
+        checkpoints.delete()
+    return model
+
+
+def _make(kind: type[Method], config: object, backbone: DualEncoder, seed: int) -> Method:
+    """Return a method that knows no classes, with initial values drawn from the seed."""
+    method = kind(backbone, config, PromptSet())
+    seed_step(seed, "init", kind.name)
+    method.bind(())
+    return method
+
+
+def _few(data: CaptionData, budget: int | str, seed: int) -> CaptionData:
+    """Return so many images, the same on every machine, or all of them."""
+    if not str(budget).startswith(BUDGET):
+        return data
+    return replace(data, images=sample_shots(data.images, budget, seed))
