@@ -47,6 +47,9 @@ def adapt(
         Path | None,
         typer.Option(help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them."),
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Earlier run of the same method and backbone, from which learning goes on.")
+    ] = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
@@ -75,7 +78,7 @@ def adapt(
     from acclimate.runs import adapt as run
 
     images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt)
-    told = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts}
+    told = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
@@ -95,6 +98,7 @@ def adapt(
             progress=progress,
             domain_encoder=domain_encoder,
             reference_prompts=reference_prompts,
+            start=start,
         )
     tables.show_record(model.record, as_json)
     if not as_json:

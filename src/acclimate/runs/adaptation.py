@@ -14,13 +14,15 @@ from acclimate.data import CaptionData, ImageData, find_captions, load_captions,
 from acclimate.data.frozen import freeze_splits
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet, ReferencePrompts, get_domain, guess_domain, open_reference_prompts
+from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.prerequisites import given_files, learn_prerequisites
+from acclimate.runs.prompting import choose_prompts, references_of
 from acclimate.runs.retrieval import adapt_captions
+from acclimate.runs.starting import read_start
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -56,6 +58,7 @@ def adapt(
     checkpoint_seconds: float = 5.0,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
+    start: str | os.PathLike[str] | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images, or to images with captions (see `adapt_captions`).
 
@@ -80,6 +83,8 @@ def adapt(
             loaded one, for methods that read its features.
         reference_prompts: sentences that describe the classes, for methods that learn from them: a mapping of class to
             sentences, or a file as `acclimate.prompts.read_reference_prompts` reads it; none composes some.
+        start: folder of an earlier run of the same method and backbone, from whose learned tensors this one goes on; it
+            may not have seen the test images.
 
     Returns:
         The model; its `record` holds the test metrics beside those of zero-shot and a linear probe, and of a linear
@@ -103,6 +108,7 @@ def adapt(
             cache_dir=cache_dir,
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
+            start=start,
         )
     data = load_data(data)
     shots = parse_shots(shots)
@@ -127,6 +133,7 @@ def adapt(
         checkpoint_seconds=checkpoint_seconds,
         domain_encoder=domain_encoder,
         reference_prompts=reference_prompts,
+        start=start,
     )
 
 
@@ -151,6 +158,7 @@ def adapt_trial(
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None = None,
     shared: Path | None = None,
+    start: str | os.PathLike[str] | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -164,7 +172,7 @@ def adapt_trial(
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
         settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder,
-            reference_prompts: as in `adapt`.
+            reference_prompts, start: as in `adapt`.
         shared: folder of runs that several runs build on; none: such runs lie in `out`.
 
     Returns:
@@ -179,12 +187,14 @@ def adapt_trial(
     encoder = open_backbone(backbone, torch_device)
     domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
     progress = progress or Silent()
-    references = _references(reference_prompts, method_class, config, trial, prompts)
+    references = references_of(reference_prompts, method_class, config, trial.train.class_names, prompts)
     task = Task(
         encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain, references
     )
     wanted = method_class.prerequisites(config, trial.train.domain_names)
-    identity = task.identity(method, config, precision, given_files(wanted))
+    begin = None if start is None else read_start(Path(start), method, encoder, trial.tests.values(), domain)
+    files = given_files(wanted) | ({} if begin is None else {"start": begin.sha256})
+    identity = task.identity(method, config, precision, files)
 
     path = None
     if out is not None:
@@ -223,10 +233,14 @@ def adapt_trial(
         task.spend("prerequisites", started)
     learner = task.make(method, vars(config))
     learner.adopt({name: learned.state for name, learned in before.items()})
+    if begin is not None:
+        learner.load_learned_state(begin.state)
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
     if references is not None:
         record["reference_prompts"] = references.describe()
+    if begin is not None:
+        record["start"] = {"run": begin.run, "sha256": begin.sha256}
     if before:
         record["prerequisites"] = {name: dict(learned.facts) for name, learned in before.items()}
     record["cost"]["seconds"]["total"] = time.monotonic() - started
@@ -235,35 +249,6 @@ def adapt_trial(
         model.save(path)
         checkpoints.delete()
     return model
-
-
-def _references(
-    given: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None,
-    method: type[Method],
-    config: object,
-    trial: Trial,
-    prompts: PromptSet,
-) -> ReferencePrompts | None:
-    """Return the reference prompts that a method learns from with these settings, or none."""
-    if "reference_prompts" not in method.loss_needs_of(config):
-        if given is not None:
-            logger.info("%s learns from no reference prompts; those that are given are not used", method.name)
-        return None
-    if given is not None and not isinstance(given, Mapping | ReferencePrompts):
-        given = Path(given)
-    found = open_reference_prompts(given, trial.train.class_names, prompts)
-    counts = [len(some) for some in found.sentences.values()]
-    logger.info("reference prompts: %s, %d to %d a class", found.source, min(counts), max(counts))
-    return found
-
-
-def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
-    """Return templates of the named or guessed domain and words for the classes."""
-    if domain is None:
-        guessed, reason = guess_domain(data.class_names, data.name)
-        logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
-        domain = guessed.id
-    return PromptSet(get_domain(domain), overrides=names or {})
 
 
 def _record(task: Task, method: Method, identity: str, baselines: Sequence[str], precision: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone
 from acclimate.runs.evaluation import evaluate_captions, refuse_captions
 from acclimate.runs.model import AdaptedModel, reopen
+from acclimate.runs.starting import read_start
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
 from acclimate.training.environment import environment, peak_memory
@@ -54,6 +55,7 @@ def adapt_captions(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
+    start: str | os.PathLike[str] | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to images with captions: learn from the training split, measure on the test split.
 
@@ -63,7 +65,7 @@ def adapt_captions(
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
         budget: "budget:N" for N training images; anything else takes all of them.
         seed: of the budget, the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, start: as in `adapt`.
 
     Returns:
         The model; its `record` holds Recall@1, @5 and @10 in both directions, beside those of the backbone itself.
@@ -80,6 +82,7 @@ def adapt_captions(
     logger.info("%s: captions of %d images are learned from (--shots budget:N takes N)", data.name, len(train))
     splits = {"train": train.images, "test": test.images}
     hashed = assignment_hash(split_table(splits, digests=True))
+    begin = None if start is None else read_start(Path(start), method, encoder, [test.images])
     identity = fingerprint(
         {
             "task": TASK,
@@ -91,6 +94,7 @@ def adapt_captions(
             "captions": [train.fingerprint, test.fingerprint],
             "seed": seed,
             "precision": precision,
+            **({} if begin is None else {"start": begin.sha256}),
         }
     )
     path = None
@@ -108,6 +112,8 @@ def adapt_captions(
     started, seconds = time.monotonic(), dict[str, float]()
     shown = Timed(progress or Silent(), seconds)
     learner = _make(kind, config, encoder, seed)
+    if begin is not None:
+        learner.load_learned_state(begin.state)
     stages = learner.retrieval_stages(TrainingFacts(len(train), len(train)))
     if stages:
         feed = caption_feed(encoder, train, cache_dir, shown)
@@ -142,6 +148,8 @@ def adapt_captions(
         },
         "environment": environment(torch_device),
     }
+    if begin is not None:
+        record["start"] = {"run": begin.run, "sha256": begin.sha256}
     model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
     if path is not None:
         model.save(path)
