@@ -56,6 +56,20 @@ class Prerequisite:
     given: str | None = None
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a method has read the reference prompts of its training images, to look at.
+
+    Attributes:
+        attention: (N, n) share of each prompt in what the image learned from, zeros for padding; none where none is
+            weighed.
+        prompts: (N, E) the prompt embedding that it makes of each image, L2-normalised.
+    """
+
+    attention: Tensor | None
+    prompts: Tensor
+
+
 class Method(nn.Module):
     """Base of all methods.
 
@@ -88,6 +102,7 @@ class Method(nn.Module):
     retrieves: ClassVar[bool] = False
 
     class_names: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     def __init__(
         self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None

@@ -19,10 +19,11 @@ from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, reopen
-from acclimate.runs.prerequisites import given_files, learn_prerequisites
+from acclimate.runs.prerequisites import Learned, given_files, learn_prerequisites
 from acclimate.runs.prompting import choose_prompts, references_of
+from acclimate.runs.reading import look
 from acclimate.runs.retrieval import adapt_captions
-from acclimate.runs.starting import read_start
+from acclimate.runs.starting import Start, read_start
 from acclimate.runs.task import Task
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -237,18 +238,29 @@ def adapt_trial(
         learner.load_learned_state(begin.state)
     task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
-    if references is not None:
-        record["reference_prompts"] = references.describe()
-    if begin is not None:
-        record["start"] = {"run": begin.run, "sha256": begin.sha256}
-    if before:
-        record["prerequisites"] = {name: dict(learned.facts) for name, learned in before.items()}
+    record |= _origins(references, begin, before)
+    if learner.reading is not None and references is not None:
+        told = references.of(trial.train.class_names)
+        sentences = [told[label] for label in trial.train.labels]
+        record["reading"] = look(learner.reading, encoder, trial.train, sentences, task.templates(), path, cache_dir)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
     if path is not None:
         model.save(path)
         checkpoints.delete()
     return model
+
+
+def _origins(references: ReferencePrompts | None, begin: Start | None, before: Mapping[str, Learned]) -> dict[str, Any]:
+    """Return what a record says of that which a run began with."""
+    found: dict[str, Any] = {}
+    if references is not None:
+        found["reference_prompts"] = references.describe()
+    if begin is not None:
+        found["start"] = begin.describe()
+    if before:
+        found["prerequisites"] = {name: dict(learned.facts) for name, learned in before.items()}
+    return found
 
 
 def _record(task: Task, method: Method, identity: str, baselines: Sequence[str], precision: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ RECORD = "record.json"
 SPLITS = "splits.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
-FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT)
+READING = "reading.png"  # of methods that learn from reference prompts
+FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT, READING)
 PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
 BESIDE = (PREREQUISITES, "job.json", "output.txt", "done")  # what else may lie there; a bench writes the last three
 

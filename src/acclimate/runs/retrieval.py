@@ -21,6 +21,7 @@ from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone
 from acclimate.runs.evaluation import evaluate_captions, refuse_captions
 from acclimate.runs.model import AdaptedModel, reopen
+from acclimate.runs.reading import look
 from acclimate.runs.starting import read_start
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
@@ -148,8 +149,10 @@ def adapt_captions(
         },
         "environment": environment(torch_device),
     }
+    if learner.reading is not None:
+        record["reading"] = look(learner.reading, encoder, train.images, train.captions, None, path, cache_dir)
     if begin is not None:
-        record["start"] = {"run": begin.run, "sha256": begin.sha256}
+        record["start"] = begin.describe()
     model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
     if path is not None:
         model.save(path)

@@ -34,6 +34,10 @@ class Start:
     sha256: str
     state: dict[str, Tensor]
 
+    def describe(self) -> dict[str, str]:
+        """Return what a record says of it."""
+        return {"run": self.run, "sha256": self.sha256}
+
 
 def read_start(
     run: Path,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate.methods.contract import Reading
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
@@ -21,18 +22,19 @@ logger = logging.getLogger("acclimate.methods")
 
 
 @torch.no_grad()
-def inspect(method: AAPE, train: Feed) -> dict[str, float]:
-    """Return means over the training images, and warn where the aggregate has left its prompts.
+def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
+    """Look at all training images, and warn where the aggregate has left its prompts.
 
     Returns:
-        The figures of `AAPE.aggregate`, with the cosines of the generated prompt h(x) with the aggregate
-        (`generated_cosine`) and with the image (`generated_image_cosine`), and of the template of its class with the
-        image (`template_cosine`).
+        Means over the images, and what was attended to and made of each. The means are the figures of
+        `AAPE.aggregate`, with the cosines of the generated prompt h(x) with the aggregate (`generated_cosine`) and with
+        the image (`generated_image_cosine`), and of the template of its class with the image (`template_cosine`).
     """
     method.train(False)
     device, sums = method.backbone.device, dict[str, Tensor]()
+    seen: list[tuple[Tensor | None, Tensor]] = []
     for batch in (chunk.to(device) for chunk in chunks(train, BATCH)):
-        aggregated, figures = method.aggregate(batch)
+        aggregated, attention, figures = method.aggregate(batch)
         images = method.image_directions(batch)
         generated = F.normalize(method.generator(images), dim=-1)
         figures["generated_cosine"] = (generated * aggregated).sum(dim=-1).mean()
@@ -40,6 +42,7 @@ def inspect(method: AAPE, train: Feed) -> dict[str, float]:
         if method.class_names:
             assert batch.labels is not None
             figures["template_cosine"] = (method.class_weights()[batch.labels] * images).sum(dim=-1).mean()
+        seen.append((attention, generated))
         for name, value in figures.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + len(batch) * value
     means = {name: float(value) / len(train) for name, value in sums.items()}
@@ -50,4 +53,6 @@ def inspect(method: AAPE, train: Feed) -> dict[str, float]:
             method.name,
             means["mean_cosine"],
         )
-    return means
+    attentions, prompts = zip(*seen, strict=True)
+    weighed = None if attentions[0] is None else torch.cat(attentions).cpu()
+    return means, Reading(weighed, torch.cat(prompts).cpu())

@@ -91,12 +91,12 @@ class AAPE(TemplateClassifier):
         return [*stages, SolverStage("prompts", self._finish)]
 
     def _finish(self, train: Feed, val: Feed | None) -> dict[str, float]:
-        figures = inspect(self, train)
+        figures, self.reading = inspect(self, train)
         self.aggregator = None
         return figures
 
-    def aggregate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return p^a of the images of a batch (B, E), L2-normalised, with figures that tell how it came about.
+    def aggregate(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """Return p^a of the images of a batch (B, E), L2-normalised, the attention (B, n) or none, and figures of both.
 
         The figures are means over the batch: `image_cosine` with the image, `mean_cosine` with the mean prompt, and
         `attention_entropy`, 1 where all prompts count the same, 0 where one prompt does.
@@ -115,11 +115,11 @@ class AAPE(TemplateClassifier):
             }
             if attention is not None:
                 figures["attention_entropy"] = relative_entropy(attention, mask).mean()
-        return aggregated, figures
+        return aggregated, attention, figures
 
     def reward(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the aggregator minimises, the reward with its sign turned, and the figures of `aggregate`."""
-        aggregated, figures = self.aggregate(batch)
+        aggregated, _, figures = self.aggregate(batch)
         return {"reward": self._reward(self.image_directions(batch), aggregated), **figures}
 
     def _reward(self, images: Tensor, aggregated: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class AAPE(TemplateClassifier):
             terms = {"contrastive": self._contrast(batch, F.normalize(generated, dim=-1))}
         if self.aggregator is None:
             return terms
-        aggregated, figures = self.aggregate(batch)
+        aggregated, _, figures = self.aggregate(batch)
         distance = (generated - aggregated.detach()).square().sum(dim=-1).mean()
         terms["distillation"] = self.config.distillation_weight * distance
         if self.config.learns_aggregator and not self.config.two_stage:
