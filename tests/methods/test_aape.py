@@ -191,8 +191,9 @@ def test_projection_against_the_plain_one(mode, monkeypatch):
             close(ours, theirs, 1e-4)
 
 
-def test_residual_starts_from_zero_shot(world):
-    method, zero = make(world, "aape", projection="residual"), make(world, "zero-shot")
+@pytest.mark.parametrize("settings", [{"projection": "residual"}, {"projection": "none", "generator": "residual"}])
+def test_residual_starts_from_zero_shot(world, settings):
+    method, zero = make(world, "aape", **settings), make(world, "zero-shot")
     with torch.no_grad():
         close(method.eval().logits(whole(world.test)), zero.eval().logits(whole(world.test)), 1e-4)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.methods.aape.networks import hidden_width
+from acclimate.methods.aape.networks import hidden_width, zeros
 
 if TYPE_CHECKING:
     from acclimate.methods.aape.config import AAPEConfig
@@ -29,13 +29,6 @@ def pick_one(prompts: Tensor, mask: Tensor) -> Tensor:
     """Return one of the prompts (B, n, E) of each row where the mask (B, n) holds, drawn with equal chances: (B, E)."""
     drawn = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0).argmax(dim=1)
     return prompts[torch.arange(len(prompts), device=prompts.device), drawn]
-
-
-def zeros(layer: nn.Linear) -> nn.Linear:
-    """Return a layer whose output is zero until it learns."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 class Aggregator(nn.Module):

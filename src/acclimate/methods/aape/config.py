@@ -29,6 +29,9 @@ class AAPEConfig(Recipe):
         "what the aggregator maximises: the cosine with the image; clip-score: zero, and so without a gradient, where "
         "that is negative, as published",
     )
+    generator: Literal["bottleneck", "residual"] = option(
+        "bottleneck", "h, which makes a prompt of the image: two layers of width/16, or the same added to the image"
+    )
     projection: Literal["bottleneck", "fc_relu", "residual", "none"] = option(
         "bottleneck",
         "g, which makes class weights of template and generated prompt: two layers of width/16, one layer, two layers "

@@ -59,7 +59,7 @@ class AAPE(TemplateClassifier):
         if "generator" not in self._modules:
             width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
             mode = config.projection if class_names else "none"
-            self.generator = PromptGenerator(width).to(device)
+            self.generator = PromptGenerator(width, config.generator == "residual").to(device)
             self.projection = None if mode == "none" else Projection(width, mode).to(device)
             self.aggregator: Aggregator | None = None  # among what is learned while training goes on
             self._drawn = [AGGREGATORS[config.aggregator](width, config).to(device)]

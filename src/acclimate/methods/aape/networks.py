@@ -17,15 +17,35 @@ def hidden_width(width: int) -> int:
     return max(NARROWEST, width // REDUCTION)
 
 
-class PromptGenerator(nn.Sequential):
+def zeros(layer: nn.Linear) -> nn.Linear:
+    """Return a layer whose output is zero until it learns."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class PromptGenerator(nn.Module):
     """h: the prompt embedding (B, E) of image directions (B, E), two layers with ReLU. 33,312 numbers by E = 512.
 
     Source: Huang et al. 2024 (AAPE, arXiv 2410.23698), section 3.3, which gives 33k.
+
+    Args:
+        width: E.
+        residual: add them to the image, and start from zero, so that h(x) = x before training; not in the paper.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, residual: bool = False) -> None:
+        super().__init__()
         hidden = hidden_width(width)
-        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+        last = nn.Linear(hidden, width)
+        self.layers, self.residual = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), last), residual
+        if residual:
+            zeros(last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return h(x) (B, E), not normalised."""
+        made = self.layers(images)
+        return images + made if self.residual else made
 
 
 class Projection(nn.Module):
@@ -53,7 +73,7 @@ class Projection(nn.Module):
         if mode != "fc_relu":
             self.last = nn.Linear(hidden, width, bias=False)
         if mode == "residual":
-            nn.init.zeros_(self.last.weight)
+            zeros(self.last)
 
     def cosines(self, images: Tensor, templates: Tensor, prompts: Tensor) -> Tensor:
         """Return cos(x, w_c(x)) (B, C), in full precision, few images at a time.
