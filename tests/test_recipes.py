@@ -24,7 +24,11 @@ from tests.helpers.tiny_backbones import tiny_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path for path in (ROOT / "recipes").rglob("*.yaml") if path.parent.name != "prompts")
-RECORDED = {"gdpl-settings.yaml": "gdpl_settings", "gdpl-mini.yaml": "gdpl"}
+RECORDED = {
+    "gdpl-settings.yaml": "gdpl_settings",
+    "gdpl-mini.yaml": "gdpl",
+    "gdpl-ablation.yaml": "gdpl_ablation",
+}
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
