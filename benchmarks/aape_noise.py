@@ -1,0 +1,89 @@
+"""Does AAPE's aggregator suppress sentences that have nothing to do with the class? Measured on validation pictures.
+
+Learns from 16 pictures a class twice: from the reference prompts of the data, and from the same with as many sentences
+about other things among them, drawn from the prompts of another data set. Prints, for several aggregators,
+balanced accuracy (%) with both, and how much attention goes to the foreign sentences, in units of an equal share:
+1 where they count as much as the others. Mean and standard deviation over seeds. Test pictures are never opened.
+
+    python benchmarks/aape_noise.py DATA/lithology --domain thin_section --prompts recipes/prompts/lithology.yaml \\
+        --foreign recipes/prompts/aid.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+import acclimate
+from acclimate.backbones import load_backbone
+from acclimate.data.cache import default_cache_dir
+from acclimate.options import parse_assignments
+from acclimate.prompts import PromptSet, ReferencePrompts, get_domain
+from acclimate.prompts.references import read_reference_prompts
+from acclimate.protocols import FewShotValidation
+from acclimate.runs import adapt_trial
+
+AGGREGATORS = ("attention", "convex", "mean", "random")
+
+
+def foreign(path: Path, wanted: ReferencePrompts, seed: int) -> dict[str, tuple[str, ...]]:
+    """Return as many sentences about other things for each class as it has of its own."""
+    known = sorted({sentence for some in yaml.safe_load(path.read_text()).values() for sentence in some})
+    drawn = np.random.default_rng(seed)
+    return {
+        name: tuple(known[place] for place in drawn.choice(len(known), len(some), replace=len(some) > len(known)))
+        for name, some in wanted.sentences.items()
+    }
+
+
+def main() -> None:
+    """Learn twice, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--domain", required=True, help="domain of the templates")
+    parser.add_argument("--prompts", type=Path, required=True, help="reference prompts of the data")
+    parser.add_argument("--foreign", type=Path, required=True, help="reference prompts of another data set, in YAML")
+    parser.add_argument("--shots", type=int, default=16)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--backbone", default="mini-clip")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of aape")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data, backbone = acclimate.load_data(options.data), load_backbone(options.backbone)
+    own = read_reference_prompts(options.prompts, data.class_names)
+    prompts, settings = PromptSet(get_domain(options.domain)), parse_assignments(options.set)
+    print(f"{'aggregator':<12} {'own':>12} {'with foreign':>14} {'attention to foreign':>22}")
+    for aggregator in AGGREGATORS:
+        rows = []
+        for seed in options.seeds:
+            trial = FewShotValidation().draw(data.name, {data.name: data}, options.shots, seed)
+            others = foreign(options.foreign, own, seed)
+            mixed = {name: (*some, *others[name]) for name, some in own.sentences.items()}
+            found = []
+            for told in (own, ReferencePrompts(mixed, "mixed")):
+                model = adapt_trial(
+                    trial, "aape", backbone, prompts=prompts, shots=options.shots, seed=seed,
+                    settings={**settings, "aggregator": aggregator}, cache_dir=default_cache_dir() / "features",
+                    reference_prompts=told,
+                )  # fmt: skip
+                found.append(100 * model.record["metrics"]["balanced_accuracy"]["value"])
+            assert model.method.reading is not None
+            attention, share = model.method.reading.attention, float("nan")
+            if attention is not None:
+                counts = torch.tensor([len(own.sentences[name]) for name in trial.train.class_names])
+                half = counts[torch.from_numpy(trial.train.labels)][:, None]
+                place = torch.arange(attention.shape[1])[None]
+                to_foreign = (attention * ((place >= half) & (place < 2 * half))).sum(dim=1)
+                share = float((2 * to_foreign / attention.sum(dim=1)).mean())
+            rows.append([*found, share])
+        means, spread = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(3)
+        cells = [f"{mean:.1f} ± {sd:.1f}" for mean, sd in zip(means[:2], spread[:2], strict=True)]
+        print(f"{aggregator:<12} {cells[0]:>12} {cells[1]:>14} {f'{means[2]:.2f} ± {spread[2]:.2f}':>22}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
