@@ -116,7 +116,7 @@ class Case:
         assert method.projection is not None
         w, g = method.templates, method.projection
         pairs = torch.cat([w.expand(len(x), -1, -1), h[:, None].expand(-1, len(w), -1)], dim=-1)
-        made = F.normalize(g.last(F.relu(g.first(pairs))), dim=-1)
+        made = F.normalize(w + g.last(F.relu(g.first(pairs))), dim=-1)
         return self.backbone.logit_scale * torch.einsum("be,bce->bc", x, made)
 
     def predictor(self, way: str) -> Callable[[], Tensor]:

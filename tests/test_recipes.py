@@ -213,3 +213,19 @@ def test_the_quick_recipe_fits_what_the_demo_writes(tmp_path: Path) -> None:
     assert [source.path for source in spec.data.values()] == [tmp_path / folder]
     synthetic.write_dataset("thin_section", tmp_path / folder, per_class=2, size=32, seed=1)
     assert len(plan_bench(spec, "cpu")) == 56
+
+
+def test_all_that_is_recorded_of_aape_was_run_as_its_recipe_says() -> None:
+    spec = read_spec(ROOT / "recipes/aape-settings.yaml", Path("DATA"))
+    scores = read_scores(ROOT / "results/aape_settings/results.csv")
+    expected = {
+        (contender.label, data, str(shots), seed)
+        for suite in spec.suites
+        for contender in suite.contenders
+        for data in suite.data
+        for shots in suite.shots
+        for seed in suite.seeds
+    }
+    assert {(score.run.method, score.run.data, score.run.shots, score.run.seed) for score in scores} == expected
+    prompts = {path.stem for path in (ROOT / "recipes/prompts").glob("*.yaml")}
+    assert {data for suite in spec.suites for data in suite.data} <= prompts

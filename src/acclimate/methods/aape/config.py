@@ -32,10 +32,10 @@ class AAPEConfig(Recipe):
     generator: Literal["bottleneck", "residual"] = option(
         "bottleneck", "h, which makes a prompt of the image: two layers of width/16, or the same added to the image"
     )
-    projection: Literal["bottleneck", "fc_relu", "residual", "none"] = option(
-        "bottleneck",
-        "g, which makes class weights of template and generated prompt: two layers of width/16, one layer, two layers "
-        "added to the template; none: the generated prompt stands in for the image",
+    projection: Literal["residual", "bottleneck", "fc_relu", "none"] = option(
+        "residual",
+        "g, which makes class weights of template and generated prompt: two layers of width/16 added to the template, "
+        "the two layers alone, one layer; none: the generated prompt stands in for the image",
     )
     distillation_weight: float = option(5.0, "lambda: weight of the distance to the aggregated prompt", low=0.0)
     reference_limit: int | None = option(None, "reference prompts used of each class; none: all", low=1)
