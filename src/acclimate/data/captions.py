@@ -14,9 +14,9 @@ import numpy as np
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.load import build_data, without_corrupt
-from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, table_name
+from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, split_meant, table_name
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, split_of, tidy
+from acclimate.data.rows import Rows, tidy
 from acclimate.data.splits import make_splits
 from acclimate.errors import DataError
 from acclimate.files import fingerprint
@@ -152,11 +152,7 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
             if not value:
                 raise DataError(f"{file.name} row {number}: the {column} is empty; fill it in or remove the row")
         split, group = (tidy(record.get(found[name]) or "") if name in found else "" for name in OPTIONAL)
-        meant = split_of(split) if split else ""
-        if meant is None:
-            raise DataError(
-                f"{file.name} row {number}: unknown split {split!r}; say train, val or test, or leave it empty"
-            )
+        meant = split_meant(file.name, number, split)
         path = resolve(root, raw)
         if path is None:
             missing.append((number, raw))

@@ -96,9 +96,7 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
             if not values[field]:
                 raise DataError(f"{title} row {number}: the {field} is empty; fill it in or remove the row")
         domain, group, word = (values.get(field, "") for field in OPTIONAL)
-        split = split_of(word) if word else ""
-        if split is None:
-            raise DataError(f"{title} row {number}: unknown split {word!r}; say train, val or test, or leave it empty")
+        split = split_meant(title, number, word)
         raw = (record.get(chosen["path"]) or "").strip()
         path = resolve(root, raw)
         if path is None:
@@ -147,6 +145,18 @@ def _columns(title: str, columns: list[str]) -> dict[str, str]:
             advice = f"; rename column {found[near[0]]!r} to {wanted!r}" if near else f"; add a column {wanted!r}"
             raise DataError(f"{title}: no column {wanted!r} among {', '.join(columns) or 'no columns'}{advice}")
     return {name: found[name] for name in (*REQUIRED, *OPTIONAL) if name in found}
+
+
+def split_meant(title: str, number: int, word: str) -> str:
+    """Return the split that a cell means, "" where it is empty.
+
+    Raises:
+        DataError: it means none.
+    """
+    split = split_of(word) if word else ""
+    if split is None:
+        raise DataError(f"{title} row {number}: unknown split {word!r}; say train, val or test, or leave it empty")
+    return split
 
 
 def resolve(root: Path, raw: str) -> str | None:

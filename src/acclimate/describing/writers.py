@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import requests
 
 KEY, OPENAI_KEY, OPENAI_HOST = "ACCLIMATE_LLM_KEY", "OPENAI_API_KEY", "api.openai.com"
-TRIES = 3  # more, after a request that failed for a passing reason
+TRIES = 3  # of a request that fails for a passing reason
 BACKOFF = 0.5  # seconds before the second of them; then twice as long, and so on
 INSTRUCTION = (
     "You describe what pictures look like, for people who will tell them apart by sight. "

@@ -64,10 +64,12 @@ class Reading:
         attention: (N, n) share of each prompt in what the image learned from, zeros for padding; none where none is
             weighed.
         prompts: (N, E) the prompt embedding that it makes of each image, L2-normalised.
+        template_cosines: (N,) cosine of each image with the template of its class; none where there are no classes.
     """
 
     attention: Tensor | None
     prompts: Tensor
+    template_cosines: Tensor | None
 
 
 class Method(nn.Module):
@@ -76,10 +78,10 @@ class Method(nn.Module):
     A subclass declares `Config` (a frozen dataclass of `acclimate.options`), `needs`, and the facts shown by
     `acclimate methods`. `needs` names the fields of `Batch` that it reads: "pixels", "image_features",
     "pooled_features" and "domain_features", and `loss_needs` those that `loss` reads beside them, among which
-    "reference_prompts" stands for the prompts with their mask; `serves_new_classes`
-    tells whether it can be bound to classes that it was not trained on, `retrieves` whether
-    it learns from images with captions as well, with no class bound. Its learned tensors are its parameters and
-    persistent buffers, nothing else; the encoders are not modules of it and are never saved with it.
+    "reference_prompts" stands for the prompts with their mask; `serves_new_classes` tells whether it can be bound to
+    classes that it was not trained on, `retrieves` whether it learns from images with captions as well, with no class
+    bound. Its learned tensors are its parameters and persistent buffers, nothing else; the encoders are not modules of
+    it and are never saved with it.
 
     Args:
         backbone: frozen dual encoder.

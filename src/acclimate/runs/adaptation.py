@@ -242,7 +242,7 @@ def adapt_trial(
     if learner.reading is not None and references is not None:
         told = references.of(trial.train.class_names)
         sentences = [told[label] for label in trial.train.labels]
-        record["reading"] = look(learner.reading, encoder, trial.train, sentences, task.templates(), path, cache_dir)
+        record["reading"] = look(learner.reading, encoder, trial.train, sentences, path, cache_dir)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
     if path is not None:

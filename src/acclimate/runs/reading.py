@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.files import replace_file
 from acclimate.runs import folder
-from acclimate.training.features import image_features, text_features
+from acclimate.training.features import text_features
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -31,7 +30,6 @@ def look(
     backbone: DualEncoder,
     images: ImageData,
     sentences: Sequence[Sequence[str]],
-    templates: Tensor | None,
     run: Path | None,
     cache_dir: Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -44,7 +42,6 @@ def look(
         backbone: whose features were read.
         images: the training images.
         sentences: the reference prompts of each image.
-        templates: (C, E) directions of the templates of the classes; none where there are no classes.
         run: run folder, for the picture; none draws nothing.
         cache_dir: folder of the feature cache; none computes features anew.
 
@@ -56,9 +53,7 @@ def look(
     Raises:
         RunError: the picture cannot be written.
     """
-    features = F.normalize(image_features(backbone, images, cache_dir), dim=-1)
-    labels = torch.from_numpy(images.labels)
-    likeness = None if templates is None else (features * templates.cpu()[labels]).sum(dim=1)
+    likeness = reading.template_cosines
     distinct = list(dict.fromkeys(sentence for some in sentences for sentence in some))
     known = F.normalize(text_features(backbone, distinct, cache_dir), dim=-1)
     found = []

@@ -150,7 +150,7 @@ def adapt_captions(
         "environment": environment(torch_device),
     }
     if learner.reading is not None:
-        record["reading"] = look(learner.reading, encoder, train.images, train.captions, None, path, cache_dir)
+        record["reading"] = look(learner.reading, encoder, train.images, train.captions, path, cache_dir)
     if begin is not None:
         record["start"] = begin.describe()
     model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)

@@ -9,10 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.files import fingerprint
@@ -146,12 +142,6 @@ class Task:
             Timed(self.progress, self.seconds),
             self.domain_encoder,
         )
-
-    @torch.no_grad()
-    def templates(self) -> Tensor:
-        """Return the directions (C, E) of the templates of the training classes, L2-normalised."""
-        sentences = self.prompts.sentences(self.splits["train"].class_names)
-        return F.normalize(self.backbone.encode_text(sentences).float(), dim=-1)
 
     def learn(self, method: Method, context: FitContext) -> None:
         """Run the stages of a method."""

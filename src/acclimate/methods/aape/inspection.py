@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,17 +33,19 @@ def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
     """
     method.train(False)
     device, sums = method.backbone.device, dict[str, Tensor]()
-    seen: list[tuple[Tensor | None, Tensor]] = []
+    seen: list[tuple[Tensor | None, Tensor, Tensor | None]] = []
     for batch in (chunk.to(device) for chunk in chunks(train, BATCH)):
         aggregated, attention, figures = method.aggregate(batch)
         images = method.image_directions(batch)
         generated = F.normalize(method.generator(images), dim=-1)
         figures["generated_cosine"] = (generated * aggregated).sum(dim=-1).mean()
         figures["generated_image_cosine"] = (generated * images).sum(dim=-1).mean()
+        likeness = None
         if method.class_names:
             assert batch.labels is not None
-            figures["template_cosine"] = (method.class_weights()[batch.labels] * images).sum(dim=-1).mean()
-        seen.append((attention, generated))
+            likeness = (method.class_weights()[batch.labels] * images).sum(dim=-1)
+            figures["template_cosine"] = likeness.mean()
+        seen.append((attention, generated, likeness))
         for name, value in figures.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + len(batch) * value
     means = {name: float(value) / len(train) for name, value in sums.items()}
@@ -53,6 +56,9 @@ def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
             method.name,
             means["mean_cosine"],
         )
-    attentions, prompts = zip(*seen, strict=True)
-    weighed = None if attentions[0] is None else torch.cat(attentions).cpu()
-    return means, Reading(weighed, torch.cat(prompts).cpu())
+    attention, prompts, likeness = zip(*seen, strict=True)
+    return means, Reading(_joined(attention), torch.cat(prompts).cpu(), _joined(likeness))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    return None if parts[0] is None else torch.cat([part for part in parts if part is not None]).cpu()
