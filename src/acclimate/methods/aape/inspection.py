@@ -56,8 +56,8 @@ def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
             method.name,
             means["mean_cosine"],
         )
-    attention, prompts, likeness = zip(*seen, strict=True)
-    return means, Reading(_joined(attention), torch.cat(prompts).cpu(), _joined(likeness))
+    attentions, prompts, likenesses = zip(*seen, strict=True)
+    return means, Reading(_joined(attentions), torch.cat(prompts).cpu(), _joined(likenesses))
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
