@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import acclimate
 from acclimate.data import sample_shots
+from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.prompts import PromptSet
 from acclimate.training.features import image_features, text_features
 
@@ -69,6 +70,28 @@ def test_nearest_sentences(learned, pictures, tiny):
         best = cosines.topk(3)
         assert [sentence for sentence, _ in entry["nearest"]] == [told[place] for place in best.indices]
         assert [cosine for _, cosine in entry["nearest"]] == pytest.approx(best.values.tolist(), abs=1e-5)
+
+
+def test_named_images(pictures, tiny, tmp_path):
+    train = sample_shots(pictures.train, 4, 1)
+    named = [train.keys[5], f"/somewhere/else/{train.keys[0]}"]
+    options = {"settings": {"epochs": 1}, "shots": 4, "device": "cpu", "domain": "natural", "out": tmp_path / "run"}
+    model = acclimate.adapt(pictures, "aape", tiny, look_at=named, **options)
+    assert [entry["image"] for entry in model.record["reading"]] == [train.keys[5], train.keys[0]]
+    with pytest.raises(RunError, match="other data or settings"):
+        acclimate.adapt(pictures, "aape", tiny, look_at=named[:1], **options)
+
+
+def test_named_images_that_have_no_reading(pictures, tiny, caption_folder):
+    options = {"shots": 2, "device": "cpu", "domain": "natural"}
+    with pytest.raises(
+        DataError, match=r"absent.png is not among the 6 images that are learned from, such as .*--shots"
+    ):
+        acclimate.adapt(pictures, "aape", tiny, look_at=["absent.png"], **options)
+    with pytest.raises(ConfigError, match=r"coop reads no reference prompts .* leave out --look-at"):
+        acclimate.adapt(pictures, "coop", tiny, look_at=["absent.png"], **options)
+    with pytest.raises(DataError, match=r"absent.png is not among"):
+        acclimate.adapt(caption_folder, "aape", tiny, look_at=["absent.png"], device="cpu")
 
 
 def test_the_picture(learned):

@@ -50,6 +50,10 @@ def adapt(
     start: Annotated[
         Path | None, typer.Option(help="Earlier run of the same method and backbone, from which learning goes on.")
     ] = None,
+    look_at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE", help="Training image whose reading of reference prompts is shown; repeatable."),
+    ] = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
     seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
     set_: Annotated[
@@ -78,7 +82,12 @@ def adapt(
     from acclimate.runs import adapt as run
 
     images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt)
-    told = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
+    told = {
+        "domain_encoder": domain_encoder,
+        "reference_prompts": reference_prompts,
+        "start": start,
+        "look_at": look_at,
+    }
     out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
@@ -99,6 +108,7 @@ def adapt(
             domain_encoder=domain_encoder,
             reference_prompts=reference_prompts,
             start=start,
+            look_at=look_at or (),
         )
     tables.show_record(model.record, as_json)
     if not as_json:

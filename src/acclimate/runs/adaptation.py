@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import CaptionData, ImageData, find_captions, load_captions, load_data, parse_shots
-from acclimate.data.frozen import freeze_splits
 from acclimate.methods import Method, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
@@ -21,15 +20,14 @@ from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.prerequisites import Learned, given_files, learn_prerequisites
 from acclimate.runs.prompting import choose_prompts, references_of
-from acclimate.runs.reading import look
+from acclimate.runs.reading import check_named, look
 from acclimate.runs.retrieval import adapt_captions
+from acclimate.runs.run_files import RunFiles
 from acclimate.runs.starting import Start, read_start
 from acclimate.runs.task import Task
-from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
 from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext
-from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -60,6 +58,7 @@ def adapt(
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
     start: str | os.PathLike[str] | None = None,
+    look_at: Sequence[str] = (),
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images, or to images with captions (see `adapt_captions`).
 
@@ -86,6 +85,7 @@ def adapt(
             sentences, or a file as `acclimate.prompts.read_reference_prompts` reads it; none composes some.
         start: folder of an earlier run of the same method and backbone, from whose learned tensors this one goes on; it
             may not have seen the test images.
+        look_at: training images, by their keys, whose reading the record shows; none chooses some.
 
     Returns:
         The model; its `record` holds the test metrics beside those of zero-shot and a linear probe, and of a linear
@@ -110,6 +110,7 @@ def adapt(
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
             start=start,
+            look_at=look_at,
         )
     data = load_data(data)
     shots = parse_shots(shots)
@@ -135,6 +136,7 @@ def adapt(
         domain_encoder=domain_encoder,
         reference_prompts=reference_prompts,
         start=start,
+        look_at=look_at,
     )
 
 
@@ -160,6 +162,7 @@ def adapt_trial(
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None = None,
     shared: Path | None = None,
     start: str | os.PathLike[str] | None = None,
+    look_at: Sequence[str] = (),
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -173,7 +176,7 @@ def adapt_trial(
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
         settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder,
-            reference_prompts, start: as in `adapt`.
+            reference_prompts, start, look_at: as in `adapt`.
         shared: folder of runs that several runs build on; none: such runs lie in `out`.
 
     Returns:
@@ -194,22 +197,14 @@ def adapt_trial(
     )
     wanted = method_class.prerequisites(config, trial.train.domain_names)
     begin = None if start is None else read_start(Path(start), method, encoder, trial.tests.values(), domain)
-    files = given_files(wanted) | ({} if begin is None else {"start": begin.sha256})
-    identity = task.identity(method, config, precision, files)
-
-    path = None
-    if out is not None:
-        path = folder.open_folder(Path(out), overwrite)
-        if (path / folder.RECORD).exists():
-            return reopen(path, identity, encoder, domain, cache_dir)
-    checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
-    checkpoint = checkpoints.load()
-    if checkpoint is not None:
-        logger.info("going on with the run in %s", path)
-    if path is not None:
-        name = trial.train.name
-        freeze_splits(trial.splits, path / folder.SPLITS, seed=seed, shots=shots, source=name, digests=True)
-    journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
+    given = given_files(wanted) | ({} if begin is None else {"start": begin.sha256})
+    given |= {"look_at": "\n".join(look_at)} if look_at else {}
+    identity = task.identity(method, config, precision, given)
+    check_named(look_at, trial.train, method_class, config)
+    files = RunFiles(out, identity, overwrite)
+    if files.finished:
+        return reopen(files.finished, identity, encoder, domain, cache_dir)
+    files.begin(trial.splits, trial.train.name, seed, shots)
 
     started = time.monotonic()
     before = learn_prerequisites(
@@ -217,7 +212,7 @@ def adapt_trial(
         task,
         trial,
         precision,
-        store=shared or (path and path / folder.PREREQUISITES),
+        store=shared or (files.path and files.path / folder.PREREQUISITES),
         adapt=partial(
             adapt_trial,
             backbone=encoder,
@@ -236,19 +231,16 @@ def adapt_trial(
     learner.adopt({name: learned.state for name, learned in before.items()})
     if begin is not None:
         learner.load_learned_state(begin.state)
-    task.learn(learner, FitContext(accelerator, seed, journal, checkpoints, task.progress, checkpoint_seconds))
+    context = FitContext(accelerator, seed, files.journal, files.checkpoints, task.progress, checkpoint_seconds)
+    task.learn(learner, context)
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
     record |= _origins(references, begin, before)
     if learner.reading is not None and references is not None:
         told = references.of(trial.train.class_names)
         sentences = [told[label] for label in trial.train.labels]
-        record["reading"] = look(learner.reading, encoder, trial.train, sentences, path, cache_dir)
+        record["reading"] = look(learner.reading, encoder, trial.train, sentences, files.path, cache_dir, look_at)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
-    model = AdaptedModel(learner, record, trial.splits, journal.lines, cache_dir)
-    if path is not None:
-        model.save(path)
-        checkpoints.delete()
-    return model
+    return files.end(AdaptedModel(learner, record, trial.splits, files.journal.lines, cache_dir))
 
 
 def _origins(references: ReferencePrompts | None, begin: Start | None, before: Mapping[str, Learned]) -> dict[str, Any]:

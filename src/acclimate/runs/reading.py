@@ -11,14 +11,16 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate.errors import ConfigError, DataError
 from acclimate.files import replace_file
 from acclimate.runs import folder
 from acclimate.training.features import text_features
+from acclimate.training.serving import REFERENCES
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
     from acclimate.data import ImageData
-    from acclimate.methods import Reading
+    from acclimate.methods import Method, Reading
 
 SHOWN = 8  # images
 NAMED = 3  # sentences kept, dropped and nearest
@@ -32,10 +34,12 @@ def look(
     sentences: Sequence[Sequence[str]],
     run: Path | None,
     cache_dir: Path | None = None,
+    named: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return what a record says of a few training images, and draw it into the run folder.
 
-    With classes, the images are those least like the template of their class, one of each.
+    They are the images that are named; without a name, with classes, those least like the template of their class, one
+    of each.
 
     Args:
         reading: of the training images.
@@ -44,6 +48,7 @@ def look(
         sentences: the reference prompts of each image.
         run: run folder, for the picture; none draws nothing.
         cache_dir: folder of the feature cache; none computes features anew.
+        named: keys of training images, see `rows_of`.
 
     Returns:
         For each image its key (`image`), `class`, and `template_cosine`, the cosine with the template; the sentences
@@ -57,7 +62,7 @@ def look(
     distinct = list(dict.fromkeys(sentence for some in sentences for sentence in some))
     known = F.normalize(text_features(backbone, distinct, cache_dir), dim=-1)
     found = []
-    for row in _chosen(images, likeness):
+    for row in rows_of(named, images) or _chosen(images, likeness):
         near = (known @ reading.prompts[row]).topk(min(NAMED, len(distinct)))
         entry: dict[str, Any] = {"image": images.keys[row]}
         if likeness is not None:
@@ -77,6 +82,39 @@ def look(
     if run is not None:
         _draw(found, images, run / folder.READING)
     return found
+
+
+def check_named(named: Sequence[str], images: ImageData, method: type[Method], config: object) -> None:
+    """Refuse, before anything is learned, to look at images that will have no reading.
+
+    Raises:
+        ConfigError: the method reads no reference prompts with these settings.
+        DataError: an image is not among those that are learned from.
+    """
+    if named and REFERENCES not in method.loss_needs_of(config):
+        raise ConfigError(
+            f"{method.name} reads no reference prompts with these settings, so there is nothing to see of {named[0]}; "
+            "leave out --look-at, or use --method aape"
+        )
+    rows_of(named, images)
+
+
+def rows_of(named: Sequence[str], images: ImageData) -> list[int]:
+    """Return the rows of training images that are named by their keys, or by paths that end with these.
+
+    Raises:
+        DataError: an image is not among them.
+    """
+    rows = []
+    for name in named:
+        found = [row for row, key in enumerate(images.keys) if f"/{name}".endswith(f"/{key}")]
+        if not found:
+            raise DataError(
+                f"{images.name}: {name} is not among the {len(images)} images that are learned from, such as "
+                f"{images.keys[0]}; name one of these, or learn from more (--shots all)"
+            )
+        rows += found
+    return rows
 
 
 def _chosen(images: ImageData, likeness: Tensor | None) -> list[int]:

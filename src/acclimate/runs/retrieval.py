@@ -5,29 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import CaptionData, parse_shots, sample_shots
-from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
+from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.data.shots import BUDGET
 from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone
 from acclimate.runs.evaluation import evaluate_captions, refuse_captions
 from acclimate.runs.model import AdaptedModel, reopen
-from acclimate.runs.reading import look
+from acclimate.runs.reading import check_named, look
+from acclimate.runs.run_files import RunFiles
 from acclimate.runs.starting import read_start
-from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
 from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext, fit
-from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent, Timed
 from acclimate.training.seeding import seed_step
 from acclimate.training.serving import caption_feed
@@ -57,6 +55,7 @@ def adapt_captions(
     progress: Progress | None = None,
     checkpoint_seconds: float = 5.0,
     start: str | os.PathLike[str] | None = None,
+    look_at: Sequence[str] = (),
 ) -> AdaptedModel:
     """Adapt a backbone to images with captions: learn from the training split, measure on the test split.
 
@@ -66,7 +65,8 @@ def adapt_captions(
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
         budget: "budget:N" for N training images; anything else takes all of them.
         seed: of the budget, the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, start: as in `adapt`.
+        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, start,
+            look_at: as in `adapt`.
 
     Returns:
         The model; its `record` holds Recall@1, @5 and @10 in both directions, beside those of the backbone itself.
@@ -96,19 +96,14 @@ def adapt_captions(
             "seed": seed,
             "precision": precision,
             **({} if begin is None else {"start": begin.sha256}),
+            **({"look_at": list(look_at)} if look_at else {}),
         }
     )
-    path = None
-    if out is not None:
-        path = folder.open_folder(Path(out), overwrite)
-        if (path / folder.RECORD).exists():
-            return reopen(path, identity, encoder, None, cache_dir)
-        freeze_splits(splits, path / folder.SPLITS, seed=seed, shots=shots, source=data.name, digests=True)
-    checkpoints = CheckpointFile(None if path is None else path / folder.CHECKPOINT, identity)
-    checkpoint = checkpoints.load()
-    if checkpoint is not None:
-        logger.info("going on with the run in %s", path)
-    journal = Journal(path and path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
+    check_named(look_at, train.images, kind, config)
+    files = RunFiles(out, identity, overwrite)
+    if files.finished:
+        return reopen(files.finished, identity, encoder, None, cache_dir)
+    files.begin(splits, data.name, seed, shots)
 
     started, seconds = time.monotonic(), dict[str, float]()
     shown = Timed(progress or Silent(), seconds)
@@ -118,7 +113,9 @@ def adapt_captions(
     stages = learner.retrieval_stages(TrainingFacts(len(train), len(train)))
     if stages:
         feed = caption_feed(encoder, train, cache_dir, shown)
-        context = FitContext(accelerator, seed, journal, checkpoints, progress or Silent(), checkpoint_seconds)
+        context = FitContext(
+            accelerator, seed, files.journal, files.checkpoints, progress or Silent(), checkpoint_seconds
+        )
         seconds[method] = fit(learner, stages, feed, context=context).seconds
     baseline = get_method(BASELINE)
     plain = _make(baseline, make_config(baseline.Config, {}), encoder, seed)
@@ -150,14 +147,10 @@ def adapt_captions(
         "environment": environment(torch_device),
     }
     if learner.reading is not None:
-        record["reading"] = look(learner.reading, encoder, train.images, train.captions, path, cache_dir)
+        record["reading"] = look(learner.reading, encoder, train.images, train.captions, files.path, cache_dir, look_at)
     if begin is not None:
         record["start"] = begin.describe()
-    model = AdaptedModel(learner, record, splits, journal.lines, cache_dir)
-    if path is not None:
-        model.save(path)
-        checkpoints.delete()
-    return model
+    return files.end(AdaptedModel(learner, record, splits, files.journal.lines, cache_dir))
 
 
 def _make(kind: type[Method], config: object, backbone: DualEncoder, seed: int) -> Method:
