@@ -290,7 +290,7 @@ def test_a_failed_load_changes_nothing(world):
 
 
 def test_prerequisites_are_coop_on_each_domain():
-    config = make_config(SPGConfig, {"variant": "released", "select": "best-val"})
+    config = make_config(SPGConfig, {"variant": "released", "select": "best-val", "select_every": 5})
     wanted = SPG.prerequisites(config, DOMAINS)
     assert list(wanted) == list(DOMAINS)
     one = wanted["night"]
@@ -298,6 +298,7 @@ def test_prerequisites_are_coop_on_each_domain():
     assert one.settings == {
         "context_init": "a photo of a", "context_tokens": 4, "epochs": 50, "lr": 2e-3, "weight_decay": 1e-4,
         "warmup_epochs": 4, "augment": "crop+flip", "views": 0, "crop_scale": 0.08, "select": "best-val",
+        "select_every": 5,
     }  # fmt: skip
     with pytest.raises(ConfigError, match="spg learns one prompt for each domain, and these training images name none"):
         SPG.prerequisites(config, ())

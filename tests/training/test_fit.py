@@ -153,6 +153,17 @@ def test_best_epoch_on_validation_images_is_kept(accelerator):
     assert not torch.equal(last.weight, first.weight)
 
 
+def test_every_few_epochs_is_a_candidate_and_the_last(accelerator):
+    val = blobs(seed=1)
+    settings = recipe(epochs=7, lr=0.3, select="best-val", select_every=3)
+    _, (*epochs, kept) = learn(accelerator, settings, val=val)
+    assert [line["epoch"] for line in epochs if "val_accuracy" in line] == [2, 5, 6]
+    _, lines = learn(accelerator, recipe(epochs=7, lr=0.3, select="best-val"), val=val)
+    scores = {line["epoch"]: line["val_accuracy"] for line in lines[:-1]}
+    assert kept["kept_epoch"] == max([2, 5, 6], key=scores.__getitem__)
+    assert kept["val_accuracy"] == scores[kept["kept_epoch"]]
+
+
 def test_the_earliest_of_equal_epochs_is_kept(accelerator):
     settings = recipe(epochs=3, lr=1e-9, warmup_lr=1e-9, select="best-val")
     best, lines = learn(accelerator, settings, val=blobs(seed=1))

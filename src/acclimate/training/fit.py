@@ -217,7 +217,7 @@ class _Fit:
 
     def _end_epoch(self, stage: DescentStage, epoch: int, lr: float, means: dict[str, float]) -> None:
         entry: dict[str, float | str | int] = {"stage": stage.name, "epoch": epoch, "lr": lr, **means}
-        if stage.recipe.select == "best-val":
+        if _is_candidate(stage, epoch):
             if self.val is None or len(self.val) == 0:
                 raise TrainingError("select=best-val needs validation images and there are none; use select=last")
             accuracy = self._validate(self.val)
@@ -248,6 +248,12 @@ class _Fit:
         state = optimizer_tensors(optimizers)
         self.files.save(Checkpoint(self.position, self.method.learned_state(), state, self.best, self.average))
         self.saved_at = time.monotonic()
+
+
+def _is_candidate(stage: DescentStage, epoch: int) -> bool:
+    """Whether validation images say what this epoch is worth."""
+    recipe, done = stage.recipe, epoch + 1
+    return recipe.select == "best-val" and (done % recipe.select_every == 0 or done == stage.epochs)
 
 
 def _make_optimizer(recipe: Recipe, turn: Turn) -> torch.optim.Optimizer:

@@ -84,4 +84,5 @@ class SPGConfig(Recipe):
             "views": self.views,
             "crop_scale": self.crop_scale,
             "select": self.select,
+            "select_every": self.select_every,
         }
