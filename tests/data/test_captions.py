@@ -56,6 +56,18 @@ def test_a_split_is_made_where_there_is_none(folder):
     assert load_captions(folder).images.splits == data.images.splits
 
 
+def test_a_given_split_is_looked_at(folder, caplog):
+    caplog.set_level("INFO", "acclimate")
+    rows = [
+        f"{line},g{number % 5}" for number, line in enumerate((folder / "captions.csv").read_text().splitlines()[1:])
+    ]
+    load_captions(rewrite(folder, *rows, header="image,caption,split,group"))
+    assert "keeping the given split (train 12, val 0, test 6)" in caplog.text
+    assert "groups are on several sides of the given split, which leaks: g" in caplog.text
+    load_captions(rewrite(folder, *[row for row in rows if ",test," not in row], header="image,caption,split,group"))
+    assert "a split is made" in caplog.text
+
+
 def test_what_is_found(caption_folder, picture_folder, folder, tmp_path):
     assert find_captions(caption_folder) == caption_folder / "captions.csv"
     assert find_captions(caption_folder / "captions.csv") == caption_folder / "captions.csv"

@@ -13,11 +13,10 @@ from typing import Literal
 import numpy as np
 
 from acclimate.data.dataset import ImageData
-from acclimate.data.load import build_data, without_corrupt
+from acclimate.data.load import build_data, settle_split, without_corrupt
 from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
-from acclimate.data.splits import make_splits
 from acclimate.errors import DataError
 from acclimate.files import fingerprint
 
@@ -123,12 +122,7 @@ def load_captions(
     images = build_data(rows, None)
     if on_corrupt == "skip":
         images = without_corrupt(images)
-    if images.split_origin == "made":
-        images = make_splits(images, split_seed)
-    else:
-        sizes = ", ".join(f"{name} {images.splits.count(name)}" for name in ("train", "val", "test"))
-        log.info("%s: keeping the given split (%s)", images.name, sizes)
-    return CaptionData(images, captions)
+    return CaptionData(settle_split(images, split_seed), captions)
 
 
 def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:

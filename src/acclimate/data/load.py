@@ -88,10 +88,7 @@ def load_data(
             f"{data.name}: only one class ({present[0]!r}); classification needs at least two, check the folders or "
             "the label column"
         )
-    if data.split_origin == "made":
-        return make_splits(data, split_seed, val_fraction, test_fraction)
-    _report_given(data)
-    return data
+    return settle_split(data, split_seed, val_fraction, test_fraction)
 
 
 def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
@@ -199,6 +196,14 @@ def without_corrupt(data: ImageData) -> ImageData:
     if lost:
         log.warning("%s: no picture is left of the classes %s", data.name, some(lost))
     return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)
+
+
+def settle_split(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_fraction: float = 0.3) -> ImageData:
+    """Make a split where the source gives none; else keep it, and say what it is and what looks wrong with it."""
+    if data.split_origin == "made":
+        return make_splits(data, seed, val_fraction, test_fraction)
+    _report_given(data)
+    return data
 
 
 def _report_given(data: ImageData) -> None:

@@ -18,6 +18,7 @@ class SPGConfig(Recipe):
         "released": {
             "augment": "crop+flip",
             "views": 0,
+            "label_lr": 2e-3,
             "labels": "raw",
             "label_seed": 1,
             "balanced": False,
@@ -39,7 +40,7 @@ class SPGConfig(Recipe):
     context_tokens: int = option(4, "number n of prompt tokens; ignored where context_init gives words", low=1)
 
     label_epochs: int = option(50, "epochs of each domain's prompt label (stage I)", low=1)
-    label_lr: float = option(2e-3, "learning rate of the prompt labels: SGD, batches of 32", low=0.0)
+    label_lr: float = option(2e-2, "learning rate of the prompt labels: SGD, batches of 32", low=0.0)
     label_seed: int | None = option(None, "seed of the prompt labels; none: that of the run; released: always 1", low=0)
     label_files: str | None = option(
         None, "folder of finished prompt labels in place of stage I: DOMAIN.safetensors, or the authors' .pt files"
