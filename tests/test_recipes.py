@@ -29,6 +29,7 @@ RECORDED = {
     "gdpl-mini.yaml": "gdpl",
     "gdpl-ablation.yaml": "gdpl_ablation",
 }
+SETTINGS = ("aape-settings", "spg-settings")
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
@@ -215,9 +216,10 @@ def test_the_quick_recipe_fits_what_the_demo_writes(tmp_path: Path) -> None:
     assert len(plan_bench(spec, "cpu")) == 56
 
 
-def test_all_that_is_recorded_of_aape_was_run_as_its_recipe_says() -> None:
-    spec = read_spec(ROOT / "recipes/aape-settings.yaml", Path("DATA"))
-    scores = read_scores(ROOT / "results/aape_settings/results.csv")
+@pytest.mark.parametrize("recorded", SETTINGS)
+def test_all_that_is_recorded_was_run_as_its_recipe_says(recorded: str) -> None:
+    spec = read_spec(ROOT / f"recipes/{recorded}.yaml", Path("DATA"))
+    scores = read_scores(ROOT / f"results/{recorded.replace('-', '_')}/results.csv")
     expected = {
         (contender.label, data, str(shots), seed)
         for suite in spec.suites
@@ -227,5 +229,9 @@ def test_all_that_is_recorded_of_aape_was_run_as_its_recipe_says() -> None:
         for seed in suite.seeds
     }
     assert {(score.run.method, score.run.data, score.run.shots, score.run.seed) for score in scores} == expected
+
+
+def test_the_sentences_of_every_set_that_aape_was_chosen_on_are_kept() -> None:
+    spec = read_spec(ROOT / "recipes/aape-settings.yaml", Path("DATA"))
     prompts = {path.stem for path in (ROOT / "recipes/prompts").glob("*.yaml")}
     assert {data for suite in spec.suites for data in suite.data} <= prompts
