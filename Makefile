@@ -21,6 +21,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
 
 # The same tests on the lowest versions that pyproject.toml promises.

@@ -97,8 +97,7 @@ class Case:
             full = F.pad(ids, (0, self.backbone.context_length - ids.shape[1]), value=self.backbone.tokenizer.pad)
             pooled = self.model.text_model(input_ids=full).pooler_output
             p = F.normalize(self.model.text_projection(pooled), dim=-1).unflatten(0, (-1, PROMPTS))[rows]
-        a = method.aggregator
-        assert a is not None
+        a: Any = method.aggregator
         mean = p.mean(dim=1)
         known = a.prompt_norm(torch.cat([mean[:, None], p], dim=1))
         split = (BATCH, -1, a.heads, a.width // a.heads)

@@ -27,7 +27,8 @@ import acclimate
 from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.data.batch import Batch
 from acclimate.data.cache import default_cache_dir
-from acclimate.methods import Method, TrainingFacts
+from acclimate.methods import TrainingFacts
+from acclimate.methods.contract import TextClassifier
 from acclimate.methods.linear_probe import LinearProbe, LinearProbeConfig
 from acclimate.options import parse_assignments
 from acclimate.prompts import PromptSet, get_domain
@@ -40,11 +41,17 @@ ROWS = ("gdpl", "gdpl on its training pictures", "probe, frozen", "probe, adapte
 
 
 @torch.no_grad()
-def collect(feed: Feed, method: Method) -> tuple[Tensor, Tensor, Tensor]:
+def collect(feed: Feed, method: TextClassifier) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (N, C), image directions (N, E) and labels (N,) of a feed."""
     parts = [(method.logits(batch), method.image_directions(batch), batch.labels) for batch in chunks(feed, 32)]
     logits, images, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     return logits, images, labels
+
+
+def frozen_features(feed: Feed) -> Tensor:
+    """Return the image features (N, E) of the frozen tower for a feed."""
+    found = [batch.image_features for batch in chunks(feed, 256)]
+    return torch.cat([some for some in found if some is not None])
 
 
 def score(logits: Tensor, labels: Tensor) -> float:
@@ -84,12 +91,13 @@ def main() -> None:
             cache_dir=cache, domain_encoder=encoder,
         )  # fmt: skip
         method = model.method
+        assert isinstance(method, TextClassifier)
         needs = method.needs | {"image_features"}
         feeds = [
             evaluation_feed(needs, backbone, some, cache, domain_encoder=encoder) for some in (trial.train, measured)
         ]
         (known, train, labels), (logits, val, truth) = (collect(feed, method) for feed in feeds)
-        frozen = [torch.cat([batch.image_features for batch in chunks(feed, 256)]) for feed in feeds]
+        frozen = [frozen_features(feed) for feed in feeds]
         means = F.normalize(F.one_hot(labels, len(data.class_names)).float().T @ train, dim=-1)
         found = (
             score(logits, truth),

@@ -100,7 +100,7 @@ def in_turns(
     return {way: statistics.median(taken) for way, taken in seconds.items()}, results, worst
 
 
-def command_line(description: str, quick: str, peak: Callable[..., object]) -> argparse.Namespace:
+def command_line(description: str, quick: str, peak: Callable[..., Callable[[], object]]) -> argparse.Namespace:
     """Read the options of a step benchmark: `quick` and `out`; sets the threads.
 
     A call with `--peak` is one of `peak_in_fresh_process`: `peak`, called with what follows it, returns the call to

@@ -106,8 +106,8 @@ class Case:
 
     def _plain(self, way: str, method: SPG, stage: AlternatingStage) -> Tensor:
         recipe, generator = stage.recipe, np.random.default_rng(0)
-        source = method.train().source
-        discriminator, maker = source.discriminator, source.generator  # type: ignore[union-attr]
+        source: Any = method.train().source
+        discriminator, maker = source.discriminator, source.generator
         rate, decay = recipe.learning_rate(0, stage.epochs), recipe.weight_decay
         optimizers = [torch.optim.AdamW(turn.parameters, lr=rate, weight_decay=decay) for turn in stage.turns]
         first, second = (epoch_order(len(self.labels), 1, "gan", 0, *extra).split(BATCH) for extra in ((), (1,)))

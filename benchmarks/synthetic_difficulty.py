@@ -97,7 +97,8 @@ def measure(features: Features, domain: str, repeats: int, size: int) -> dict:
     for left_out in everything:
         name = described.acquisitions[left_out]
         kept = [a for a in everything if a != left_out]
-        inside, outside, alone = [], [], {1: [], 16: []}
+        inside, outside = [], []
+        alone: dict[int, list[float]] = {1: [], 16: []}
         for repeat in range(repeats):
             rng = np.random.default_rng(repeat)
             one, other = probe(*shots_of(rng, train, kept, 16), [pooled(test, kept), pooled(test, [left_out])])

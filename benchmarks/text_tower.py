@@ -170,7 +170,7 @@ def main() -> None:
             peak = {}
             if not options.quick:
                 peak = {way: peak_in_fresh_process(__file__, way, geometry, classes, backward) for way in WAYS}
-            row = {
+            row: dict[str, Any] = {
                 "geometry": geometry,
                 "classes": classes,
                 "pass": "fwd+bwd" if backward else "fwd",

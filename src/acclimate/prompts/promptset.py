@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from acclimate.errors import ConfigError
@@ -14,7 +14,7 @@ from acclimate.prompts.names import class_words_all
 _logger = logging.getLogger("acclimate.prompts")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class PromptSet:
     """The words and sentences for a set of classes.
 
@@ -34,16 +34,17 @@ class PromptSet:
     ['a satellite photo of bare land.']
     """
 
-    domain: Domain = field(default_factory=lambda: get_domain(DEFAULT_DOMAIN))
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    template: str = ""
+    domain: Domain
+    overrides: Mapping[str, str]
+    template: str
 
-    def __post_init__(self) -> None:
-        """Look up the domain and check the template."""
-        if not isinstance(self.domain, Domain):
-            object.__setattr__(self, "domain", get_domain(self.domain))
-        object.__setattr__(self, "overrides", dict(self.overrides))
-        object.__setattr__(self, "template", self.template or self.domain.template)
+    def __init__(
+        self, domain: Domain | str = DEFAULT_DOMAIN, overrides: Mapping[str, str] | None = None, template: str = ""
+    ) -> None:
+        found = domain if isinstance(domain, Domain) else get_domain(domain)
+        object.__setattr__(self, "domain", found)
+        object.__setattr__(self, "overrides", dict(overrides or {}))
+        object.__setattr__(self, "template", template or found.template)
         check_template(self.template)
 
     @property
