@@ -82,7 +82,8 @@ def main() -> None:
             rows.append([*found, share])
         means, spread = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(3)
         cells = [f"{mean:.1f} ± {sd:.1f}" for mean, sd in zip(means[:2], spread[:2], strict=True)]
-        print(f"{aggregator:<12} {cells[0]:>12} {cells[1]:>14} {f'{means[2]:.2f} ± {spread[2]:.2f}':>22}", flush=True)
+        shares = "-" if np.isnan(means[2]) else f"{means[2]:.2f} ± {spread[2]:.2f}"
+        print(f"{aggregator:<12} {cells[0]:>12} {cells[1]:>14} {shares:>22}", flush=True)
 
 
 if __name__ == "__main__":
