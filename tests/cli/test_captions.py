@@ -52,3 +52,15 @@ def test_what_goes_wrong(adapted, caption_folder, picture_folder, tmp_path):
     assert unknown.code == 2
     assert "does not know the class 'cat'" in " ".join(unknown.err.split())
     assert acclimate("evaluate", run, picture_folder, "--rebind", "--json").json["samples"] == 15
+
+
+def test_a_run_without_a_name_and_an_image_to_look_at(caption_folder, tiny_folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("adapt", caption_folder, "--method", "aape", "--set", "epochs=1", "--backbone", tiny_folders["clip"])
+    done = acclimate(*words, "--look-at", "images/train-003.png", "--json")
+    assert [entry["image"] for entry in done.json["reading"]] == ["images/train-003.png"]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("scenes-aape-allshot-seed1-")  # all captions, whatever the default of --shots
+    absent = acclimate(*words, "--look-at", "absent.png")
+    assert absent.code == 2
+    assert "absent.png is not among the 12 images" in " ".join(absent.err.split())

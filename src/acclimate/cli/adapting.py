@@ -88,6 +88,8 @@ def adapt(
         "start": start,
         "look_at": look_at,
     }
+    if not isinstance(images, ImageData) and shots.strip().isdigit():
+        shots = "all"  # captions have no classes to count by
     out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(
