@@ -33,7 +33,7 @@ from acclimate.methods.linear_probe import LinearProbe, LinearProbeConfig
 from acclimate.options import parse_assignments
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.protocols import FewShotValidation
-from acclimate.runs import adapt_trial
+from acclimate.runs import Conditions, adapt_trial
 from acclimate.training.feeds import FeatureFeed, Feed, chunks
 from acclimate.training.serving import evaluation_feed
 
@@ -87,8 +87,8 @@ def main() -> None:
         trial = FewShotValidation().draw(data.name, {data.name: data}, options.shots, seed)
         (measured,) = trial.tests.values()
         model = adapt_trial(
-            trial, "gdpl", backbone, prompts=prompts, shots=options.shots, seed=seed, settings=settings,
-            cache_dir=cache, domain_encoder=encoder,
+            trial, "gdpl", backbone, Conditions(cache_dir=cache), prompts=prompts, shots=options.shots, seed=seed,
+            settings=settings, domain_encoder=encoder,
         )  # fmt: skip
         method = model.method
         assert isinstance(method, TextClassifier)

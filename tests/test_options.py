@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.errors import AcclimateError, ConfigError
-from acclimate.options import Checked, describe_options, make_config, nearest, option, parse_assignments
+from acclimate.options import Checked, describe_options, identifying, make_config, nearest, option, parse_assignments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +132,16 @@ def test_the_description_names_the_defaults_of_other_variants():
     assert rows["rate"] == ("0.5", "rate; old: 2.0")
     assert rows["words"] == ("a b", "words; old: None")
     assert rows["variant"] == ("new", "variant")
+
+
+def test_what_came_later_tells_runs_apart_only_where_it_is_set():
+    @dataclass(frozen=True, kw_only=True)
+    class Grown(Settings):
+        every: int = option(1, "came later", low=1, later=True)
+
+    assert identifying(Grown(rank=4)) == identifying(Settings(rank=4))
+    assert identifying(Grown(every=5)) == {**identifying(Settings()), "every": 5}
+    assert identifying(Settings()).keys() == vars(Settings()).keys()
 
 
 def test_assignments():

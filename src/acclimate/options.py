@@ -22,7 +22,7 @@ Config = TypeVar("Config")
 _WANTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None, later: bool = False) -> Any:
     """Declare one setting of a configuration dataclass.
 
     Args:
@@ -30,8 +30,18 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
         help: one sentence with the unit or the source of the default.
         low: smallest value allowed, inclusive.
         high: largest value allowed, inclusive.
+        later: added after runs had been recorded; where it has its default, it is not part of what identifies a run.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "later": later})
+
+
+def identifying(config: object) -> dict[str, Any]:
+    """Return the settings that tell a run from others, so that runs of earlier versions are still known."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)  # type: ignore[arg-type]
+        if not (field.metadata.get("later") and getattr(config, field.name) == field.default)
+    }
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

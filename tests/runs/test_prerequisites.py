@@ -15,7 +15,7 @@ import acclimate
 from acclimate.errors import ConfigError, DataError
 from acclimate.prompts import PromptSet
 from acclimate.protocols import LeaveOneDomainOut, SingleSource
-from acclimate.runs import adapt_trial
+from acclimate.runs import Conditions, adapt_trial
 from acclimate.runs.prediction_files import open_writer
 from acclimate.training.progress import Silent
 from tests.helpers.pictures import with_domains
@@ -30,12 +30,20 @@ def scenes(pictures):
     return with_domains(pictures, DOMAINS)
 
 
-def learn(scenes, tiny, target, protocol=None, seed=1, settings=None, **options):
+def learn(scenes, tiny, target, protocol=None, seed=1, settings=None, shared=None, **conditions):
     protocol = protocol or LeaveOneDomainOut()
     trial = protocol.draw(target, {scenes.name: scenes}, "all", seed)
     settings = {**SETTINGS, **(settings or {})}
     return adapt_trial(
-        trial, "spg", tiny, prompts=PromptSet("natural"), shots="all", seed=seed, settings=settings, **options
+        trial,
+        "spg",
+        tiny,
+        Conditions(**conditions),
+        prompts=PromptSet("natural"),
+        shots="all",
+        seed=seed,
+        settings=settings,
+        shared=shared,
     )
 
 

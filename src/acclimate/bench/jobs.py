@@ -23,7 +23,7 @@ from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.errors import ConfigError
 from acclimate.files import fingerprint
 from acclimate.methods import get_method
-from acclimate.options import make_config, nearest
+from acclimate.options import identifying, make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.runs import folder
@@ -199,7 +199,7 @@ def _check_apart(job: Job, same: Job, namesake: Job) -> None:
 
 
 def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
-    """Return all settings of a method, its epochs chosen by the rule of the protocol.
+    """Return the settings of a method that identify its job, its epochs chosen by the rule of the protocol.
 
     A rule concerns methods that keep one of their epochs; those that learn at once, or average their epochs, have none
     to choose.
@@ -217,7 +217,7 @@ def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
                 f"{protocol.selection} (select={wanted}); drop the setting, or choose another selection"
             )
         config = make_config(kind, {**settings, "select": wanted})
-    return dict(vars(config))
+    return identifying(config)
 
 
 def _facts(data: ImageData, source: Source) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
 from acclimate.prompts import ReferencePrompts, open_reference_prompts
-from acclimate.runs import adapt_trial, folder
+from acclimate.runs import Conditions, adapt_trial, folder
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
@@ -96,16 +96,18 @@ class Workshop:
             trial,
             content["method"],
             backbone,
+            Conditions(
+                out=place,
+                device=self.device,
+                precision=content["precision"],
+                cache_dir=self.cache_dir,
+                progress=_Pulse(report),
+            ),
             prompts=prompts_of(facts, job.sources),
             test_prompts={name: prompts_of(facts, [name]) for name in trial.tests if name in {*facts} - {*job.sources}},
             shots=content["shots"],
             seed=content["seed"],
             settings=content["config"],
-            out=place,
-            device=self.device,
-            precision=content["precision"],
-            cache_dir=self.cache_dir,
-            progress=_Pulse(report),
             domain_encoder=domain_encoder,
             reference_prompts=_references(job, trial.train.class_names),
             shared=self.out / folder.PREREQUISITES,

@@ -6,16 +6,16 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import CaptionData, ImageData, find_captions, load_captions, load_data, parse_shots
-from acclimate.methods import Method, get_method
+from acclimate.methods import Method, Prerequisite, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
+from acclimate.runs.conditions import Conditions
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.prerequisites import Learned, given_files, learn_prerequisites
@@ -94,24 +94,20 @@ def adapt(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
+    conditions = Conditions(
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        cache_dir=cache_dir,
+        progress=progress or Silent(),
+        checkpoint_seconds=checkpoint_seconds,
+        start=start,
+        look_at=look_at,
+    )
     if isinstance(data, CaptionData) or find_captions(data) is not None:
-        return adapt_captions(
-            load_captions(data),  # type: ignore[arg-type]
-            method,
-            backbone,
-            budget=shots,
-            seed=seed,
-            settings=settings,
-            out=out,
-            overwrite=overwrite,
-            device=device,
-            precision=precision,
-            cache_dir=cache_dir,
-            progress=progress,
-            checkpoint_seconds=checkpoint_seconds,
-            start=start,
-            look_at=look_at,
-        )
+        captions = load_captions(data)  # type: ignore[arg-type]
+        return adapt_captions(captions, method, backbone, conditions, budget=shots, seed=seed, settings=settings)
     data = load_data(data)
     shots = parse_shots(shots)
     trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
@@ -121,22 +117,14 @@ def adapt(
         trial,
         method,
         backbone,
+        conditions,
         prompts=choose_prompts(data, domain, names),
         baselines=BASELINES,
         shots=shots,
         seed=seed,
         settings=settings,
-        out=out,
-        overwrite=overwrite,
-        device=device,
-        precision=precision,
-        cache_dir=cache_dir,
-        progress=progress,
-        checkpoint_seconds=checkpoint_seconds,
         domain_encoder=domain_encoder,
         reference_prompts=reference_prompts,
-        start=start,
-        look_at=look_at,
     )
 
 
@@ -144,6 +132,7 @@ def adapt_trial(
     trial: Trial,
     method: str,
     backbone: str | os.PathLike[str] | DualEncoder,
+    conditions: Conditions | None = None,
     *,
     prompts: PromptSet,
     test_prompts: Mapping[str, PromptSet] | None = None,
@@ -151,18 +140,9 @@ def adapt_trial(
     shots: int | str,
     seed: int,
     settings: Mapping[str, Any] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-    precision: Precision = "auto",
-    cache_dir: Path | None = None,
-    progress: Progress | None = None,
-    checkpoint_seconds: float = 5.0,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None = None,
     shared: Path | None = None,
-    start: str | os.PathLike[str] | None = None,
-    look_at: Sequence[str] = (),
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -170,77 +150,70 @@ def adapt_trial(
         trial: what a protocol has drawn.
         method: name of a method.
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        conditions: where and how; by default in memory.
         prompts: words and templates of the classes.
         test_prompts: those of tests that have others, by the name of the test.
         baselines: methods that are measured beside it, but for those that read a domain encoder where it does not.
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, domain_encoder,
-            reference_prompts, start, look_at: as in `adapt`.
-        shared: folder of runs that several runs build on; none: such runs lie in `out`.
+        settings, domain_encoder, reference_prompts: as in `adapt`.
+        shared: folder of runs that several runs build on; none: such runs lie in the run folder.
 
     Returns:
         The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
         where the method cannot serve the classes.
     """
-    torch_device = resolve_device(device)
-    accelerator = make_accelerator(torch_device, precision)
+    how = conditions or Conditions()
+    torch_device = resolve_device(how.device)
+    accelerator = make_accelerator(torch_device, how.precision)
     method_class = get_method(method)
     config: Any = make_config(method_class.Config, settings or {})
     method_class.reads_domain(config, domain_encoder)  # refused before anything is loaded
     encoder = open_backbone(backbone, torch_device)
     domain = open_domain_encoder(domain_encoder, method_class, config, encoder, torch_device)
-    progress = progress or Silent()
     references = references_of(reference_prompts, method_class, config, trial.train.class_names, prompts)
     task = Task(
-        encoder, prompts, trial.splits, shots, seed, cache_dir, progress, test_prompts or {}, domain, references
+        encoder, prompts, trial.splits, shots, seed, how.cache_dir, how.progress, test_prompts or {}, domain, references
     )
     wanted = method_class.prerequisites(config, trial.train.domain_names)
-    begin = None if start is None else read_start(Path(start), method, encoder, trial.tests.values(), domain)
+    begin = read_start(how.start, method, encoder, trial.tests.values(), domain)
     given = given_files(wanted) | ({} if begin is None else {"start": begin.sha256})
-    given |= {"look_at": "\n".join(look_at)} if look_at else {}
-    identity = task.identity(method, config, precision, given)
-    check_named(look_at, trial.train, method_class, config)
-    files = RunFiles(out, identity, overwrite)
+    given |= {"look_at": "\n".join(how.look_at)} if how.look_at else {}
+    identity = task.identity(method, config, how.precision, given)
+    check_named(how.look_at, trial.train, method_class, config)
+    files = RunFiles(how.out, identity, how.overwrite)
     if files.finished:
-        return reopen(files.finished, identity, encoder, domain, cache_dir)
+        return reopen(files.finished, identity, encoder, domain, how.cache_dir)
     files.begin(trial.splits, trial.train.name, seed, shots)
 
     started = time.monotonic()
-    before = learn_prerequisites(
-        wanted,
-        task,
-        trial,
-        precision,
-        store=shared or (files.path and files.path / folder.PREREQUISITES),
-        adapt=partial(
-            adapt_trial,
-            backbone=encoder,
-            prompts=prompts,
-            shots=shots,
-            device=device,
-            precision=precision,
-            cache_dir=cache_dir,
-            progress=progress,
-            checkpoint_seconds=checkpoint_seconds,
-        ),
-    )
+
+    def learn_part(part: Trial, one: Prerequisite, seed: int, place: Path | None) -> AdaptedModel:
+        own = how.of_part(place)
+        return adapt_trial(
+            part, one.method, encoder, own, prompts=prompts, shots=shots, seed=seed, settings=one.settings
+        )
+
+    store = shared or (files.path and files.path / folder.PREREQUISITES)
+    before = learn_prerequisites(wanted, task, trial, how.precision, store, learn_part)
     if before:
         task.spend("prerequisites", started)
     learner = task.make(method, vars(config))
     learner.adopt({name: learned.state for name, learned in before.items()})
     if begin is not None:
         learner.load_learned_state(begin.state)
-    context = FitContext(accelerator, seed, files.journal, files.checkpoints, task.progress, checkpoint_seconds)
+    context = FitContext(accelerator, seed, files.journal, files.checkpoints, task.progress, how.checkpoint_seconds)
     task.learn(learner, context)
     record = _record(task, learner, identity, baselines, accelerator.mixed_precision)
     record |= _origins(references, begin, before)
     if learner.reading is not None and references is not None:
         told = references.of(trial.train.class_names)
         sentences = [told[label] for label in trial.train.labels]
-        record["reading"] = look(learner.reading, encoder, trial.train, sentences, files.path, cache_dir, look_at)
+        record["reading"] = look(
+            learner.reading, encoder, trial.train, sentences, files.path, how.cache_dir, how.look_at
+        )
     record["cost"]["seconds"]["total"] = time.monotonic() - started
-    return files.end(AdaptedModel(learner, record, trial.splits, files.journal.lines, cache_dir))
+    return files.end(AdaptedModel(learner, record, trial.splits, files.journal.lines, how.cache_dir))
 
 
 def _origins(references: ReferencePrompts | None, begin: Start | None, before: Mapping[str, Learned]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def learn_prerequisites(
     trial: Trial,
     precision: str,
     store: Path | None,
-    adapt: Callable[..., AdaptedModel],
+    learn: Callable[[Trial, Prerequisite, int, Path | None], AdaptedModel],
 ) -> dict[str, Learned]:
     """Return what a method builds on, by name; runs that are finished in the store are loaded.
 
@@ -57,7 +57,7 @@ def learn_prerequisites(
         trial: its images.
         precision: as in `adapt`.
         store: folder of such runs, or none to keep them in memory.
-        adapt: `adapt_trial` without what differs here: trial, method, seed, settings and folder.
+        learn: makes such a run of images, what is asked for, a seed and a run folder.
 
     Raises:
         DataError: training images name no domain, or a given file is missing or unfit.
@@ -66,7 +66,7 @@ def learn_prerequisites(
     unnamed = trial.train.domains.count("") if wanted else 0
     if unnamed:
         raise DataError(f"{trial.train.name}: {unnamed} training images name no domain; name it, or leave them out")
-    return {name: _learn(one, task, trial, precision, store, adapt) for name, one in wanted.items()}
+    return {name: _learn(one, task, trial, precision, store, learn) for name, one in wanted.items()}
 
 
 def given_files(wanted: Mapping[str, Prerequisite]) -> dict[str, str]:
@@ -75,7 +75,12 @@ def given_files(wanted: Mapping[str, Prerequisite]) -> dict[str, str]:
 
 
 def _learn(
-    one: Prerequisite, task: Task, trial: Trial, precision: str, store: Path | None, adapt: Callable[..., AdaptedModel]
+    one: Prerequisite,
+    task: Task,
+    trial: Trial,
+    precision: str,
+    store: Path | None,
+    learn: Callable[[Trial, Prerequisite, int, Path | None], AdaptedModel],
 ) -> Learned:
     if one.given is not None:
         path = find_label(Path(one.given), one.domain)
@@ -89,7 +94,7 @@ def _learn(
     own = replace(task, splits=part.splits, seed=seed, **bare)
     place = store and store / own.identity(one.method, config, precision)[:16]
     with _locked(place):
-        model = adapt(part, one.method, seed=seed, settings=one.settings, out=place)
+        model = learn(part, one, seed, place)
     measured = model.record["tests"].get(VALIDATION) or {}
     facts = {
         "method": one.method,

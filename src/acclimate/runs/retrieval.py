@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import CaptionData, parse_shots, sample_shots
@@ -15,18 +14,19 @@ from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.data.shots import BUDGET
 from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
-from acclimate.options import make_config
+from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet
+from acclimate.runs.conditions import Conditions
 from acclimate.runs.encoders import open_backbone
 from acclimate.runs.evaluation import evaluate_captions, refuse_captions
 from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.reading import check_named, look
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.starting import read_start
-from acclimate.training.devices import Precision, make_accelerator, resolve_device
+from acclimate.training.devices import make_accelerator, resolve_device
 from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext, fit
-from acclimate.training.progress import Progress, Silent, Timed
+from acclimate.training.progress import Timed
 from acclimate.training.seeding import seed_step
 from acclimate.training.serving import caption_feed
 
@@ -42,20 +42,12 @@ TASK = "retrieval"
 def adapt_captions(
     data: CaptionData,
     method: str,
-    backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
+    backbone: str | os.PathLike[str] | DualEncoder,
+    conditions: Conditions | None = None,
     *,
     budget: int | str = "all",
     seed: int = 1,
     settings: Mapping[str, Any] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-    precision: Precision = "auto",
-    cache_dir: Path | None = None,
-    progress: Progress | None = None,
-    checkpoint_seconds: float = 5.0,
-    start: str | os.PathLike[str] | None = None,
-    look_at: Sequence[str] = (),
 ) -> AdaptedModel:
     """Adapt a backbone to images with captions: learn from the training split, measure on the test split.
 
@@ -63,10 +55,10 @@ def adapt_captions(
         data: images with captions.
         method: one that learns from captions.
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        conditions: where and how; by default in memory.
         budget: "budget:N" for N training images; anything else takes all of them.
         seed: of the budget, the initial values and the training.
-        settings, out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, start,
-            look_at: as in `adapt`.
+        settings: as in `adapt`.
 
     Returns:
         The model; its `record` holds Recall@1, @5 and @10 in both directions, beside those of the backbone itself.
@@ -74,52 +66,51 @@ def adapt_captions(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
-    kind, torch_device = get_method(method), resolve_device(device)
+    how = conditions or Conditions()
+    kind, torch_device = get_method(method), resolve_device(how.device)
     refuse_captions(kind, data)
     config: Any = make_config(kind.Config, settings or {})
-    accelerator, encoder = make_accelerator(torch_device, precision), open_backbone(backbone, torch_device)
+    accelerator, encoder = make_accelerator(torch_device, how.precision), open_backbone(backbone, torch_device)
     train, test, shots = _few(data.split("train"), budget, seed), data.split("test"), parse_shots(budget)
     shots = shots if isinstance(shots, str) else "all"
     logger.info("%s: captions of %d images are learned from (--shots budget:N takes N)", data.name, len(train))
     splits = {"train": train.images, "test": test.images}
     hashed = assignment_hash(split_table(splits, digests=True))
-    begin = None if start is None else read_start(Path(start), method, encoder, [test.images])
+    begin = read_start(how.start, method, encoder, [test.images])
     identity = fingerprint(
         {
             "task": TASK,
             "method": method,
-            "config": dict(vars(config)),
+            "config": identifying(config),
             "backbone": encoder.fingerprint,
             "transform": encoder.transform.fingerprint,
             "splits": hashed,
             "captions": [train.fingerprint, test.fingerprint],
             "seed": seed,
-            "precision": precision,
+            "precision": how.precision,
             **({} if begin is None else {"start": begin.sha256}),
-            **({"look_at": list(look_at)} if look_at else {}),
+            **({"look_at": list(how.look_at)} if how.look_at else {}),
         }
     )
-    check_named(look_at, train.images, kind, config)
-    files = RunFiles(out, identity, overwrite)
+    check_named(how.look_at, train.images, kind, config)
+    files = RunFiles(how.out, identity, how.overwrite)
     if files.finished:
-        return reopen(files.finished, identity, encoder, None, cache_dir)
+        return reopen(files.finished, identity, encoder, None, how.cache_dir)
     files.begin(splits, data.name, seed, shots)
 
     started, seconds = time.monotonic(), dict[str, float]()
-    shown = Timed(progress or Silent(), seconds)
+    shown = Timed(how.progress, seconds)
     learner = _make(kind, config, encoder, seed)
     if begin is not None:
         learner.load_learned_state(begin.state)
     stages = learner.retrieval_stages(TrainingFacts(len(train), len(train)))
     if stages:
-        feed = caption_feed(encoder, train, cache_dir, shown)
-        context = FitContext(
-            accelerator, seed, files.journal, files.checkpoints, progress or Silent(), checkpoint_seconds
-        )
+        feed = caption_feed(encoder, train, how.cache_dir, shown)
+        context = FitContext(accelerator, seed, files.journal, files.checkpoints, how.progress, how.checkpoint_seconds)
         seconds[method] = fit(learner, stages, feed, context=context).seconds
     baseline = get_method(BASELINE)
     plain = _make(baseline, make_config(baseline.Config, {}), encoder, seed)
-    measured = [evaluate_captions(one, test, cache_dir, shown) if len(test) else None for one in (learner, plain)]
+    measured = [evaluate_captions(one, test, how.cache_dir, shown) if len(test) else None for one in (learner, plain)]
     record = {
         "identity": identity,
         "task": TASK,
@@ -147,10 +138,12 @@ def adapt_captions(
         "environment": environment(torch_device),
     }
     if learner.reading is not None:
-        record["reading"] = look(learner.reading, encoder, train.images, train.captions, files.path, cache_dir, look_at)
+        record["reading"] = look(
+            learner.reading, encoder, train.images, train.captions, files.path, how.cache_dir, how.look_at
+        )
     if begin is not None:
         record["start"] = begin.describe()
-    return files.end(AdaptedModel(learner, record, splits, files.journal.lines, cache_dir))
+    return files.end(AdaptedModel(learner, record, splits, files.journal.lines, how.cache_dir))
 
 
 def _make(kind: type[Method], config: object, backbone: DualEncoder, seed: int) -> Method:

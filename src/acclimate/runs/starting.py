@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +41,16 @@ class Start:
 
 
 def read_start(
-    run: Path,
+    given: str | os.PathLike[str] | None,
     method: str,
     backbone: DualEncoder,
     measured: Iterable[ImageData],
     domain_encoder: DomainEncoder | None = None,
-) -> Start:
+) -> Start | None:
     """Return what an earlier run has learned, if this one may go on from there.
 
     Args:
-        run: folder of the earlier run.
+        given: folder of the earlier run; none gives none.
         method: that of this run.
         backbone: that of this run.
         measured: images that this run will be measured on, of which the earlier one may have seen none.
@@ -60,6 +61,9 @@ def read_start(
         ConfigError: it has another method.
         DataError: it has seen images that this run will be measured on.
     """
+    if given is None:
+        return None
+    run = Path(given)
     info = read_json(run / folder.ADAPTER_INFO, "give the folder of a finished run to --start")
     if info.get("method") != method:
         raise ConfigError(f"--start {run} holds what {info.get('method')} has learned, and this run is of {method}")

@@ -13,7 +13,7 @@ from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
-from acclimate.options import make_config
+from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.runs.evaluation import evaluate
 from acclimate.training.feeds import Feed, join_feeds
@@ -74,7 +74,7 @@ class Task:
         """
         decisive = {
             "method": method,
-            "config": dict(vars(config)),
+            "config": identifying(config),
             "backbone": self.backbone.fingerprint,
             "transform": self.backbone.transform.fingerprint,
             "classes": list(self.splits["train"].class_names),

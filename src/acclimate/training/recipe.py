@@ -71,7 +71,9 @@ class Recipe(Views):
     warmup_lr: float = option(1e-5, "learning rate of a constant warm-up, and of epoch 0 of a linear one", low=0.0)
     grad_clip: float | None = option(None, "largest total gradient norm; none: no clipping", low=0.0)
     select: Literal["last", "best-val"] = option("last", "which epoch is kept; best-val looks at validation data only")
-    select_every: int = option(1, "epochs between two looks of best-val; the last epoch is always looked at", low=1)
+    select_every: int = option(
+        1, "epochs between two looks of best-val; the last epoch is always looked at", low=1, later=True
+    )
 
     @property
     def keeps_one_epoch(self) -> bool:

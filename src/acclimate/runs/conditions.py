@@ -1,0 +1,42 @@
+"""`Conditions`: where and how a run is carried out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from acclimate.training.devices import Precision
+from acclimate.training.progress import Progress, Silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Where and how a run is carried out, whatever it learns and from what; see `acclimate.adapt`.
+
+    Attributes:
+        out: run folder; a run that was killed goes on there, a finished one is loaded. None keeps everything in memory.
+        overwrite: forget what `out` holds.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        cache_dir: folder of the feature cache; none computes features anew.
+        progress: told of every step.
+        checkpoint_seconds: least time between two checkpoints in `out`.
+        start: folder of an earlier run, from whose learned tensors this one goes on.
+        look_at: training images, by their keys, whose reading the record shows; none chooses some.
+    """
+
+    out: str | os.PathLike[str] | None = None
+    overwrite: bool = False
+    device: str = "auto"
+    precision: Precision = "auto"
+    cache_dir: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    checkpoint_seconds: float = 5.0
+    start: str | os.PathLike[str] | None = None
+    look_at: Sequence[str] = ()
+
+    def of_part(self, out: Path | None) -> Conditions:
+        """Return those of a run that this one builds on, in a folder of its own."""
+        return replace(self, out=out, overwrite=False, start=None, look_at=())
