@@ -77,7 +77,7 @@ def adapt(
 ) -> None:
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
-    from acclimate.data import ImageData
+    from acclimate.data import ImageData, parse_budget
     from acclimate.prompts import read_names_file
     from acclimate.runs import adapt as run
 
@@ -88,8 +88,8 @@ def adapt(
         "start": start,
         "look_at": look_at,
     }
-    if not isinstance(images, ImageData) and shots.strip().isdigit():
-        shots = "all"  # captions have no classes to count by
+    if not isinstance(images, ImageData):
+        shots = parse_budget(shots)
     out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
     with Progress(quiet) as progress:
         model = run(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from acclimate.data.images import open_image
     from acclimate.data.joining import join_data
     from acclimate.data.load import load_data
-    from acclimate.data.shots import parse_shots, sample_shots
+    from acclimate.data.shots import parse_budget, parse_shots, sample_shots
     from acclimate.data.splits import make_splits
     from acclimate.data.transforms import ImageTransform
 
@@ -42,6 +42,7 @@ _HOMES = {
     "load_splits": "frozen",
     "make_splits": "splits",
     "open_image": "images",
+    "parse_budget": "shots",
     "parse_shots": "shots",
     "sample_shots": "shots",
 }
@@ -65,6 +66,7 @@ __all__ = [
     "load_splits",
     "make_splits",
     "open_image",
+    "parse_budget",
     "parse_shots",
     "sample_shots",
 ]

@@ -39,6 +39,16 @@ def parse_shots(text: int | str) -> int | str:
     )
 
 
+def parse_budget(text: int | str) -> str:
+    """Return shots of pictures without classes to count by: "budget:N", and "all" for a number of each class, too.
+
+    Raises:
+        ConfigError: they are no shots.
+    """
+    shots = parse_shots(text)
+    return shots if isinstance(shots, str) else "all"
+
+
 def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     """Draw the pictures that a run may learn from, at most one of a group while there are groups enough.
 

@@ -16,15 +16,8 @@ class Conditions:
     """Where and how a run is carried out, whatever it learns and from what; see `acclimate.adapt`.
 
     Attributes:
-        out: run folder; a run that was killed goes on there, a finished one is loaded. None keeps everything in memory.
-        overwrite: forget what `out` holds.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-        cache_dir: folder of the feature cache; none computes features anew.
-        progress: told of every step.
-        checkpoint_seconds: least time between two checkpoints in `out`.
-        start: folder of an earlier run, from whose learned tensors this one goes on.
-        look_at: training images, by their keys, whose reading the record shows; none chooses some.
+        out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds, start, look_at: as in `adapt`, with
+            which they share their defaults.
     """
 
     out: str | os.PathLike[str] | None = None

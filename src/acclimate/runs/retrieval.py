@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from acclimate.data import CaptionData, parse_shots, sample_shots
+from acclimate.data import CaptionData, parse_budget, sample_shots
 from acclimate.data.frozen import assignment_hash, split_table
-from acclimate.data.shots import BUDGET
 from acclimate.files import fingerprint
 from acclimate.methods import Method, TrainingFacts, get_method
 from acclimate.options import identifying, make_config
@@ -43,7 +42,7 @@ def adapt_captions(
     data: CaptionData,
     method: str,
     backbone: str | os.PathLike[str] | DualEncoder,
-    conditions: Conditions | None = None,
+    how: Conditions,
     *,
     budget: int | str = "all",
     seed: int = 1,
@@ -55,7 +54,7 @@ def adapt_captions(
         data: images with captions.
         method: one that learns from captions.
         backbone: Hub id, folder or catalogue name, or a loaded backbone.
-        conditions: where and how; by default in memory.
+        how: where and how.
         budget: "budget:N" for N training images; anything else takes all of them.
         seed: of the budget, the initial values and the training.
         settings: as in `adapt`.
@@ -66,13 +65,12 @@ def adapt_captions(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
-    how = conditions or Conditions()
     kind, torch_device = get_method(method), resolve_device(how.device)
     refuse_captions(kind, data)
     config: Any = make_config(kind.Config, settings or {})
     accelerator, encoder = make_accelerator(torch_device, how.precision), open_backbone(backbone, torch_device)
-    train, test, shots = _few(data.split("train"), budget, seed), data.split("test"), parse_shots(budget)
-    shots = shots if isinstance(shots, str) else "all"
+    shots = parse_budget(budget)
+    train, test = _few(data.split("train"), shots, seed), data.split("test")
     logger.info("%s: captions of %d images are learned from (--shots budget:N takes N)", data.name, len(train))
     splits = {"train": train.images, "test": test.images}
     hashed = assignment_hash(split_table(splits, digests=True))
@@ -154,8 +152,8 @@ def _make(kind: type[Method], config: object, backbone: DualEncoder, seed: int) 
     return method
 
 
-def _few(data: CaptionData, budget: int | str, seed: int) -> CaptionData:
+def _few(data: CaptionData, budget: str, seed: int) -> CaptionData:
     """Return so many images, the same on every machine, or all of them."""
-    if not str(budget).startswith(BUDGET):
+    if budget == "all":
         return data
     return replace(data, images=sample_shots(data.images, budget, seed))
