@@ -21,12 +21,12 @@ from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.prerequisites import Learned, given_files, learn_prerequisites
 from acclimate.runs.prompting import choose_prompts, references_of
 from acclimate.runs.reading import check_named, look
+from acclimate.runs.records import run_record
 from acclimate.runs.retrieval import adapt_captions
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.starting import Start, read_start
 from acclimate.runs.task import Task
 from acclimate.training.devices import Precision, make_accelerator, resolve_device
-from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
 
@@ -178,8 +178,7 @@ def adapt_trial(
     wanted = method_class.prerequisites(config, trial.train.domain_names)
     begin = read_start(how.start, method, encoder, trial.tests.values(), domain)
     given = given_files(wanted) | ({} if begin is None else {"start": begin.sha256})
-    given |= {"look_at": "\n".join(how.look_at)} if how.look_at else {}
-    identity = task.identity(method, config, how.precision, given)
+    identity = task.identity(method, config, how.precision, given | how.named())
     check_named(how.look_at, trial.train, method_class, config)
     files = RunFiles(how.out, identity, how.overwrite)
     if files.finished:
@@ -240,31 +239,25 @@ def _record(task: Task, method: Method, identity: str, baselines: Sequence[str],
             context = FitContext(make_accelerator(task.backbone.device, "fp32"), task.seed, progress=task.progress)
             task.learn(baseline, context)
             beside[name] = task.score(baseline)
-    data, encoder = task.splits["train"], task.domain_encoder
-    return {
-        "identity": identity,
-        "method": method.name,
-        "metrics": tests.pop("test", None),
-        "tests": tests,
-        "baselines": {name: beside[name] for name in baselines},
-        "data": {
-            "name": data.name,
-            "split": data.split_origin,
-            "images": {name: len(part) for name, part in task.splits.items()},
-            "splits_hash": task.splits_hash,
-            "classes": len(data.class_names),
-            "skipped": list(data.skipped),
-        },
-        "domain": task.prompts.domain.id,
-        "shots": task.shots,
-        "seed": task.seed,
-        "precision": {"no": "fp32"}.get(precision, precision),
-        "backbone": {"id": task.backbone.name, "fingerprint": task.backbone.fingerprint},
-        "domain_encoder": encoder and {"id": encoder.name, "fingerprint": encoder.fingerprint, "width": encoder.width},
-        "cost": {
-            "seconds": dict(task.seconds),
-            "peak_memory": peak_memory(task.backbone.device),
-            "learned_parameters": method.learned_parameters(),
-        },
-        "environment": environment(task.backbone.device),
+    encoder = task.domain_encoder
+    record = run_record(
+        method,
+        identity,
+        metrics=tests.pop("test", None),
+        tests=tests,
+        baselines={name: beside[name] for name in baselines},
+        splits=task.splits,
+        splits_hash=task.splits_hash,
+        shots=task.shots,
+        seed=task.seed,
+        precision=precision,
+        seconds=task.seconds,
+    )
+    record["data"]["classes"] = len(task.splits["train"].class_names)
+    record["domain"] = task.prompts.domain.id
+    record["domain_encoder"] = encoder and {
+        "id": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "width": encoder.width,
     }
+    return record

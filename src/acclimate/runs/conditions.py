@@ -33,3 +33,7 @@ class Conditions:
     def of_part(self, out: Path | None) -> Conditions:
         """Return those of a run that this one builds on, in a folder of its own."""
         return replace(self, out=out, overwrite=False, start=None, look_at=())
+
+    def named(self) -> dict[str, str]:
+        """Return what of `look_at` enters the identity of a run."""
+        return {"look_at": "\n".join(self.look_at)} if self.look_at else {}

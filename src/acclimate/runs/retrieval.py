@@ -20,10 +20,10 @@ from acclimate.runs.encoders import open_backbone
 from acclimate.runs.evaluation import evaluate_captions, refuse_captions
 from acclimate.runs.model import AdaptedModel, reopen
 from acclimate.runs.reading import check_named, look
+from acclimate.runs.records import run_record
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.starting import read_start
 from acclimate.training.devices import make_accelerator, resolve_device
-from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.progress import Timed
 from acclimate.training.seeding import seed_step
@@ -87,7 +87,7 @@ def adapt_captions(
             "seed": seed,
             "precision": how.precision,
             **({} if begin is None else {"start": begin.sha256}),
-            **({"look_at": list(how.look_at)} if how.look_at else {}),
+            **how.named(),
         }
     )
     check_named(how.look_at, train.images, kind, config)
@@ -109,32 +109,22 @@ def adapt_captions(
     baseline = get_method(BASELINE)
     plain = _make(baseline, make_config(baseline.Config, {}), encoder, seed)
     measured = [evaluate_captions(one, test, how.cache_dir, shown) if len(test) else None for one in (learner, plain)]
-    record = {
-        "identity": identity,
-        "task": TASK,
-        "method": method,
-        "metrics": measured[0],
-        "tests": {},
-        "baselines": {BASELINE: measured[1]},
-        "data": {
-            "name": data.name,
-            "split": data.images.split_origin,
-            "images": {name: len(part) for name, part in splits.items()},
-            "captions": {"train": sum(map(len, train.captions)), "test": sum(map(len, test.captions))},
-            "splits_hash": hashed,
-            "skipped": list(data.images.skipped),
-        },
-        "shots": shots,
-        "seed": seed,
-        "precision": {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
-        "backbone": {"id": encoder.name, "fingerprint": encoder.fingerprint},
-        "cost": {
-            "seconds": {**seconds, "total": time.monotonic() - started},
-            "peak_memory": peak_memory(torch_device),
-            "learned_parameters": learner.learned_parameters(),
-        },
-        "environment": environment(torch_device),
-    }
+    seconds["total"] = time.monotonic() - started
+    record = run_record(
+        learner,
+        identity,
+        metrics=measured[0],
+        tests={},
+        baselines={BASELINE: measured[1]},
+        splits=splits,
+        splits_hash=hashed,
+        shots=shots,
+        seed=seed,
+        precision=accelerator.mixed_precision,
+        seconds=seconds,
+    )
+    record["task"] = TASK
+    record["data"]["captions"] = {"train": sum(map(len, train.captions)), "test": sum(map(len, test.captions))}
     if learner.reading is not None:
         record["reading"] = look(
             learner.reading, encoder, train.images, train.captions, files.path, how.cache_dir, how.look_at
