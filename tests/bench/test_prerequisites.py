@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from acclimate.bench import plan_bench, run_bench
 from acclimate.errors import ConfigError
@@ -46,6 +48,36 @@ def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
         assert set(found) == {*DOMAINS} - {job.content["trial"]}
         assert {one["identity"] for one in found.values()} <= known
     assert run_bench(read, jobs, out, Notes(), device="cpu").scores == outcome.scores
+
+
+def test_given_labels_identify_a_job_by_what_they_hold(spec, scenes, tiny, tmp_path):
+    settings = {**QUICK, "generator": "mean", "label_files": str(tmp_path)}
+    read = spec(
+        data={"scenes": {"path": str(scenes), "layout": "domain/class", "domain": "natural"}},
+        methods=[{"method": "spg", "settings": settings}],
+        suites=[{"protocol": "leave-one-domain-out", "data": "scenes"}],
+        shots="all",
+        seeds=[1],
+    )
+
+    def write(domain, value):
+        save_file({"context": torch.full((2, tiny.text_width), value)}, tmp_path / f"{domain}.safetensors")
+
+    def hashes():
+        return {job.content["trial"]: job.hash for job in plan_bench(read, "cpu")}
+
+    write("day", 0.1)
+    write("night", 0.2)
+    with pytest.raises(
+        ConfigError, match=r"suites\[0\]: .*: no prompt label of the domain 'dusk'; give one file for each"
+    ):
+        hashes()
+    write("dusk", 0.3)
+    first = hashes()
+    assert hashes() == first
+    write("dusk", 0.4)
+    second = hashes()
+    assert {trial for trial in first if first[trial] != second[trial]} == {"day", "night"}
 
 
 def test_data_without_domains_are_refused_before_anything_runs(spec):

@@ -27,6 +27,7 @@ from acclimate.options import identifying, make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.runs import folder
+from acclimate.runs.prerequisites import given_files
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -161,9 +162,7 @@ def _contents(
         for trial in protocol.trials(chosen):
             # what the trial lacks, for the protocol or for a method, is said before anything runs
             drawn = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
-            for contender in suite.contenders:
-                kind = get_method(contender.method)
-                kind.prerequisites(make_config(kind.Config, contender.settings), drawn.train.domain_names)
+            given = {one.label: _given_files(one, drawn.train.domain_names) for one in suite.contenders}
             for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
                 content = {
                     "format": FORMAT,
@@ -174,8 +173,16 @@ def _contents(
                     "seed": seed,
                     "method": contender.method,
                     "config": settings[contender.label],
+                    **given[contender.label],
                 }
                 yield content, contender, drawn.train.class_names
+
+
+def _given_files(contender: Contender, domains: Sequence[str]) -> dict[str, Any]:
+    """Return what files that stand in for runs add to a job: nothing, or an entry with what they hold."""
+    kind = get_method(contender.method)
+    files = given_files(kind.prerequisites(make_config(kind.Config, contender.settings), domains))
+    return {"files": files} if files else {}
 
 
 def _check_apart(job: Job, same: Job, namesake: Job) -> None:
