@@ -187,9 +187,8 @@ def main() -> None:
         peak = " / ".join(f"{value:.0f}" for value in rows[-1].get("peak_mib", {}).values())
         print(f"{geometry:>9} {classes:>4} classes: {', '.join(cells)}  peak MiB {peak}", flush=True)
     if options.out:
-        command = f"python benchmarks/aape.py --threads {options.threads}" + " --quick" * options.quick
         what = "medians of CPU seconds of a training step (steps), images per CPU second of a prediction (rows), fp32"
-        write_record(options.out, command, what, rows, steps=steps)
+        write_record(options.out, options.command, what, rows, steps=steps)
 
 
 if __name__ == "__main__":

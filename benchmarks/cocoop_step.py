@@ -156,13 +156,12 @@ def main() -> None:
             rows.append(run(geometry, images, classes, options.quick))
             show(rows[-1])
     if options.out:
-        command = f"python benchmarks/cocoop_step.py --threads {options.threads}" + " --quick" * options.quick
         what = (
             "medians of CPU seconds, first of a training step, then of an evaluation of the same batch; 4 context "
             "vectors, fp32; faster: published way / cached, published way / live, and text_only: loop / cached, where "
             "both have cached features; peak is what one step adds to a fresh process"
         )
-        write_record(options.out, command, what, rows, memory_per_class=memory_per_class(rows))
+        write_record(options.out, options.command, what, rows, memory_per_class=memory_per_class(rows))
 
 
 if __name__ == "__main__":

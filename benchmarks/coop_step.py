@@ -146,12 +146,11 @@ def main() -> None:
         rows.append(run(geometry, classes, options.quick))
         show(rows[-1])
     if options.out:
-        command = f"python benchmarks/coop_step.py --threads {options.threads}" + " --quick" * options.quick
         what = (
             f"medians of CPU seconds; batch {BATCH}, {CONTEXT} context vectors, class at the end, fp32; "
             f"evaluation is {EVALUATION_BATCHES} batches; peak is what one step adds to a fresh process"
         )
-        write_record(options.out, command, what, rows)
+        write_record(options.out, options.command, what, rows)
 
 
 if __name__ == "__main__":

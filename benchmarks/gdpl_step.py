@@ -206,14 +206,13 @@ def main() -> None:
         rows.append(run(job, options.quick))
         show(rows[-1])
     if options.out:
-        command = f"python benchmarks/gdpl_step.py --threads {options.threads}" + " --quick" * options.quick
         what = (
             "medians of CPU seconds; 2 prompt tokens in the first 9 layers of both towers (6 "
             "in mini-clip), low-rank changes there, fp32; plain: a loop over the images, text at full length, the "
             "domain encoder run on every batch; ours: domain features from the cache; peak: what one step or "
             "prediction adds to a fresh process; difference: of losses or logits, relative"
         )
-        write_record(options.out, command, what, rows)
+        write_record(options.out, options.command, what, rows)
 
 
 if __name__ == "__main__":

@@ -145,14 +145,13 @@ def main() -> None:
     for geometry, values in each.items():
         print(f"{geometry}: MiB for each class " + " / ".join(f"{value:.2f}" for value in values.values()))
     if options.out:
-        command = f"python benchmarks/maple_step.py --threads {options.threads}" + " --quick" * options.quick
         config = MaPLeConfig()
         what = (
             f"medians of CPU seconds of a step; batch {BATCH}, {config.prompt_tokens} prompt tokens in the first "
             f"{config.depth} layers of both towers (6 in mini-clip), fp32; peak: what one step adds to a fresh "
             f"process; per class: from {CLASSES[0]} to {CLASSES[-1]} classes"
         )
-        write_record(options.out, command, what, rows, mib_per_class=each)
+        write_record(options.out, options.command, what, rows, mib_per_class=each)
 
 
 if __name__ == "__main__":

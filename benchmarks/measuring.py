@@ -101,7 +101,7 @@ def in_turns(
 
 
 def command_line(description: str, quick: str, peak: Callable[..., Callable[[], object]]) -> argparse.Namespace:
-    """Read the options of a step benchmark: `quick` and `out`; sets the threads.
+    """Read the options of a step benchmark: `quick`, `out`, and `command`, which repeats it; sets the threads.
 
     A call with `--peak` is one of `peak_in_fresh_process`: `peak`, called with what follows it, returns the call to
     measure, and the program ends.
@@ -114,6 +114,9 @@ def command_line(description: str, quick: str, peak: Callable[..., Callable[[], 
     parser.add_argument("--out", type=Path, help="JSON record to write")
     parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.command = (
+        f"python benchmarks/{Path(sys.argv[0]).name} --threads {options.threads}" + " --quick" * options.quick
+    )
     torch.set_num_threads(options.threads)
     if options.peak:
         print(added_memory(peak(*options.peak)))
