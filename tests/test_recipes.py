@@ -29,7 +29,12 @@ RECORDED = {
     "gdpl-mini.yaml": "gdpl",
     "gdpl-ablation.yaml": "gdpl_ablation",
 }
-WITHOUT_ENCODERS = {"aape-settings": "aape_settings", "aape-mini": "aape", "spg-settings": "spg_settings"}
+WITHOUT_ENCODERS = {
+    "aape-settings": "aape_settings",
+    "aape-mini": "aape",
+    "spg-settings": "spg_settings",
+    "spg-pacs-mini": "spg",
+}
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
