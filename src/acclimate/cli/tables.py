@@ -82,8 +82,8 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     out.print()
     out.print(shown)
     test = record["metrics"]
-    encoders = ("image features", "domain features") if record.get("domain_encoder") else ("image features",)
-    spent = ", ".join(f"{name} {seconds.get(name, 0.0):.1f} s" for name in encoders)
+    beside = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
+    spent = ", ".join(f"{name} {seconds[name]:.1f} s" for name in beside)
     out.print(
         f"[note]{test['samples']} test images; brackets: 95 % bootstrap interval over {test['groups']} groups; "
         f"{spent}[/]"
