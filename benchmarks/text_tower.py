@@ -9,10 +9,10 @@ length, through the Hugging Face layers. Both use the same random weights and mu
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import acclimate
 from acclimate.backbones.context import ClassTokens
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import ClipFamily
-from measuring import added_memory, peak_in_fresh_process, write_record
+from measuring import command_line, peak_in_fresh_process, write_record
 
 MINI_CLIP = Path(acclimate.__file__).parent / "backbones" / "mini_clip"
 GEOMETRIES = {
@@ -144,20 +144,15 @@ def show(*cells: object) -> None:
     )
 
 
+def call_of(way: str, geometry: str, classes: str, backward: str) -> Callable[[], object]:
+    """Return one pass of a case of its own."""
+    case = Case(geometry, int(classes))
+    return lambda: case.run(way, backward == "True")
+
+
 def main() -> None:
     """Measure, print a table, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="10 and 100 classes, few repeats, no memory")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch; waiting threads count as CPU time")
-    parser.add_argument("--out", type=Path, help="JSON record to write")
-    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.peak:
-        way, geometry, count, backward = options.peak
-        case = Case(geometry, int(count))
-        print(added_memory(lambda: case.run(way, backward == "True")))
-        return
+    options = command_line(__doc__, "10 and 100 classes, few repeats, no memory", call_of)
     rows = []
     show("geometry", "classes", "pass", "tokens", "CPU s", "faster", "peak MiB", "difference")
     for geometry, classes in itertools.product(GEOMETRIES, (10, 100) if options.quick else (10, 100, 1000)):
@@ -187,12 +182,11 @@ def main() -> None:
             )]  # fmt: skip
             show(geometry, classes, row["pass"], *pairs[:2], f"{row['speedup']:.1f}x", pairs[2], f"{difference:.0e}")
     if options.out:
-        command = f"python benchmarks/text_tower.py --threads {options.threads}" + " --quick" * options.quick
         what = (
             f"medians; {CONTEXT} context vectors, class at the end, fp32; the plain way runs {PLAIN_BATCH} classes "
             "at a time; peak: what one run adds to a process"
         )
-        write_record(options.out, command, what, rows)
+        write_record(options.out, options.command, what, rows)
 
 
 if __name__ == "__main__":
