@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import QUICK
 from tests.helpers.command import acclimate
-from tests.helpers.pictures import make_pictures
+from tests.helpers.pictures import make_split_pictures
 
 SPG = ("--method", "spg", "--set", "label_epochs=2", "--set", "epochs=2", "--set", "test_noise=mean")
 
@@ -16,10 +16,7 @@ SPG = ("--method", "spg", "--set", "label_epochs=2", "--set", "epochs=2", "--set
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Pictures in folders domain/class."""
-    root = tmp_path_factory.mktemp("scenes") / "scenes"
-    for number, domain in enumerate(("day", "night")):
-        make_pictures(root / domain, per_class=8, seed=100 * number)
-    return root
+    return make_split_pictures(tmp_path_factory.mktemp("scenes") / "scenes", splits={"day": 8, "night": 8})
 
 
 def test_adapt_and_predict(scenes, tiny_folders, tmp_path):

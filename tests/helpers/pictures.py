@@ -48,7 +48,10 @@ def make_pictures(
 def make_split_pictures(
     folder: Path, classes: Sequence[str] = CLASSES, splits: dict[str, int] | None = None, **options
 ) -> Path:
-    """Write `split/class/000.png` ...; `splits` gives the number of pictures of every class in each."""
+    """Write `split/class/000.png` ...; `splits` gives the number of pictures of every class in each.
+
+    Names that are no splits are read as domains.
+    """
     for number, (split, count) in enumerate((splits or SPLITS).items()):
         make_pictures(folder / split, classes, count, seed=100 * number, **options)
     return folder
