@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from acclimate.bench import plan_bench, run_bench
-from acclimate.errors import ConfigError
+from acclimate.bench.work import Workshop
+from acclimate.errors import ConfigError, DataError
 from tests.helpers.benches import Notes, record
-from tests.helpers.pictures import make_pictures
+from tests.helpers.pictures import make_split_pictures
 
 DOMAINS = ("day", "dusk", "night")
 QUICK = {"label_epochs": 2, "epochs": 2, "context_tokens": 2}
@@ -20,10 +21,7 @@ QUICK = {"label_epochs": 2, "epochs": 2, "context_tokens": 2}
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Pictures of three classes in three domains, in folders domain/class."""
-    root = tmp_path_factory.mktemp("scenes") / "scenes"
-    for number, domain in enumerate(DOMAINS):
-        make_pictures(root / domain, per_class=8, seed=100 * number)
-    return root
+    return make_split_pictures(tmp_path_factory.mktemp("scenes") / "scenes", splits=dict.fromkeys(DOMAINS, 8))
 
 
 def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
@@ -50,9 +48,21 @@ def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
     assert run_bench(read, jobs, out, Notes(), device="cpu").scores == outcome.scores
 
 
-def test_given_labels_identify_a_job_by_what_they_hold(spec, scenes, tiny, tmp_path):
+@pytest.fixture
+def write_label(tiny, tmp_path):
+    """Write the prompt label of a domain, all numbers the same."""
+
+    def write(domain, value):
+        save_file({"context": torch.full((4, tiny.text_width), value)}, tmp_path / f"{domain}.safetensors")
+
+    return write
+
+
+@pytest.fixture
+def with_given_labels(spec, scenes, tmp_path):
+    """A spec of a method that is given its prompt labels."""
     settings = {**QUICK, "generator": "mean", "label_files": str(tmp_path)}
-    read = spec(
+    return spec(
         data={"scenes": {"path": str(scenes), "layout": "domain/class", "domain": "natural"}},
         methods=[{"method": "spg", "settings": settings}],
         suites=[{"protocol": "leave-one-domain-out", "data": "scenes"}],
@@ -60,24 +70,38 @@ def test_given_labels_identify_a_job_by_what_they_hold(spec, scenes, tiny, tmp_p
         seeds=[1],
     )
 
-    def write(domain, value):
-        save_file({"context": torch.full((2, tiny.text_width), value)}, tmp_path / f"{domain}.safetensors")
 
+def test_given_labels_identify_a_job_by_what_they_hold(with_given_labels, write_label):
     def hashes():
-        return {job.content["trial"]: job.hash for job in plan_bench(read, "cpu")}
+        return {job.content["trial"]: job.hash for job in plan_bench(with_given_labels, "cpu")}
 
-    write("day", 0.1)
-    write("night", 0.2)
+    write_label("day", 0.1)
+    write_label("night", 0.2)
     with pytest.raises(
         ConfigError, match=r"suites\[0\]: .*: no prompt label of the domain 'dusk'; give one file for each"
     ):
         hashes()
-    write("dusk", 0.3)
+    write_label("dusk", 0.3)
     first = hashes()
     assert hashes() == first
-    write("dusk", 0.4)
+    write_label("dusk", 0.4)
     second = hashes()
     assert {trial for trial in first if first[trial] != second[trial]} == {"day", "night"}
+
+
+def test_given_labels_that_change_while_a_bench_runs(with_given_labels, write_label, tmp_path):
+    for domain in DOMAINS:
+        write_label(domain, 0.1)
+    jobs = {job.content["trial"]: job for job in plan_bench(with_given_labels, "cpu")}
+    write_label("dusk", 0.4)
+    shop = Workshop(with_given_labels.data, tmp_path / "out", "cpu", None)
+    shop.run(jobs["dusk"])  # learns from the others
+    assert set(record(jobs["dusk"], shop.out)["prerequisites"]) == {"day", "night"}
+    with pytest.raises(
+        DataError, match=r"the prompt label of 'dusk' has changed since the bench began; start it again"
+    ):
+        shop.run(jobs["day"])
+    assert not jobs["day"].is_done(shop.out)
 
 
 def test_data_without_domains_are_refused_before_anything_runs(spec):

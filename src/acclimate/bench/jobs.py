@@ -162,7 +162,8 @@ def _contents(
         for trial in protocol.trials(chosen):
             # what the trial lacks, for the protocol or for a method, is said before anything runs
             drawn = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
-            given = {one.label: _given_files(one, drawn.train.domain_names) for one in suite.contenders}
+            domains = drawn.train.domain_names
+            given = {one.label: given_labels(one.method, one.settings, domains) for one in suite.contenders}
             for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
                 content = {
                     "format": FORMAT,
@@ -173,16 +174,21 @@ def _contents(
                     "seed": seed,
                     "method": contender.method,
                     "config": settings[contender.label],
-                    **given[contender.label],
                 }
+                if given[contender.label]:
+                    content["files"] = given[contender.label]
                 yield content, contender, drawn.train.class_names
 
 
-def _given_files(contender: Contender, domains: Sequence[str]) -> dict[str, Any]:
-    """Return what files that stand in for runs add to a job: nothing, or an entry with what they hold."""
-    kind = get_method(contender.method)
-    files = given_files(kind.prerequisites(make_config(kind.Config, contender.settings), domains))
-    return {"files": files} if files else {}
+def given_labels(method: str, settings: Mapping[str, Any], domains: Sequence[str]) -> dict[str, str]:
+    """Return the sha256 of the files that stand in for runs that a method builds on, by domain.
+
+    Raises:
+        ConfigError: the method learns from domains, and there are none.
+        DataError: a file is missing.
+    """
+    kind = get_method(method)
+    return given_files(kind.prerequisites(make_config(kind.Config, settings), domains))
 
 
 def _check_apart(job: Job, same: Job, namesake: Job) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from acclimate.bench.encoders import identity
-from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, listing, load_source, prompts_of
+from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, listing, load_source, prompts_of
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
@@ -92,6 +92,7 @@ class Workshop:
         sets = {name: self.data(name, known["listing"]) for name, known in facts.items()}
         backbone, domain_encoder = self._encoders(job)
         trial = protocol.draw(content["trial"], sets, content["shots"], content["seed"])
+        _check_given(job, trial.train.domain_names)
         adapt_trial(
             trial,
             content["method"],
@@ -113,6 +114,14 @@ class Workshop:
             shared=self.out / folder.PREREQUISITES,
         )
         (place / DONE).touch()
+
+
+def _check_given(job: Job, domains: Sequence[str]) -> None:
+    """Refuse files that stand in for runs, if they are no longer what was planned."""
+    planned = job.content.get("files", {})
+    for domain, sha256 in given_labels(job.content["method"], job.content["config"], domains).items():
+        if sha256 != planned.get(domain):
+            raise DataError(f"the prompt label of '{domain}' has changed since the bench began; start it again")
 
 
 def _references(job: Job, class_names: Sequence[str]) -> ReferencePrompts | None:
