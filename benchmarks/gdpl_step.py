@@ -113,7 +113,7 @@ class Case(StepCase):
         self.labels = torch.randint(0, classes, (images,))
         self.pixels = torch.randn(images, 3, side, side)
         self.views = torch.randn(images, 3, *self.domain_encoder.image_size)  # as the encoder takes them
-        self.cached = self.domain_encoder.encode(self.views)
+        self.cached = self.domain_encoder.encode_image(self.views)
         names, tokenizer = self.make().names, self.backbone.tokenizer
         self.plain = DeepPlain(model, names, tokenizer.lead[0], tokenizer.pad, COMMON["prompt_tokens"])
 
@@ -132,7 +132,7 @@ class Case(StepCase):
         assert isinstance(method, GDPL)
         if way == "ours":
             return method.logits(Batch(pixels=self.pixels, domain_features=self.cached))
-        features = self.domain_encoder.encode(self.views)
+        features = self.domain_encoder.encode_image(self.views)
         if self.config.feature_norm:
             features = F.layer_norm(features, features.shape[-1:])
         bias, changes = method.domain_bias(features), method.deltas()

@@ -46,7 +46,7 @@ def features(model: MaskedAutoencoder, data: ImageData) -> np.ndarray:
     parts = []
     for rows in torch.arange(len(data)).split(64):
         pixels = evaluation_pixels(data, rows.tolist(), encoder.transform)
-        parts.append(encoder.encode(encoder.transform.normalise(pixels)))
+        parts.append(encoder.encode_image(encoder.transform.normalise(pixels)))
     return torch.cat(parts).numpy()
 
 

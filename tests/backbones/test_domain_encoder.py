@@ -77,15 +77,15 @@ def test_features_are_those_of_the_plain_forward_pass(name, folders):
     case, encoder = CASES[name], load_domain_encoder(folder)
     with torch.no_grad():
         expected = case.feature(model, pixels())
-    features = encoder.encode(pixels())
+    features = encoder.encode_image(pixels())
     assert features.shape == (3, case.width)
     assert expected.abs().max() > 0.05
     assert (expected - expected[:1])[1:].abs().max() > 0.01  # the feature depends on the image
     close(features, expected)
-    close(torch.cat([encoder.encode(one[None]) for one in pixels()]), features)  # and on no other image
-    assert torch.equal(encoder.encode(pixels()), features)
+    close(torch.cat([encoder.encode_image(one[None]) for one in pixels()]), features)  # and on no other image
+    assert torch.equal(encoder.encode_image(pixels()), features)
     assert not features.requires_grad
-    assert encoder.encode(pixels(0)).shape == (0, case.width)
+    assert encoder.encode_image(pixels(0)).shape == (0, case.width)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -140,7 +140,7 @@ def test_the_encoder_alone_and_inside_a_larger_model_are_one(name, tmp_path):
     whole, alone = load_domain_encoder(tmp_path / "whole"), load_domain_encoder(tmp_path / "alone")
     assert alone.dtype == torch.float32
     assert alone.fingerprint == whole.fingerprint
-    close(alone.encode(pixels()), whole.encode(pixels()))
+    close(alone.encode_image(pixels()), whole.encode_image(pixels()))
     case.save(tmp_path / "other", seed=1)
     assert load_domain_encoder(tmp_path / "other").fingerprint != whole.fingerprint
 
@@ -157,7 +157,7 @@ def test_vision_towers_of_their_own(dual, vision, folders, tmp_path):
     whole, alone = load_domain_encoder(folder), load_domain_encoder(tmp_path)
     assert (whole.family, alone.family) == (dual, tower.config.model_type)
     assert whole.fingerprint == alone.fingerprint
-    close(whole.encode(pixels()), alone.encode(pixels()))
+    close(whole.encode_image(pixels()), alone.encode_image(pixels()))
 
 
 def test_a_masked_autoencoder_hides_nothing(folders):
@@ -165,31 +165,33 @@ def test_a_masked_autoencoder_hides_nothing(folders):
     hidden = [model.vit(pixels()).last_hidden_state.shape[1] for _ in range(2)]
     assert hidden == [1 + 4, 1 + 4]  # transformers keeps a quarter of the 16 patches
     encoder = load_domain_encoder(folder, dtype=torch.bfloat16)
-    likeness = torch.cosine_similarity(encoder.encode(pixels()).float(), load_domain_encoder(folder).encode(pixels()))
+    likeness = torch.cosine_similarity(
+        encoder.encode_image(pixels()).float(), load_domain_encoder(folder).encode_image(pixels())
+    )
     assert likeness.min() > 0.99
     with pytest.raises(BackboneError, match=r"\(B, 3, 32, 32\)"):
-        encoder.encode(torch.zeros(1, 3, 24, 24))
+        encoder.encode_image(torch.zeros(1, 3, 24, 24))
 
 
 def test_other_types_of_weights(folders):
     folder, _ = folders("vit_mae")
     whole, half = load_domain_encoder(folder), load_domain_encoder(folder, dtype=torch.bfloat16)
-    assert half.dtype == half.encode(pixels()).dtype == torch.bfloat16
+    assert half.dtype == half.encode_image(pixels()).dtype == torch.bfloat16
     assert half.fingerprint == whole.fingerprint
 
 
 def test_large_batches_run_in_parts(folders, monkeypatch):
     encoder = load_domain_encoder(folders("sam")[0])
-    expected = encoder.encode(pixels(5))
+    expected = encoder.encode_image(pixels(5))
     monkeypatch.setattr(domain_encoder, "PIXELS", 2 * 32 * 32)
-    close(encoder.encode(pixels(5)), expected)
+    close(encoder.encode_image(pixels(5)), expected)
 
 
 def test_gradients_are_off_but_features_can_be_learned_from(folders):
     encoder = load_domain_encoder(folders("vit")[0])
     layer = torch.nn.Linear(24, 2)
     images = pixels().requires_grad_()
-    layer(encoder.encode(images)).sum().backward()
+    layer(encoder.encode_image(images)).sum().backward()
     assert layer.weight.grad is not None
     assert images.grad is None
 
@@ -206,7 +208,7 @@ def test_a_mask_token_may_be_missing(folders, tmp_path):
     rewrite(bare, lambda weights: {key: value for key, value in weights.items() if "mask_token" not in key})
     whole, without = load_domain_encoder(folder), load_domain_encoder(bare)
     assert whole.fingerprint == without.fingerprint
-    close(without.encode(pixels()), whole.encode(pixels()))
+    close(without.encode_image(pixels()), whole.encode_image(pixels()))
 
 
 def test_dinov2_takes_other_sizes_than_it_was_trained_at(folders, tmp_path):
@@ -214,7 +216,7 @@ def test_dinov2_takes_other_sizes_than_it_was_trained_at(folders, tmp_path):
     edit(folder / "preprocessor_config.json", size={"shortest_edge": 48}, crop_size={"height": 48, "width": 40})
     encoder = load_domain_encoder(folder)
     assert encoder.image_size == (48, 40)
-    assert encoder.encode(torch.randn(2, 3, 48, 40)).shape == (2, 24)
+    assert encoder.encode_image(torch.randn(2, 3, 48, 40)).shape == (2, 24)
 
 
 def test_self(tmp_path):
@@ -222,7 +224,7 @@ def test_self(tmp_path):
     own = load_domain_encoder("self", backbone)
     assert (own.name, own.family, own.width, own.pooling) == ("self", "clip", backbone.embed_dim, "projected")
     assert own.transform == backbone.transform
-    assert torch.equal(own.encode(pixels()), backbone.encode_image(pixels()))
+    assert torch.equal(own.encode_image(pixels()), backbone.encode_image(pixels()))
     assert own._holder is backbone
     assert own.fingerprint not in {backbone.fingerprint, load_domain_encoder(tmp_path / "clip").fingerprint}
     assert (
@@ -235,7 +237,7 @@ def test_self(tmp_path):
 
 def test_the_embedded_backbone_has_an_image_tower_too():
     encoder = load_domain_encoder("mini-clip")
-    assert encoder.encode(torch.zeros(1, 3, 96, 96)).shape == (1, encoder.width)
+    assert encoder.encode_image(torch.zeros(1, 3, 96, 96)).shape == (1, encoder.width)
 
 
 def test_loading_is_silent(folders, capfd):

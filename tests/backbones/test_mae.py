@@ -109,7 +109,7 @@ def test_plain_transformers_loads_what_is_saved(model, pixels, tmp_path):
         tokens = encoder(pixels, noise=torch.arange(16.0).expand(4, 16)).last_hidden_state
     loaded = load_domain_encoder(tmp_path)
     assert loaded.family == "vit_mae"
-    torch.testing.assert_close(loaded.encode(pixels), tokens[:, 1:].mean(1))
+    torch.testing.assert_close(loaded.encode_image(pixels), tokens[:, 1:].mean(1))
     assert loaded.transform == model.transform
 
 

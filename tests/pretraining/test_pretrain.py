@@ -93,7 +93,7 @@ def test_no_epochs_save_random_features(pictures, tmp_path):
     record = train(pictures, tmp_path / "random", {**SMALL, "epochs": 0})
     assert record["loss"]["train"] is None
     assert record["loss"]["held_out"] > 0.9
-    features = load_domain_encoder(tmp_path / "random").encode(torch.randn(2, 3, 32, 32))
+    features = load_domain_encoder(tmp_path / "random").encode_image(torch.randn(2, 3, 32, 32))
     assert torch.isfinite(features).all()
     assert not torch.allclose(features[0], features[1])
 

@@ -106,7 +106,9 @@ def test_fresh_views_are_those_encoded_one_by_one(ramps, tiny, domain_encoder, t
     pixels = PixelFeed(ramps, domain_encoder, AUGMENTATION, seed=3)
     for epoch in (0, 1, 0, 7):
         found = [feed.batch(torch.tensor([row]), epoch).domain_features for row in range(len(ramps))]
-        expected = [domain_encoder.encode(pixels.batch(torch.tensor([row]), epoch).pixels) for row in range(len(ramps))]
+        expected = [
+            domain_encoder.encode_image(pixels.batch(torch.tensor([row]), epoch).pixels) for row in range(len(ramps))
+        ]
         torch.testing.assert_close(torch.cat(found), torch.cat(expected), atol=1e-4, rtol=1e-4)
     batch = feed.batch(torch.tensor([2, 0]), 1)
     assert batch.labels.tolist() == ramps.labels[[2, 0]].tolist()
@@ -168,7 +170,7 @@ def test_cached_views_are_served_in_turn(ramps, tiny, domain_encoder):
     feed = training_feed({"domain_features"}, tiny, ramps, settings, AUGMENTATION, 3, domain_encoder=domain_encoder)
     pixels = PixelFeed(ramps, domain_encoder, AUGMENTATION, seed=3)
     for epoch in range(5):
-        expected = domain_encoder.encode(pixels.batch(torch.arange(len(ramps)), epoch % 2).pixels)
+        expected = domain_encoder.encode_image(pixels.batch(torch.arange(len(ramps)), epoch % 2).pixels)
         torch.testing.assert_close(features(feed, epoch), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -193,7 +195,7 @@ def test_evaluation_views_are_encoded_once_through_the_encoders_own_transform(ra
         batches = list(chunks(feed, 3))
     assert counted.images == len(ramps)
     pixels = torch.stack([domain_encoder.transform(ramps.image(row)) for row in range(len(ramps))])
-    expected = domain_encoder.encode(domain_encoder.transform.normalise(pixels))
+    expected = domain_encoder.encode_image(domain_encoder.transform.normalise(pixels))
     found = torch.cat([batch.domain_features for batch in batches])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert batches[0].pixels.shape[-1] == 32

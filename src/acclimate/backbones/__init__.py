@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.context import ClassTokens
     from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
     from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.backbones.encoder import Encoder
     from acclimate.backbones.loading import load_backbone
     from acclimate.backbones.tower import LowRank, LowRankDeltas
 
@@ -19,6 +20,7 @@ __all__ = [
     "ClassTokens",
     "DomainEncoder",
     "DualEncoder",
+    "Encoder",
     "LowRank",
     "LowRankDeltas",
     "list_backbones",
@@ -30,6 +32,7 @@ _HOMES = {
     "ClassTokens": "context",
     "DomainEncoder": "domain_encoder",
     "DualEncoder": "dual_encoder",
+    "Encoder": "encoder",
     "LowRank": "tower",
     "LowRankDeltas": "tower",
     "load_backbone": "loading",

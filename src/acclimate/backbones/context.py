@@ -81,6 +81,24 @@ def context_rows(names: ClassTokens, n: int, position: Position, lead: Sequence[
     return rows
 
 
+def check_context(context: Tensor, prompts: Sequence[Tensor], per: Per, *, classes: int, width: int) -> None:
+    """Refuse a context, or deep prompts that go with it, of a shape that `per` does not allow.
+
+    Raises:
+        BackboneError: naming the shape and what is taken.
+    """
+    own = {"shared": (), "class": (classes,), "image": tuple(context.shape[:1])}
+    if per not in own:
+        raise BackboneError(f"per={per!r} is unknown; choose shared, class or image")
+    plain = (context.shape[-2], width)
+    if tuple(context.shape) != (*own[per], *plain):
+        wanted = {"shared": "(n, D)", "class": f"({classes} classes, n, D)", "image": "(images, n, D)"}[per]
+        raise BackboneError(f"context has shape {tuple(context.shape)}; per={per!r} takes {wanted}, D={width}")
+    for index, vectors in enumerate(prompts):
+        if tuple(vectors.shape) not in {plain, tuple(context.shape)}:
+            raise BackboneError(f"deep prompt {index} has shape {tuple(vectors.shape)}, not that of the context")
+
+
 @dataclass(frozen=True)
 class Part:
     """Some of a layout's sequences, without the beginning that all of them share.

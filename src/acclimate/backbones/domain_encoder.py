@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.checkpoints import load_model, processor_config, read_json, weight_files
+from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import find_folder
 from acclimate.backbones.pooling import POOLINGS, READINGS, Reading
@@ -83,13 +84,18 @@ class DomainEncoder:
         """Hash of the encoder's weights and of the way it is read, however the weights are stored or named."""
         return self._identity()
 
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """The one kind of features."""
+        return {"domain_features": self.width}
+
     def describe(self) -> dict[str, Any]:
         """Facts about the encoder, ready for JSON."""
         facts = {fact: getattr(self, fact) for fact in ("name", "family", "pooling", "width", "fingerprint")}
         return facts | {"image_size": list(self.image_size)}
 
     @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         """Features of images.
 
         Args:
@@ -112,6 +118,11 @@ class DomainEncoder:
         at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
         parts = [self._read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
+        """Features of images, see `Encoder`."""
+        check_kinds(self, kinds)
+        return {kind: self.encode_image(pixels) for kind in set(kinds)}
 
 
 def load_domain_encoder(
@@ -145,21 +156,33 @@ def load_domain_encoder(
         )
     files, processor = weight_files(folder), processor_config(folder)
     model = _encoder(folder, reading, files)
-    transform = _transform(folder, reading, processor, model.config)
-    width = getattr(model.config, reading.width)
-    identity: Callable[[], str] = partial(_identity, model, reading)
+    encoder = wrap_encoder(str(name), kind, model, _transform(folder, reading, processor, model.config))
     if dtype != torch.float32:
-        known = identity()  # of the exact values, before they are rounded
-        model, identity = model.to(dtype), known.__str__
+        _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
+        model.to(dtype)
+    return encoder.to(device)
+
+
+def wrap_encoder(name: str, family: str, model: Any, transform: ImageTransform) -> DomainEncoder:
+    """The domain encoder that a transformers model in memory is.
+
+    Args:
+        name: what it is called.
+        family: a key of `READINGS`.
+        model: of the class that the family names; it stays where it is.
+        transform: its preprocessing.
+    """
+    reading = READINGS[family]
+    width = getattr(model.config, reading.width)
     return DomainEncoder(
-        str(name),
-        kind,
+        name,
+        family,
         reading.pooling,
         int(width[-1] if isinstance(width, list | tuple) else width),
         transform,
-        model.to(device),
+        model,
         partial(POOLINGS[reading.pooling], model),
-        identity,
+        partial(_identity, model, reading),
     )
 
 

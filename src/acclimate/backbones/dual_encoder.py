@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from acclimate.backbones.context import ClassTokens, Layout, Per, Position, context_rows, make_layout
+from acclimate.backbones.context import ClassTokens, Layout, Per, Position, check_context, context_rows, make_layout
+from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
 from acclimate.backbones.running import run_layout, spread
@@ -107,21 +108,16 @@ class DualEncoder:
         """The matrix (E, vision_width) from the pooled image token to the joint space; the identity in SigLIP."""
         return self._family.vision_projection
 
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Kinds of image features: in the joint space, and the pooled token before the projection into it."""
+        return {"image_features": self.embed_dim, "pooled_features": self.vision_width}
+
     def describe(self) -> dict[str, Any]:
         """Facts about the backbone, ready for JSON."""
-        facts = (
-            *(
-                "name",
-                "family",
-                "image_size",
-                "embed_dim",
-                "context_length",
-                "causal_text",
-                "logit_scale",
-                "logit_bias",
-            ),
-            *("text_width", "text_layers", "text_heads", "vision_width", "vision_layers", "vision_heads"),
-        )
+        facts = ["name", "family", "image_size", "embed_dim", "context_length", "causal_text"]
+        facts += ["logit_scale", "logit_bias", "text_width", "text_layers", "text_heads"]
+        facts += ["vision_width", "vision_layers", "vision_heads"]
         parameters = sum(p.numel() for p in self._family.model.parameters())
         return {fact: getattr(self, fact) for fact in facts} | {"parameters": parameters}
 
@@ -228,7 +224,7 @@ class DualEncoder:
             BackboneError: shapes that do not fit, or no room for context and class name in the text positions.
         """
         n = context.shape[-2]
-        self._check_context(context, names, per, prompts or ())
+        check_context(context, prompts or (), per, classes=len(names), width=self.text_width)
         if per == "image" and not len(context):
             return context.new_zeros(0, len(names), self.embed_dim if project else self.text_width)
         layout = self._layout(names, n, position, per == "class", max_tokens)
@@ -238,18 +234,6 @@ class DualEncoder:
         )
         features = self._family.leave_text(pooled, project)
         return features if per == "image" else features[0]
-
-    def _check_context(self, context: Tensor, names: ClassTokens, per: Per, prompts: Sequence[Tensor]) -> None:
-        own = {"shared": (), "class": (len(names),), "image": tuple(context.shape[:1])}
-        if per not in own:
-            raise BackboneError(f"per={per!r} is unknown; choose shared, class or image")
-        plain = (context.shape[-2], self.text_width)
-        if tuple(context.shape) != (*own[per], *plain):
-            wanted = {"shared": "(n, D)", "class": f"({len(names)} classes, n, D)", "image": "(images, n, D)"}[per]
-            raise BackboneError(f"context has shape {tuple(context.shape)}; per={per!r} takes {wanted}, D={plain[1]}")
-        for index, values in enumerate(prompts):
-            if tuple(values.shape) not in {plain, tuple(context.shape)}:
-                raise BackboneError(f"deep prompt {index} has shape {tuple(values.shape)}, not that of the context")
 
     def _layout(self, names: ClassTokens, n: int, position: Position, per_class: bool, max_tokens: int) -> Layout:
         cache, key = self._layouts.setdefault(names, {}), (n, position, per_class, max_tokens)
@@ -301,3 +285,17 @@ class DualEncoder:
         x = family.enter_vision(x)
         x = family.vision.run(x, prompts=deep, deltas=deltas, pool=family.vision_pool, checkpoint=checkpoint)
         return family.leave_vision(x, project)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
+        """Features of images, see `Encoder`; the image tower runs once, whatever is asked for."""
+        check_kinds(self, kinds)
+        if not kinds:
+            return {}
+        pixels = pixels.to(self.device)
+        if "pooled_features" not in kinds:
+            return {"image_features": self.encode_image(pixels)}
+        found = {"pooled_features": self.encode_image(pixels, project=False)}
+        if "image_features" in kinds:
+            found["image_features"] = found["pooled_features"] @ self.vision_projection.T
+        return found

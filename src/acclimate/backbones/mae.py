@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from acclimate.backbones.checkpoints import quiet
+from acclimate.backbones.domain_encoder import DomainEncoder, wrap_encoder
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import ConfigError, RunError
 from acclimate.files import replace_file, write_json
@@ -60,7 +63,10 @@ class MaskedAutoencoder(nn.Module):
     transformers leaves the positions of a model made from a configuration at zero, in the encoder and in the decoder,
     with which no patch can know where it is; so they are set here.
 
+    Its encoder is an `acclimate.backbones.Encoder`, before and after it is saved.
+
     Attributes:
+        name: "mae-" and the size.
         transform: whole picture, stretched to a square; mean and standard deviation may be replaced before training.
 
     Args:
@@ -87,6 +93,7 @@ class MaskedAutoencoder(nn.Module):
 
         side, patch = check_shape(size, image_size, patch_size, mask_ratio)
         shape = SIZES[size]
+        self.name = f"mae-{size}"
         self.transform = ImageTransform(resize=(side, side), crop=None, resample="bicubic", mean=_HALF, std=_HALF)
         config = ViTMAEConfig(
             hidden_size=shape.width,
@@ -117,6 +124,21 @@ class MaskedAutoencoder(nn.Module):
         """Numbers of weights of the encoder, which is kept, and of the decoder."""
         parts = {"encoder": self.model.vit, "decoder": self.model.decoder}
         return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """The one kind of features, and the width of the encoder."""
+        return self._encoder().widths
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the encoder with its present weights, equal to that of the domain encoder once it is saved."""
+        return self._encoder().fingerprint
+
+    def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
+        """The mean patch token of each image with nothing hidden, see `Encoder`."""
+        with self._nothing_hidden():
+            return self._encoder().encode(pixels, kinds)
 
     def loss(self, pixels: Tensor) -> Tensor:
         """Return the mean squared error on hidden patches, each normalised by its own mean and variance.
@@ -174,6 +196,21 @@ class MaskedAutoencoder(nn.Module):
         finally:
             shutil.rmtree(part, ignore_errors=True)
         write_json(folder / PROCESSOR, self._processor())
+
+    def _encoder(self) -> DomainEncoder:
+        return wrap_encoder(self.name, "vit_mae", self.model.vit, self.transform)
+
+    @contextmanager
+    def _nothing_hidden(self) -> Iterator[None]:
+        config, training = self.model.vit.config, self.model.training
+        hidden = config.mask_ratio
+        config.mask_ratio = 0.0
+        self.model.eval()
+        try:
+            yield
+        finally:
+            config.mask_ratio = hidden
+            self.model.train(training)
 
     def _processor(self) -> dict[str, object]:
         height, width = self.transform.output_size

@@ -267,7 +267,7 @@ def encode_pixels(encoder: Encoder, pixels: Tensor, needs: Collection[str]) -> B
     from acclimate.backbones import DualEncoder
 
     if not isinstance(encoder, DualEncoder):
-        return Batch(domain_features=encoder.encode(pixels.to(encoder.device)))
+        return Batch(domain_features=encoder.encode_image(pixels.to(encoder.device)))
     backbone = encoder
     found: dict[str, Tensor] = {"pixels": pixels} if "pixels" in needs else {}
     if "pooled_features" in needs:
