@@ -68,7 +68,7 @@ def test_logits(pair):
     pixels, ids = torch.randn(2, 3, size, size), pair.backbone.tokenize(TEXTS)
     image = torch.nn.functional.normalize(pair.backbone.encode_image(pixels), dim=-1)
     text = torch.nn.functional.normalize(pair.backbone.encode_text(ids), dim=-1)
-    logits = pair.backbone.logit_scale * image @ text.T + pair.backbone.logit_bias
+    logits = pair.backbone.scaled(image @ text.T)
     close(logits, pair.plain(input_ids=ids, pixel_values=pixels).logits_per_image, 1e-4)
 
 

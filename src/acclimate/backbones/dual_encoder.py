@@ -113,6 +113,10 @@ class DualEncoder:
         """Kinds of image features: in the joint space, and the pooled token before the projection into it."""
         return {"image_features": self.embed_dim, "pooled_features": self.vision_width}
 
+    def scaled(self, cosines: Tensor) -> Tensor:
+        """The pretrained logits that belong to cosine similarities of any shape, in the same shape."""
+        return self.logit_scale * cosines + self.logit_bias
+
     def describe(self) -> dict[str, Any]:
         """Facts about the backbone, ready for JSON."""
         facts = ["name", "family", "image_size", "embed_dim", "context_length", "causal_text"]
