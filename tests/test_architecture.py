@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import acclimate
+from tests.helpers.waiting import HANG
 
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
@@ -55,7 +56,7 @@ def rooms_of(path):
 
 def run(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=HANG, check=False
     )
 
 
@@ -113,6 +114,20 @@ def test_files_stay_small():
         if name.startswith("synthetic/"):
             continue
         assert len(path.read_text().splitlines()) <= LONGEST, name
+
+
+def test_tests_import_helpers_and_no_other_test():
+    tests = Path(__file__).parent
+    for path in sorted(tests.rglob("*.py")):
+        names = {name for name in imported(path) if name.split(".")[0] in {"tests", "conftest"}}
+        outside = {name for name in names if name != "tests.helpers" and not name.startswith("tests.helpers.")}
+        assert not outside, f"{path.relative_to(tests)} imports {sorted(outside)}; move what it needs to tests/helpers"
+
+
+def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        attributes = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+        assert "_family" not in attributes, f"{path}: `DualEncoder.model` is the public way to the weights"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import torch
 
 from acclimate.backbones import LowRank, LowRankDeltas
 from acclimate.errors import BackboneError
-from tests.backbones import plain
-from tests.backbones.conftest import WORDS, close, noise
+from tests.helpers import plain
+from tests.helpers.pairs import WORDS
+from tests.helpers.tensors import close, noise
 
 POSITIONS = ["end", "middle", "front"]
 

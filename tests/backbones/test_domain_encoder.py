@@ -17,7 +17,7 @@ from acclimate.backbones import domain_encoder, load_backbone, load_domain_encod
 from acclimate.backbones.pooling import READINGS
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError
-from tests.backbones.conftest import close
+from tests.helpers.tensors import close
 from tests.helpers.tiny_backbones import randomise, tiny_clip
 from tests.helpers.tiny_domain_encoders import CASES
 

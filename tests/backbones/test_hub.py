@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.helpers.tiny_backbones import tiny_clip
+from tests.helpers.waiting import HANG
 
 SCRIPT = """
 import json, logging, sys
@@ -112,7 +113,7 @@ def load(endpoint, cache, *names):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode == 0, done.stderr

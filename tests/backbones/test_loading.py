@@ -13,7 +13,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLI
 
 from acclimate.backbones import load_backbone
 from acclimate.errors import BackboneError
-from tests.backbones.conftest import close
+from tests.helpers.tensors import close
 from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
 
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from tests.backbones.conftest import close
+from tests.helpers.tensors import close
 
 TEXTS = ["a photo of a cat.", "dog", "a satellite image of the bare land, small", "a large storage tank"]
 

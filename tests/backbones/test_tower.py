@@ -13,8 +13,8 @@ from acclimate.backbones import LowRank, LowRankDeltas
 from acclimate.backbones.packing import Packing
 from acclimate.backbones.tower import PROJECTIONS, DeepPrompts
 from acclimate.errors import BackboneError
-from tests.backbones import plain
-from tests.backbones.conftest import close, noise
+from tests.helpers import plain
+from tests.helpers.tensors import close, noise
 
 
 def low_rank(linear, seed, s=True):
@@ -40,7 +40,7 @@ def merge(model, deltas, tower):
 def test_low_rank_deltas_equal_merged_weights(pair, s):
     backbone, pixels = pair.backbone, torch.randn(2, 3, pair.backbone.image_size, pair.backbone.image_size)
     ids = backbone.tokenize(["a photo of a cat.", "dog"])
-    for tower, runner in (("text_model", backbone._family.text), ("vision_model", backbone._family.vision)):
+    for tower, runner in (("text_model", pair.towers.text), ("vision_model", pair.towers.vision)):
         layers = [
             {name: low_rank(getattr(block, name), seed=10 * i + j, s=s) for j, name in enumerate(PROJECTIONS)}
             for i, block in enumerate(runner.blocks[:2])
@@ -93,7 +93,7 @@ def test_unknown_projection_is_refused():
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 4), st.integers(1, 3))
 def test_prefix_and_packing_equal_whole_sequences(clip, lengths, before, groups):
-    tower, width = clip.backbone._family.text, clip.backbone.text_width
+    tower, width = clip.towers.text, clip.backbone.text_width
     lengths = lengths * groups
     each = len(lengths) // groups
     starts = [noise(before, width, seed=g) for g in range(groups)]
@@ -117,8 +117,8 @@ def test_repeated_packing():
 
 def test_pooled_position_equals_that_of_all_tokens(pair):
     for tower, width in (
-        (pair.backbone._family.text, pair.backbone.text_width),
-        (pair.backbone._family.vision, pair.backbone.vision_width),
+        (pair.towers.text, pair.backbone.text_width),
+        (pair.towers.vision, pair.backbone.vision_width),
     ):
         x = noise(3, 5, width)
         whole = tower.run(x)
@@ -129,7 +129,7 @@ def test_pooled_position_equals_that_of_all_tokens(pair):
 
 
 def test_prompts_inside_a_prefix(clip):
-    tower, width = clip.backbone._family.text, clip.backbone.text_width
+    tower, width = clip.towers.text, clip.backbone.text_width
     start, rest = noise(1, 4, width), noise(3, 2, width, seed=1)
     values = [None, noise(2, width, seed=2), noise(1, 2, width, seed=3)]
     prefix = tower.run_prefix(start, prompts=DeepPrompts(values, where=1))
@@ -140,14 +140,14 @@ def test_prompts_inside_a_prefix(clip):
 
 
 def test_what_needs_a_causal_tower_is_refused(clip):
-    vision = clip.backbone._family.vision
+    vision = clip.towers.vision
     x = torch.zeros(1, 3, clip.backbone.vision_width)
     with pytest.raises(ValueError, match="causal"):
         vision.run_prefix(x)
     with pytest.raises(ValueError, match="causal"):
         vision.run(x[0], packing=Packing.of([3]))
     with pytest.raises(ValueError, match="pool=-1"):
-        clip.backbone._family.text.run(torch.zeros(3, 32), packing=Packing.of([3]), pool=1)
+        clip.towers.text.run(torch.zeros(3, 32), packing=Packing.of([3]), pool=1)
 
 
 @pytest.mark.parametrize("per", ["shared", "image"])
@@ -168,4 +168,4 @@ def test_autocast(clip, per):
 def test_no_gradient_is_computed_for_weights(clip):
     context = noise(3, clip.backbone.text_width)
     clip.backbone.encode_context(context, clip.names).sum().backward()
-    assert all(parameter.grad is None for parameter in clip.backbone._family.model.parameters())
+    assert all(parameter.grad is None for parameter in clip.backbone.model.parameters())

@@ -8,7 +8,7 @@ from scipy.stats import PermutationMethod, false_discovery_control, wilcoxon
 
 from acclimate.bench.comparison import compare, compare_all, holm, signed_rank_p
 from acclimate.errors import ConfigError, RunError
-from tests.bench.measured import score, seeds
+from tests.helpers.measured import score, seeds
 
 
 def duel(differences, per_unit=1, **given):

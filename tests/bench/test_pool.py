@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import pytest
 
 from acclimate.bench.pool import Pool, threads_each
 from tests.helpers.benches import COOP, Notes, children, cores, record
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 
@@ -99,7 +99,6 @@ def test_an_error_of_the_observer_ends_the_bench(planned, spec, tmp_path):
     before, processes = threading.active_count(), children(os.getpid())
     with pytest.raises(OSError, match="no room for notes"):
         Pool(spec().data, tmp_path / "out", 2, "cpu", None).run(planned(), Fails())
-    deadline = time.monotonic() + 10
-    while children(os.getpid()) != processes or threading.active_count() > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(
+        lambda: children(os.getpid()) == processes and threading.active_count() <= before, "end of workers and threads"
+    )

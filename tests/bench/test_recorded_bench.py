@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,14 @@ import pytest
 from acclimate.bench import collect, plan_bench, read_spec, run_bench
 from acclimate.bench.scores import read_scores
 from acclimate.data.cache import default_cache_dir
+from tests.helpers.real_data import DATA, needs_real_data
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("ACCLIMATE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 RECIPE = ROOT / "recipes/baselines-mini.yaml"
 RECORDED = ROOT / "results/baselines/results.csv"
 AGAIN = {"zs-lp", "tip-adapter", "maple"}  # from features, by search, and through both towers
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"the real data sets are not in {DATA}; set ACCLIMATE_SHARED_DATA"
-)
+pytestmark = needs_real_data
 
 
 class Failures:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from acclimate.bench import rendering
 from acclimate.bench.comparison import compare_all
 from acclimate.bench.tables import make_tables
-from tests.bench.measured import score, seeds
+from tests.helpers.measured import score, seeds
 
 NASTY = r"a|b_c & 50% #1 $x$ {y} ~^\ <z> *bold* [w] `q`"
 

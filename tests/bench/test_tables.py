@@ -17,7 +17,7 @@ from acclimate.bench.scores import COLUMNS, METRICS, PROTOCOLS, SELECTIONS, Scor
 from acclimate.bench.tables import make_tables
 from acclimate.errors import ConfigError, RunError
 from acclimate.metrics import METRICS as MEASURED
-from tests.bench.measured import score, seeds
+from tests.helpers.measured import score, seeds
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

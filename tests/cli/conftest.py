@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.command import acclimate
-
-QUICK = ("--shots", "4", "--domain", "natural", "--device", "cpu")
-SETTINGS = ("--set", "epochs=2", "--set", "context-tokens=4", "--set", "batch_size=8")
+from tests.helpers.command import QUICK, SETTINGS, acclimate
 
 
 @pytest.fixture(scope="session")

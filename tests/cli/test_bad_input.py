@@ -5,12 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import shutil
 import signal
-import time
 import warnings
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,10 +16,11 @@ from acclimate.errors import RunError
 from acclimate.files import write_json
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.journal import Journal
-from tests.cli.conftest import QUICK, SETTINGS
-from tests.helpers.command import acclimate, finish, start
+from tests.helpers.command import QUICK, SETTINGS, acclimate, finish, start
+from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_pictures, make_split_pictures
 from tests.helpers.tiny_backbones import tiny_clip
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -223,17 +221,6 @@ def test_another_run_in_the_folder(run, picture_folder, tiny_folders):
     assert "--overwrite" in done.error
 
 
-@contextmanager
-def full_disk(limit):
-    """No file may grow beyond `limit` bytes, which fails like a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_at_any_file(tmp_path, tiny_folders):
     """The list of splits is written first; it is short here, so that larger files fail after it."""
     data = make_split_pictures(tmp_path / "data", ("cat", "dog"), {"train": 1, "test": 1})
@@ -295,11 +282,7 @@ def test_interrupted_from_the_keyboard(tmp_path, picture_folder, tiny_folders):
     words = adapt(picture_folder, tiny_folders, "--out", tmp_path / "run", "--set", "epochs=100000")
     process = start(*words)
     log = tmp_path / "run/log.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.stat().st_size):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: log.exists() and log.stat().st_size, "line in its log", process)
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert done.code == 130

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 
 import pytest
 import torch
@@ -19,10 +18,11 @@ from acclimate.bench.scores import read_scores
 from acclimate.cli import live
 from acclimate.cli.console import THEME
 from acclimate.cli.live import LiveBench
-from tests.cli.test_bad_input import full_disk
 from tests.helpers.benches import COOP, children, entries, figures, is_alive, make_job, stamps, write_spec
 from tests.helpers.command import acclimate, finish, start
+from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_split_pictures
+from tests.helpers.waiting import wait_until
 
 SUITES = [{"protocol": name, "data": "animals"} for name in ("few-shot", "base-to-novel")]
 JOBS = 8  # two protocols, two methods, two seeds
@@ -93,29 +93,18 @@ def test_what_is_done_is_not_touched(finished, again):
     assert stamps(out) == before
 
 
-def wait_for(condition, process):
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @linux
 def test_killed_in_the_middle_and_started_again(place, finished, tmp_path):
     """The whole process group dies; the workers have sessions of their own and notice that nobody is left."""
     out = tmp_path / "out"
     words = ("bench", place / "spec.yaml", "--out", out, "--device", "cpu", "--no-cache")
     process = start(*words, "--jobs", 2, start_new_session=True)
-    wait_for(lambda: list((out / "jobs").glob("*/done")), process)
+    wait_until(lambda: list((out / "jobs").glob("*/done")), "finished job", process)
     workers = children(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(workers) == 2
-    deadline = time.monotonic() + 20
-    while any(map(is_alive, workers)):
-        assert time.monotonic() < deadline, "a worker outlives its bench"
-        time.sleep(0.01)
+    wait_until(lambda: not any(map(is_alive, workers)), "end of the workers of a bench that is gone")
     done = {path.parent.name for path in (out / "jobs").glob("*/done")}
     assert 0 < len(done) < JOBS
     before = {name: stamp for name, stamp in stamps(out).items() if name.split("/")[0] in done}
@@ -136,7 +125,8 @@ def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     content = entries(place / "animals", tiny_folders["clip"], methods=["zero-shot", long], seeds=1)
     out = tmp_path / "out"
     process = start("bench", write_spec(tmp_path / "long.yaml", content), "--out", out, "--device", "cpu")
-    wait_for(lambda: any(path.stat().st_size for path in (out / "jobs").glob("*/log.jsonl")), process)
+    logs = (out / "jobs").glob
+    wait_until(lambda: any(path.stat().st_size for path in logs("*/log.jsonl")), "line in a log", process)
     workers = children(process.pid)
     process.send_signal(signal.SIGINT)
     done = finish(process)

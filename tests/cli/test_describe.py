@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.command import acclimate
 from tests.helpers.language_servers import Server, free_port, said
 from tests.helpers.tiny_language_model import tiny_language_model
+from tests.helpers.waiting import wait_until
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -72,9 +73,7 @@ def test_a_killed_process_loses_nothing(picture_folder, tmp_path):
     out = tmp_path / "prompts.json"
     words = ["describe", str(picture_folder), "--llm", server.url, "--out", str(out), "--parallel", "1", "-q"]
     process = subprocess.Popen([sys.executable, "-m", "acclimate", *words])
-    deadline = time.monotonic() + 60
-    while len(server.requests) < 10 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(server.requests) >= 10, "ten questions", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     asked = len(server.requests)

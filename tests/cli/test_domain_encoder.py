@@ -7,8 +7,7 @@ import shutil
 
 import pytest
 
-from tests.cli.conftest import QUICK
-from tests.helpers.command import acclimate
+from tests.helpers.command import QUICK, acclimate
 from tests.helpers.tiny_backbones import tiny_clip
 from tests.helpers.tiny_mae import tiny_mae
 

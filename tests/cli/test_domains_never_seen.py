@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import QUICK
-from tests.helpers.command import acclimate
+from tests.helpers.command import QUICK, acclimate
 from tests.helpers.pictures import make_split_pictures
 
 SPG = ("--method", "spg", "--set", "label_epochs=2", "--set", "epochs=2", "--set", "test_noise=mean")

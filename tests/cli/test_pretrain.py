@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
-from tests.cli.test_bad_input import full_disk
 from tests.helpers.command import acclimate, start
+from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_pictures
+from tests.helpers.waiting import wait_until
 
 QUICK = ("--image-size", 32, "--patch-size", 8, "--batch-size", 8, "--domain", "natural", "--device", "cpu")
 
@@ -105,11 +105,7 @@ def test_the_command_is_killed_and_given_again(picture_folder, tmp_path):
     words = ("pretrain", "mae", picture_folder, "--out", tmp_path / "killed", *QUICK, "--epochs", 12)
     process = start(*words)
     log = tmp_path / "killed/log.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text().count("\n") > 1):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") > 1, "second epoch", process)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed/record.json").exists()

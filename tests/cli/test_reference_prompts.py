@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import QUICK
-from tests.helpers.command import acclimate
+from tests.helpers.command import QUICK, acclimate
 
 SENTENCES = {"Cat": ["soft fur", "whiskers and pointed ears"], "dog": ["a wet nose"], "river": ["water that flows"]}
 

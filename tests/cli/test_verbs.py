@@ -10,9 +10,9 @@ import pytest
 
 import acclimate as package
 from acclimate.methods import list_methods
-from tests.cli.conftest import QUICK, SETTINGS
-from tests.helpers.command import acclimate, finish, start
+from tests.helpers.command import QUICK, SETTINGS, acclimate, finish, start
 from tests.helpers.pictures import CLASSES, make_pictures
+from tests.helpers.waiting import HANG
 
 VERBS = [
     ("adapt",), ("evaluate",), ("predict",), ("demo",), ("data",), ("data", "check"), ("methods",), ("backbones",), (),
@@ -221,7 +221,7 @@ def test_a_pipe_that_closes_early(run, tmp_path, picture_folder):
     process = start("predict", run, *[picture_folder / "test"] * 200, "--json", "--quiet")
     process.stdout.readline()
     process.stdout.close()
-    process.wait(timeout=60)
+    process.wait(timeout=HANG)
     assert "Traceback" not in process.stderr.read()
 
 

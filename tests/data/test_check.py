@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -11,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
+from tests.helpers.real_data import real_set
 
 from acclimate.data import CheckReport, Finding, check_data, load_data
 from acclimate.data.check.duplicates import close
 from acclimate.data.check.shortcuts import explains
 from acclimate.errors import DataError
-
-SHARED = Path(os.environ.get("ACCLIMATE_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def scene(seed: int, side: int = 64) -> Image.Image:
@@ -313,9 +311,7 @@ def test_loaded_data_and_data_that_cannot_load(tmp_path: Path) -> None:
 
 
 def test_real_data_chest_xray() -> None:
-    if not (SHARED / "chest_xray").is_dir():
-        pytest.skip("the real data are not on this machine (ACCLIMATE_SHARED_DATA)")
-    report = check_data(SHARED / "chest_xray")
+    report = check_data(real_set("chest_xray"))
     kinds = found(report)
     assert report.ok
     # Different patients look alike to a perceptual hash; they are not duplicates.
@@ -324,7 +320,5 @@ def test_real_data_chest_xray() -> None:
 
 
 def test_real_data_lithology() -> None:
-    if not (SHARED / "lithology").is_dir():
-        pytest.skip("the real data are not on this machine (ACCLIMATE_SHARED_DATA)")
-    kinds = found(check_data(SHARED / "lithology"))
+    kinds = found(check_data(real_set("lithology")))
     assert "balanced accuracy" in kinds["imbalance"].message

@@ -7,7 +7,7 @@ import datasets
 import pytest
 from PIL import Image
 from tests.helpers.pictures import make_pictures
-from tests.protocols.tables import Row, grid, table
+from tests.helpers.tables import Row, grid, table
 
 from acclimate.data import join_data, load_data
 from acclimate.errors import DataError

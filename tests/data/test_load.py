@@ -14,11 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from tests.helpers.real_data import real_set
 
 from acclimate.data import ImageData, load_data
 from acclimate.errors import ConfigError, DataError
-
-SHARED = Path(os.environ.get("ACCLIMATE_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def picture(path: Path, value: int = 100) -> Path:
@@ -511,15 +510,14 @@ def test_unknown_names_of_the_room() -> None:
     ],
 )
 def test_real_data(name: str, pictures: int, classes: int, domains: int) -> None:
-    if not (SHARED / name).is_dir():
-        pytest.skip("the real data are not on this machine (ACCLIMATE_SHARED_DATA)")
-    data = load_data(SHARED / name)
+    folder = real_set(name)
+    data = load_data(folder)
     assert (len(data), len(data.class_names), len(data.domain_names)) == (pictures, classes, domains)
     assert len(data.test) == pytest.approx(0.3 * pictures, abs=2 * classes)
     sides: dict[str, set[str]] = {}
     for group, split in zip(data.groups, data.splits, strict=True):
         sides.setdefault(group, set()).add(split)
     assert all(len(found) == 1 for group, found in sides.items() if group)
-    folders = load_data(SHARED / name / "images")
+    folders = load_data(folder / "images")
     assert (folders.class_names, folders.domain_names) == (data.class_names, data.domain_names)
     assert data.image(0).mode == "RGB"

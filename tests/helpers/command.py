@@ -15,6 +15,11 @@ from typing import Any
 from unittest import mock
 
 from acclimate.cli.app import main
+from tests.helpers.waiting import HANG
+
+# of `acclimate adapt`, for a run of a second
+QUICK = ("--shots", "4", "--domain", "natural", "--device", "cpu")
+SETTINGS = ("--set", "epochs=2", "--set", "context-tokens=4", "--set", "batch_size=8")
 
 
 @dataclass
@@ -77,7 +82,7 @@ def start(*words: object, **options: Any) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> Done:
     """Wait for it."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG)
     return Done(process.returncode, out, err)
 
 
@@ -87,7 +92,7 @@ def run_code(code: str, *words: object) -> str:
         [sys.executable, "-c", code, *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
     )

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,23 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from tests.helpers.waiting import wait_until
+
 
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def is_up(url: str) -> bool:
+    """Whether something answers."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -33,13 +43,8 @@ def transformers_server(model: Path, log: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output, env=environment)
     try:
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_until(lambda: process.poll() is not None or is_up(f"http://127.0.0.1:{port}/health"), "answer")
+        assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.kill()

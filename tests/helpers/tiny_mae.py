@@ -10,6 +10,7 @@ from transformers import ViTMAEConfig, ViTMAEModel
 from tests.helpers.tiny_backbones import randomise
 
 SIDE = 48  # pixels; the tiny backbones take 32
+SMALL = {"image_size": 32, "patch_size": 8, "batch_size": 8}  # settings quick enough for tests
 
 
 def tiny_mae(path: Path, *, seed: int = 0, mean: float = 0.5) -> Path:

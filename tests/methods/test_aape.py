@@ -16,9 +16,9 @@ from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
-from tests.methods.conftest import CLASSES, UNSEEN, close, count, learn, make, whole
+from tests.helpers.methods import CLASSES, FACTS, UNSEEN, count, learn, make, whole
+from tests.helpers.tensors import close
 
-FACTS = TrainingFacts(images=18, shots=6)
 WIDTH = 32
 
 
@@ -231,7 +231,7 @@ def test_gradients_stay_apart(world):
         found = torch.autograd.grad(terms[name], reached, **kwargs)
         assert sum(float(gradient.abs().sum()) for gradient in found if gradient is not None) > 0
     assert not any(terms[name].requires_grad for name in ("image_cosine", "mean_cosine", "attention_entropy"))
-    assert not any(parameter.requires_grad for parameter in world.backbone._family.model.parameters())
+    assert not any(parameter.requires_grad for parameter in world.backbone.model.parameters())
 
 
 @pytest.mark.parametrize("settings", [{}, {"aggregator": "convex"}, {"aggregator": "mlp"}, {"query_mode": "per_image"}])

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acclimate.methods import TrainingFacts
-from tests.methods.conftest import close, learn, make, whole
-from tests.methods.test_zs_lp import loop_logits, loop_loss, without
+from tests.helpers.methods import FACTS, learn, make, whole, without
+from tests.helpers.plain_heads import loop_logits, loop_loss
+from tests.helpers.tensors import close
 
-FACTS = TrainingFacts(18, 6)
 QUICK = {"epochs": 3, "warmup_epochs": 0}
 
 

@@ -7,10 +7,9 @@ from torch.nn import functional as F
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts, get_method
 from acclimate.methods.clip_adapter import CLIPAdapterConfig
-from tests.methods.conftest import CLASSES, close, learn, make, whole
-from tests.methods.plain_prompts import class_direction
-
-FACTS = TrainingFacts(images=18, shots=6)
+from tests.helpers.methods import CLASSES, FACTS, learn, make, whole
+from tests.helpers.plain_prompts import class_direction
+from tests.helpers.tensors import close
 
 
 def plain_logits(world, method, batch, down, up):

@@ -12,9 +12,9 @@ from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts
 from acclimate.methods.clip_lora import CLIPLoRA, CLIPLoRAConfig
 from acclimate.prompts import PromptSet
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, text_runs, whole
+from tests.helpers.methods import CLASSES, LONG, UNSEEN, learn, make, text_runs, whole
+from tests.helpers.tensors import close
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
 PLAIN_NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
 
 
@@ -95,7 +95,7 @@ def test_gradients_reach_all_changes_and_nothing_else(world):
     assert all(a.grad.flatten(1).abs().amax(1).min() > 0 for a in method.a.values())
     (stage,) = method.stages(TrainingFacts(18, 6))
     assert {id(parameter) for parameter in stage.parameters} == {id(parameter) for parameter in method.parameters()}
-    model = world.backbone._family.model
+    model = world.backbone.model
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
 
 

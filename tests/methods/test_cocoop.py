@@ -12,10 +12,10 @@ from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from tests.backbones import plain
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, text_runs, whole
+from tests.helpers import plain
+from tests.helpers.methods import CLASSES, LONG, UNSEEN, learn, make, text_runs, whole
+from tests.helpers.tensors import close
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
 WIDE = {"reduction": 2}  # a tiny tower's joint space divided by 16 leaves one hidden unit, which may be dead
 
 
@@ -67,7 +67,7 @@ def test_gradients_reach_context_and_meta_net_and_nothing_else(world):
     assert [name for name, _ in method.named_parameters()] == list(method.learned_state())
     assert len(stage.parameters) == 5
     assert all(parameter.grad.abs().max() > 0 for parameter in stage.parameters)
-    assert all(parameter.grad is None for parameter in world.backbone._family.model.parameters())
+    assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
 def formula(context, joint, text, reduction=16):

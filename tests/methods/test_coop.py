@@ -7,11 +7,11 @@ from torch.nn import functional as F
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods import TrainingFacts
 from acclimate.prompts import PromptSet
-from tests.backbones import plain
-from tests.methods.conftest import CLASSES, UNSEEN, close, make, whole
+from tests.helpers import plain
+from tests.helpers.methods import CLASSES, LONG, UNSEEN, make, whole
+from tests.helpers.tensors import close
 
 POSITIONS = ["end", "middle", "front"]
-LONG = ("cat", "storage tank", "bare land of the large mill")
 
 
 def padded_logits(world, method, batch, context):

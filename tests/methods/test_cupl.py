@@ -5,12 +5,10 @@ import dataclasses
 import torch
 from torch.nn import functional as F
 
-from acclimate.methods import TrainingFacts
 from acclimate.prompts import PromptSet
 from acclimate.prompts.references import compose_reference_prompts
-from tests.methods.conftest import CLASSES, close, learn, make, whole
-
-FACTS = TrainingFacts(images=18, shots=6)
+from tests.helpers.methods import CLASSES, FACTS, learn, make, whole
+from tests.helpers.tensors import close
 
 
 def test_directions_are_means_of_the_sentences(world):

@@ -4,14 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from acclimate.methods import TrainingFacts
 from acclimate.methods.dcpl import DCPLConfig
 from acclimate.options import make_config
-from tests.methods.conftest import close, count, learn, make, on_vit_b_16, some, whole
-from tests.methods.plain_domain import compare, dcpl_logits, stir
-
-LONG = ("cat", "storage tank", "bare land of the large mill")
-FACTS = TrainingFacts(images=18, shots=6)
+from tests.helpers.methods import FACTS, LONG, count, learn, make, on_vit_b_16, some, whole
+from tests.helpers.plain_domain import compare, dcpl_logits, stir
+from tests.helpers.tensors import close
 
 
 @pytest.mark.parametrize(

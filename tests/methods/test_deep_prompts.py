@@ -11,7 +11,8 @@ from acclimate.methods import TrainingFacts, get_method
 from acclimate.methods.deep_prompts import DeepPromptClassifier, DeepPromptRecipe
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, whole
+from tests.helpers.methods import CLASSES, UNSEEN, learn, make, whole
+from tests.helpers.tensors import close
 
 LEARNED = {"vpt": ["vision"], "ivlp": ["text", "vision"], "maple": ["text", "couplings.0.weight", "couplings.0.bias"]}
 

@@ -7,7 +7,8 @@ import torch
 
 from acclimate.data.batch import Batch
 from acclimate.methods import per_image
-from tests.methods.conftest import close, make
+from tests.helpers.methods import make
+from tests.helpers.tensors import close
 
 BATCH = 5
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from acclimate.errors import ConfigError
-from tests.methods.conftest import UNSEEN, close, make, some, whole, without_domain_encoder
-from tests.methods.plain_domain import stir
+from tests.helpers.methods import LONG, UNSEEN, make, some, whole, without_domain_encoder
+from tests.helpers.plain_domain import stir
+from tests.helpers.tensors import close
 
 NAMES = ("gdpl", "dplq", "dcpl")
-LONG = ("cat", "storage tank", "bare land of the large mill")
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 

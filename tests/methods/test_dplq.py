@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acclimate.methods import TrainingFacts
 from acclimate.methods.dplq import DPLQConfig
 from acclimate.options import make_config
-from tests.methods.conftest import (
+from tests.helpers.methods import (
     CLASSES,
-    close,
+    FACTS,
+    LONG,
     count,
     learn,
     make,
@@ -18,13 +18,11 @@ from tests.methods.conftest import (
     whole,
     without_domain_encoder,
 )
-from tests.methods.plain_domain import compare, dplq_logits, stir
+from tests.helpers.plain_domain import OFF, compare, dplq_logits, stir
+from tests.helpers.tensors import close
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
-FACTS = TrainingFacts(images=18, shots=6)
 MIXERS = ("dense", "bottleneck", "quaternion-padded", "quaternion-axes")
 CONDITIONING = ("none", "first", "deep")
-OFF = {"conditioning": "none", "image_bias": False}  # no domain encoder
 
 
 # ------------------------------------------------------------------------------------------------------ the equations
@@ -123,7 +121,7 @@ def test_gradients_reach_all_that_is_learned(world, settings):
         assert parameter.grad.any(), name
         if name in ("text", "vision"):
             assert parameter.grad.abs().flatten(1).amax(1).min() > 0, name
-    assert all(parameter.grad is None for parameter in world.backbone._family.model.parameters())
+    assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
 @pytest.mark.parametrize("settings", [{"variant": "released", "warmup_epochs": 0, "lr": 0.02}, {"lr": 0.01}], ids=str)

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from acclimate.errors import ConfigError
 from acclimate.methods.gdpl import GDPLConfig
 from acclimate.options import make_config
-from tests.methods.conftest import (
-    close,
+from tests.helpers.methods import (
+    FACTS,
+    LONG,
     count,
     learn,
     make,
@@ -22,8 +23,8 @@ from tests.methods.conftest import (
     whole,
     without_domain_encoder,
 )
-from tests.methods.plain_domain import compare, gdpl_logits, stir
-from tests.methods.test_dplq import FACTS, LONG, OFF
+from tests.helpers.plain_domain import OFF, compare, gdpl_logits, stir
+from tests.helpers.tensors import close
 
 RELATIONS = ("shared", "layer", "rank")
 CHANGES = [
@@ -141,7 +142,7 @@ def test_gradients_reach_s_and_r_and_all_the_rest(world, relation):
             assert gradient.ne(0).all() or gradient.ndim > 1, name
     assert found["low_rank.s"].ne(0).all()
     assert found["low_rank.r"].ne(0).all()
-    assert all(parameter.grad is None for parameter in world.backbone._family.model.parameters())
+    assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
 @pytest.mark.parametrize("relation", RELATIONS)

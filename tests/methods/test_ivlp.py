@@ -6,10 +6,9 @@ from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
 from acclimate.prompts import PromptSet
-from tests.methods.conftest import CLASSES, close, make, whole
-from tests.methods.plain_prompts import plain_logits
-
-LONG = ("cat", "storage tank", "bare land of the large mill")
+from tests.helpers.methods import CLASSES, LONG, make, whole
+from tests.helpers.plain_prompts import plain_logits
+from tests.helpers.tensors import close
 
 
 @pytest.mark.parametrize(("text_depth", "vision_depth"), [(12, 12), (2, 1), (1, 3), (3, 0)])

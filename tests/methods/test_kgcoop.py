@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from acclimate.methods import TrainingFacts
 from acclimate.prompts import PromptSet
-from tests.methods.conftest import CLASSES, UNSEEN, close, make, whole
+from tests.helpers.methods import CLASSES, UNSEEN, make, whole
+from tests.helpers.tensors import close
 
 NATURAL = PromptSet("natural", template="a photo of a {}.")
 

@@ -6,12 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts
 from acclimate.methods.linear_probe.method import GRID
 from acclimate.training.feeds import FeatureFeed
-from tests.methods.conftest import learn, make, whole
-
-FACTS = TrainingFacts(18, 6)
+from tests.helpers.methods import FACTS, learn, make, whole
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.conftest import close, make, whole
-from tests.methods.plain_prompts import plain_logits
-
-LONG = ("cat", "storage tank", "bare land of the large mill")
+from tests.helpers.methods import LONG, make, whole
+from tests.helpers.plain_prompts import plain_logits
+from tests.helpers.tensors import close
 
 
 @pytest.mark.parametrize("depth", [1, 2, 9])

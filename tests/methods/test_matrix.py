@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts, get_method, list_methods, register
+from acclimate.methods import get_method, list_methods, register
 from acclimate.methods.contract import Method, TextClassifier
 from acclimate.options import describe_options
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import SolverStage, Stage
-from tests.methods.conftest import CLASSES, NEEDS, UNSEEN, close, learn, make, text_runs, whole
+from tests.helpers.methods import CLASSES, FACTS, NEEDS, UNSEEN, learn, make, text_runs, whole
+from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
-FACTS = TrainingFacts(images=18, shots=6)
 
 
 def settings(name):
@@ -31,7 +31,7 @@ def settings(name):
 
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request, world):
-    weights = {name: tensor.clone() for name, tensor in world.backbone._family.model.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in world.backbone.model.state_dict().items()}
     method = make(world, request.param, **settings(request.param))
     before = {name: tensor.clone() for name, tensor in method.learned_state().items()}
     lines = learn(world, method, FACTS, world.val)
@@ -52,14 +52,14 @@ def test_training_changes_the_learned_tensors_and_nothing_else(fitted, world):
     assert after.keys() == before.keys()
     assert all(not torch.equal(after[name], before[name]) for name in after if name != "labels.values")  # of before
     assert bool(lines) == bool(after)
-    model = world.backbone._family.model
+    model = world.backbone.model
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
 def test_learned_state_is_small(fitted, world):
     method, *_ = fitted
-    frozen = sum(parameter.numel() for parameter in world.backbone._family.model.parameters())
+    frozen = sum(parameter.numel() for parameter in world.backbone.model.parameters())
     share = 4 if "domain_features" in type(method).needs else 10  # mixers are large beside towers as narrow as these
     if method.name != "spg":  # the hidden layers of its generator are as wide for any tower
         assert method.learned_parameters() < frozen / share

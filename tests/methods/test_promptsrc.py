@@ -14,11 +14,10 @@ from acclimate.methods.promptsrc import PromptSRCConfig
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
-from tests.methods.conftest import UNSEEN, close, learn, make, text_runs, whole
-from tests.methods.plain_prompts import class_direction, image_direction
+from tests.helpers.methods import FACTS, LONG, UNSEEN, learn, make, text_runs, whole
+from tests.helpers.plain_prompts import class_direction, image_direction
+from tests.helpers.tensors import close
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
-FACTS = TrainingFacts(images=18, shots=6)
 PLAIN = {"image_agreement": 0.0, "text_agreement": 0.0, "logit_agreement": 0.0, "aggregation_mean": None}
 
 

@@ -27,10 +27,10 @@ from acclimate.methods.spg.networks import (
 from acclimate.options import make_config
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.stages import AlternatingStage
-from tests.backbones import plain
-from tests.methods.conftest import DOMAINS, close, count, learn, make, some, text_runs
+from tests.helpers import plain
+from tests.helpers.methods import DOMAINS, LONG, count, learn, make, some, text_runs
+from tests.helpers.tensors import close
 
-LONG = ("cat", "storage tank", "bare land of the large mill")
 FACTS = TrainingFacts(images=18, shots=6, domains=2)
 QUICK = {"epochs": 2, "lr": 1e-3, "warmup_epochs": 0}
 GENERATORS = ("gan", "mean", "mixture", "regression", "transformer")

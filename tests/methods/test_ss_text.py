@@ -5,14 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.stages import SolverStage
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, whole
-from tests.methods.test_zero_shot import text_features
-from tests.methods.test_zs_lp import loop_logits, zero_shot
-
-FACTS = TrainingFacts(18, 6)
+from tests.helpers.methods import CLASSES, FACTS, UNSEEN, learn, make, whole, zero_shot
+from tests.helpers.plain_heads import loop_logits, text_features
+from tests.helpers.tensors import close
 
 
 def uneven(world, counts):

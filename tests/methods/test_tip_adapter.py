@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts, get_method
+from acclimate.methods import get_method
 from acclimate.methods.tip_adapter import TipAdapterFConfig
 from acclimate.methods.tip_adapter.search import GRID, search
 from acclimate.training.devices import make_accelerator
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, whole
-from tests.methods.plain_prompts import class_direction
+from tests.helpers.methods import CLASSES, FACTS, UNSEEN, learn, make, whole
+from tests.helpers.plain_prompts import class_direction
+from tests.helpers.tensors import close
 
-FACTS = TrainingFacts(images=18, shots=6)
 FIGURES = ("alpha", "beta", "accuracy")
 BOTH = pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from acclimate.prompts import PromptSet
-from tests.methods.conftest import CLASSES, close, make, text_runs, whole
-from tests.methods.plain_prompts import plain_logits
+from tests.helpers.methods import CLASSES, make, text_runs, whole
+from tests.helpers.plain_prompts import plain_logits
+from tests.helpers.tensors import close
 
 
 @pytest.mark.parametrize("depth", [1, 2, 12])

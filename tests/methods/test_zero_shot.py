@@ -5,16 +5,9 @@ from torch.nn import functional as F
 
 from acclimate.methods import TrainingFacts
 from acclimate.prompts import PromptSet, get_domain
-from tests.methods.conftest import CLASSES, close, make, whole
-
-
-def text_features(world, sentences):
-    """Unit features of sentences the plain way: padded to the full length, through transformers' own forward."""
-    length = world.backbone.context_length
-    tokens = world.backbone.tokenizer.tokenizer(
-        sentences, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
-    return F.normalize(world.plain.get_text_features(tokens["input_ids"]).pooler_output, dim=-1)
+from tests.helpers.methods import CLASSES, make, whole
+from tests.helpers.plain_heads import text_features
+from tests.helpers.tensors import close
 
 
 def expected_logits(world, directions):

@@ -6,45 +6,14 @@ import pytest
 import torch
 
 from acclimate.errors import ConfigError
-from acclimate.methods import TrainingFacts
 from acclimate.prompts import PromptSet
-from acclimate.training.feeds import FeatureFeed
 from acclimate.training.stages import GradientStage, SolverStage
-from tests.methods.conftest import CLASSES, UNSEEN, close, learn, make, whole
-from tests.methods.test_zero_shot import text_features
+from tests.helpers.methods import CLASSES, FACTS, UNSEEN, learn, make, whole, without, zero_shot
+from tests.helpers.plain_heads import loop_logits, loop_loss, text_features
+from tests.helpers.tensors import close
 
-FACTS = TrainingFacts(18, 6)
 LENGTHS = ["scale", "text", "unit"]
 QUICK = {"epochs": 3, "warmup_epochs": 0}
-
-
-def without(world, missing):
-    """The same world, without training images of one class."""
-    batch = whole(world.train)
-    kept = batch.labels != missing
-    train = FeatureFeed(batch.image_features[kept], batch.labels[kept])
-    return type(world)(**{**vars(world), "train": train})
-
-
-def zero_shot(world, classes=CLASSES, **settings):
-    with torch.no_grad():
-        return make(world, "zero-shot", classes, **settings).eval().logits(whole(world.test))
-
-
-def loop_logits(world, weight, features):
-    """s cos(x, w_c) + b, one image and one class at a time."""
-    scale = float(world.plain.logit_scale.exp())
-    bias = float(world.plain.logit_bias) if hasattr(world.plain, "logit_bias") else 0.0
-    rows = []
-    for x in features:
-        rows.append(torch.stack([scale * (x @ w) / (x.norm() * w.norm()) + bias for w in weight]))
-    return torch.stack(rows)
-
-
-def loop_loss(logits, labels):
-    terms = [-(row[label] - torch.log(torch.exp(row - row.max()).sum()) - row.max())
-             for row, label in zip(logits, labels, strict=True)]  # fmt: skip
-    return sum(terms) / len(terms)
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -5,8 +5,7 @@ import torch
 
 from acclimate.data.pictures import load_pictures
 from acclimate.pretraining import pretrain_mae
-
-SMALL = {"image_size": 32, "patch_size": 8, "batch_size": 8}  # settings quick enough for tests
+from tests.helpers.tiny_mae import SMALL
 
 
 @pytest.fixture(autouse=True)

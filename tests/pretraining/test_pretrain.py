@@ -16,7 +16,7 @@ from acclimate.pretraining import pretrain_mae
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.sheet import GAP, HEAD, HIDDEN, TILE
 from tests.helpers.killing import kill_often
-from tests.pretraining.conftest import SMALL
+from tests.helpers.tiny_mae import SMALL
 
 ONE = {**SMALL, "epochs": 1}
 

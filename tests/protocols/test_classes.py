@@ -9,7 +9,7 @@ from acclimate.protocols import BaseToNovel
 from acclimate.protocols.classes import halves
 from acclimate.runs import Conditions, adapt_trial
 from tests.helpers.pictures import make_split_pictures
-from tests.protocols.tables import Row, grid, images, leaks, metrics, table
+from tests.helpers.tables import Row, grid, images, leaks, metrics, table
 
 DRAWN = {"train": 6, "val": 5, "test": 3}
 

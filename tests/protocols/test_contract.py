@@ -17,7 +17,7 @@ from acclimate.protocols import (
     list_protocols,
 )
 from acclimate.protocols.contract import plain_values, protocol
-from tests.protocols.tables import Row, grid, leaks, metrics, table
+from tests.helpers.tables import Row, grid, leaks, metrics, table
 
 DRAWN = {"train": 6, "val": 3, "test": 4}
 

@@ -6,7 +6,7 @@ from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError
 from acclimate.protocols import LeaveOneDomainOut, SingleSource
 from tests.helpers.pictures import make_split_pictures
-from tests.protocols.tables import Row, grid, images, leaks, table
+from tests.helpers.tables import Row, grid, images, leaks, table
 
 PARTS = {"train": 8, "val": 6, "test": 4}
 DOMAINS = ("art", "photo", "sketch")

@@ -8,7 +8,7 @@ from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError
 from acclimate.protocols import FewShot, FewShotValidation
 from tests.helpers.pictures import make_pictures, make_split_pictures
-from tests.protocols.tables import grid, images, leaks, table
+from tests.helpers.tables import grid, images, leaks, table
 
 
 def draw(data, shots, seed=1):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import acclimate
 from acclimate.errors import DataError
 from acclimate.protocols import BaseToNovel, CrossDataset, FewShot, LeaveOneDomainOut, SingleSource
-from tests.protocols.tables import Row, grid, images, leaks, table
-from tests.runs.test_recorded_results import DATA
+from tests.helpers.real_data import DATA, needs_real_data
+from tests.helpers.tables import Row, grid, images, leaks, table
 
 PROTOCOLS = [
     FewShot(),
@@ -81,8 +81,6 @@ def test_more_shots_hold_all_of_fewer(tmp_path_factory, rows, protocol, seed):
 
 # ---------------------------------------------------------------- the real data sets
 
-real = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not in {DATA}; set ACCLIMATE_SHARED_DATA")
-
 
 @pytest.fixture(scope="module")
 def load():
@@ -102,7 +100,7 @@ def suits(protocol, data):
     return isinstance(protocol, FewShot) or len(data.domain_names) >= 2
 
 
-@real
+@needs_real_data
 @pytest.mark.parametrize("name", ["aid", "sar_acd", "lithology", "chest_xray", "pacs"])
 def test_nothing_leaks_on_real_data(load, name):
     sets = {name: load(name)}
@@ -116,7 +114,7 @@ def test_nothing_leaks_on_real_data(load, name):
                 check(protocol, protocol.draw(trial, sets, shots, 1), shots)
 
 
-@real
+@needs_real_data
 def test_nothing_leaks_between_real_sets(load):
     sets = {name: load(name) for name in ("aid", "lithology", "pacs")}
     for protocol in (CrossDataset(), CrossDataset(sources="aid+pacs")):
@@ -124,7 +122,7 @@ def test_nothing_leaks_between_real_sets(load):
             check(protocol, protocol.draw(trial, sets, 4, 1), 4)
 
 
-@real
+@needs_real_data
 @pytest.mark.parametrize(("name", "refused"), [("lithology", 3), ("chest_xray", 2), ("sar_acd", None), ("aid", None)])
 def test_base_to_novel_on_real_data(load, name, refused):
     if refused is None:
@@ -134,7 +132,7 @@ def test_base_to_novel_on_real_data(load, name, refused):
         BaseToNovel().trials({name: load(name)})
 
 
-@real
+@needs_real_data
 @pytest.mark.parametrize("name", ["lithology", "sar_acd"])
 def test_a_budget_has_the_imbalance_of_the_data(load, name):
     """The share of a class in the budgets of twenty seeds is that in the training images."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from acclimate.errors import DataError
 from acclimate.protocols import CrossDataset, LeaveOneDomainOut
 from acclimate.protocols.published import SPLIT_RULES, apply_rule, get_split_rule
-from tests.protocols.tables import Row, grid, images, leaks, table
+from tests.helpers.tables import Row, grid, images, leaks, table
 
 SEVENTY = ("spg-pacs", "spg-officehome", "spg-terraincognita")
 

@@ -4,7 +4,7 @@ import pytest
 
 from acclimate.errors import ConfigError, DataError
 from acclimate.protocols import CrossDataset
-from tests.protocols.tables import Row, grid, images, leaks, table
+from tests.helpers.tables import Row, grid, images, leaks, table
 
 PARTS = {"train": 8, "val": 6, "test": 4}
 

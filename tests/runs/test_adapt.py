@@ -16,7 +16,7 @@ from acclimate.data.frozen import load_splits
 from acclimate.errors import BackboneError, ConfigError, DataError, RunError, TrainingError
 from acclimate.methods import list_methods
 from tests.helpers.pictures import CLASSES, make_pictures, make_split_pictures, with_domains
-from tests.runs.conftest import QUICK, quick
+from tests.helpers.runs import QUICK, quick
 
 FILES = ["adapter.json", "adapter.safetensors", "log.jsonl", "record.json", "splits.json"]
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "ece", "nll"]

@@ -22,8 +22,8 @@ from acclimate.runs import prediction
 from acclimate.training.progress import Silent
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
+from tests.helpers.runs import quick
 from tests.helpers.tiny_mae import tiny_mae
-from tests.runs.conftest import quick
 
 
 @dataclass(frozen=True, kw_only=True)

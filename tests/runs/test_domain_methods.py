@@ -11,8 +11,8 @@ import torch
 import acclimate
 from acclimate.errors import ConfigError, RunError
 from acclimate.training.serving import evaluation_feed
+from tests.helpers.runs import quick
 from tests.helpers.tiny_mae import tiny_mae
-from tests.runs.conftest import quick
 
 SETTINGS = {"epochs": 2, "lr": 0.01, "warmup_epochs": 0, "batch_size": 6}
 pytestmark = pytest.mark.parametrize("method", ["gdpl", "dplq", "dcpl"])

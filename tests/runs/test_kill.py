@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ import torch
 import acclimate
 from tests.helpers import command
 from tests.helpers.killing import kill_often
+from tests.helpers.waiting import wait_until
 
 SETTINGS = {"epochs": 20, "batch_size": 4, "context_tokens": 4, "optimizer": "adamw", "select": "best-val"}
 
@@ -64,11 +64,7 @@ def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_fo
     words += ["--no-cache", "--device", "cpu", "--out", tmp_path / "killed"]
     process = command.start(*words)
     log = tmp_path / "killed/log.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text().count("\n") > 3):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") > 3, "fourth epoch", process)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed/record.json").exists()

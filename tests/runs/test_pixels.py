@@ -15,7 +15,7 @@ from acclimate.methods import Method, get_method, list_methods, register, regist
 from acclimate.options import option
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
-from tests.runs.conftest import quick
+from tests.helpers.runs import quick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,4 +70,4 @@ def test_a_method_on_pixels(tmp_path, pictures, tiny_backbones, family, augment)
     right = [row.label == label for row, label in zip(rows, pictures.test.label_names, strict=True)]
     assert loaded.evaluate(pictures.test) == model.record["metrics"]
     assert np.mean(right) == pytest.approx(model.record["metrics"]["accuracy"]["value"])
-    assert all(parameter.grad is None for parameter in backbone._family.model.parameters())
+    assert all(parameter.grad is None for parameter in backbone.model.parameters())

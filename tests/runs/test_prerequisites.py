@@ -19,7 +19,7 @@ from acclimate.runs import Conditions, adapt_trial
 from acclimate.runs.prediction_files import open_writer
 from acclimate.training.progress import Silent
 from tests.helpers.pictures import with_domains
-from tests.runs.conftest import quick
+from tests.helpers.runs import quick
 
 DOMAINS = ("day", "dusk", "night")
 SETTINGS = {"label_epochs": 2, "epochs": 2, "warmup_epochs": 0}

@@ -14,7 +14,7 @@ import acclimate
 from acclimate.errors import ConfigError, DataError
 from acclimate.runs.prompt_labels import find_label, read_label
 from tests.helpers.pictures import with_domains
-from tests.runs.conftest import quick
+from tests.helpers.runs import quick
 
 SETTINGS = {"epochs": 1, "warmup_epochs": 0, "context_init": None, "context_tokens": 4}
 

@@ -1,12 +1,8 @@
-"""The figures under results/ come out again, on the real data sets, where these are at hand.
-
-They are looked for in the folder that ACCLIMATE_SHARED_DATA names, or in `shared/data` beside the repository.
-"""
+"""The figures under results/ come out again, on the real data sets, where these are at hand."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,15 +10,13 @@ import pytest
 import acclimate
 from acclimate.data.cache import default_cache_dir
 from acclimate.prompts import guess_domain
+from tests.helpers.real_data import DATA, needs_real_data
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("ACCLIMATE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 SETS = {"aid": 30, "sar_acd": 6, "lithology": 3, "chest_xray": 2, "pacs": 7}
 DOMAINS = {"aid": "satellite", "sar_acd": "sar", "lithology": "thin_section", "chest_xray": "xray", "pacs": "natural"}
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"the real data sets are not in {DATA}; set ACCLIMATE_SHARED_DATA"
-)
+pytestmark = needs_real_data
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -11,8 +11,8 @@ from acclimate.backbones import load_backbone
 from acclimate.data import load_data
 from acclimate.errors import AcclimateError, BackboneError, ConfigError, DataError, RunError
 from tests.helpers.pictures import CLASSES, make_pictures
+from tests.helpers.runs import QUICK, quick
 from tests.helpers.tiny_backbones import tiny_clip
-from tests.runs.conftest import QUICK, quick
 
 
 def edit(path, **changes):

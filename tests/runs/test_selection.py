@@ -9,7 +9,7 @@ from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError
 from acclimate.runs import choose_evaluation_images
 from tests.helpers.pictures import make_pictures, make_split_pictures
-from tests.runs.conftest import quick
+from tests.helpers.runs import quick
 
 
 @pytest.fixture(scope="module")

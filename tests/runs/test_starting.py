@@ -9,7 +9,7 @@ import acclimate
 from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError, RunError
 from tests.helpers.pictures import make_captioned_pictures, make_split_pictures
-from tests.runs.conftest import QUICK, quick
+from tests.helpers.runs import QUICK, quick
 
 IDLE = {"settings": {**QUICK, "epochs": 1, "warmup_epochs": 1, "warmup_lr": 0.0}}  # one epoch at rate 0
 

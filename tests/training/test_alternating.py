@@ -15,8 +15,7 @@ from acclimate.training.fit import fit
 from acclimate.training.journal import Journal
 from acclimate.training.seeding import seed_step
 from acclimate.training.stages import AlternatingStage, Turn
-from tests.training.learner import blobs, context, recipe
-from tests.training.test_resume import Interrupted, StopAt
+from tests.helpers.learner import Interrupted, StopAt, blobs, context, recipe
 
 LIMITS = [0.05, None]
 

@@ -13,7 +13,7 @@ from acclimate.training.feeds import FeatureFeed, epoch_order
 from acclimate.training.fit import fit
 from acclimate.training.journal import Journal
 from acclimate.training.stages import GradientStage, SolverStage
-from tests.training.learner import Linear, blobs, context, recipe
+from tests.helpers.learner import Linear, blobs, context, recipe
 
 
 def learn(accelerator, *recipes, train=None, val=None, **settings):

@@ -13,26 +13,9 @@ from acclimate.training.fit import fit
 from acclimate.training.journal import Journal
 from acclimate.training.progress import Silent
 from acclimate.training.stages import SolverStage
-from tests.training.learner import Linear, blobs, context, recipe
+from tests.helpers.learner import Interrupted, Linear, StopAt, blobs, context, recipe
 
 STEPS = 4  # in an epoch of 30 images in batches of 8
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopAt(Silent):
-    """Raises before step `step` (counted from the start of this attempt) is done."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def advance(self, amount=1, **figures):
-        if not figures and amount == 1:  # the step itself, not the position told on resuming
-            if self.left == 0:
-                raise Interrupted
-            self.left -= 1
 
 
 class Run:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acclimate.backbones.context import ClassTokens, Layout, Per, Position, check_context, context_rows, make_layout
 from acclimate.backbones.encoder import check_kinds
@@ -72,6 +72,11 @@ class DualEncoder:
     def __repr__(self) -> str:
         """Name, family and place."""
         return f"DualEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
+
+    @property
+    def model(self) -> nn.Module:
+        """The frozen Hugging Face model that holds the weights: to look at, never to change."""
+        return self._family.model
 
     @property
     def device(self) -> torch.device:

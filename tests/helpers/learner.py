@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.fit import FitContext
+from acclimate.training.progress import Silent
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
 
@@ -60,3 +61,20 @@ def recipe(**settings) -> Recipe:
 
 def context(accelerator, **settings) -> FitContext:
     return FitContext(accelerator, **{"checkpoint_seconds": 0.0, **settings})
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopAt(Silent):
+    """Raises before step `step` (counted from the start of this attempt) is done."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def advance(self, amount=1, **figures):
+        if not figures and amount == 1:  # the step itself, not the position told on resuming
+            if self.left == 0:
+                raise Interrupted
+            self.left -= 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from tests.backbones import plain
-from tests.methods.plain_prompts import changed, class_direction
+from tests.helpers import plain
+from tests.helpers.plain_prompts import changed, class_direction
+
+OFF = {"conditioning": "none", "image_bias": False}  # no domain encoder
 
 
 def logits_of(world, words, pixels, text, vision, directions, start="a photo of a"):

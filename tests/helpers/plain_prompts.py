@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from torch.nn import functional as F
 
-from tests.backbones import plain
+from tests.helpers import plain
 
 
 def plain_logits(world, words, pixels, text=None, vision=None, start="a photo of a"):

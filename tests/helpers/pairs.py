@@ -1,0 +1,56 @@
+"""Tiny backbones of many shapes, each beside its weights in transformers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from transformers import CLIPModel, SiglipModel
+
+from acclimate.backbones import load_backbone
+from acclimate.backbones.families import FAMILIES
+from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+
+VARIANTS = {
+    "clip": (tiny_clip, {}),
+    "clip-gelu-legacy": (
+        tiny_clip,
+        {
+            "legacy_eos": True,
+            "context_length": 77,  # as in OpenAI's checkpoints
+            "projection": 32,
+            "text": {"hidden_act": "gelu", "num_attention_heads": 2, "num_hidden_layers": 4},
+            "vision": {"hidden_act": "gelu", "patch_size": 16, "num_hidden_layers": 2},
+        },
+    ),
+    "clip-one-layer": (
+        tiny_clip,
+        {
+            "context_length": 40,
+            "text": {"num_hidden_layers": 1, "hidden_size": 24, "num_attention_heads": 3},
+            "vision": {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 8},
+        },
+    ),
+    "siglip": (tiny_siglip, {}),
+    "siglip-other": (
+        tiny_siglip,
+        {
+            "context_length": 20,
+            "text": {"num_hidden_layers": 2, "hidden_size": 48, "num_attention_heads": 6},
+            "vision": {"num_hidden_layers": 4, "hidden_size": 48, "patch_size": 16, "num_attention_heads": 3},
+        },
+    ),
+}
+WORDS = ["cat", "bare land", "storage tanks of the large mill", "dog"]
+
+
+def load_pair(folder):
+    backbone = load_backbone(folder)
+    kind = CLIPModel if backbone.family == "clip" else SiglipModel
+    plain = kind.from_pretrained(folder).eval().requires_grad_(False)
+    return SimpleNamespace(
+        backbone=backbone,
+        plain=plain,
+        towers=FAMILIES[backbone.family](plain),  # our runners over the layers of transformers
+        folder=folder,
+        names=backbone.class_tokens(WORDS),
+    )
