@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from acclimate.data import ImageData
@@ -75,5 +76,5 @@ def make_captioned_pictures(folder: Path, splits: dict[str, int] | None = None, 
 
 def with_domains(data: ImageData, names: Sequence[str]) -> ImageData:
     """The same pictures, their domains named in turn."""
-    domains = [*islice(cycle(names), len(data))]
-    return dataclasses.replace(data, table=data.table.remove_columns("domain").add_column("domain", domains))
+    domains = pa.array(islice(cycle(names), len(data)))
+    return dataclasses.replace(data, table=data.table.drop_columns("domain").append_column("domain", domains))

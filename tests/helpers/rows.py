@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datasets
+import pyarrow as pa
 from hypothesis import strategies as st
 
 from acclimate.data import ImageData
@@ -13,7 +13,7 @@ Row = tuple[str, str, str, str]  # key, label, domain, group
 def data_of(rows: list[Row], name: str = "made") -> ImageData:
     key, label, domain, group = (list(column) for column in zip(*rows, strict=True))
     columns = {"key": key, "path": key, "label": label, "domain": domain, "group": group, "split": [""] * len(rows)}
-    return ImageData(name, datasets.Dataset.from_dict(columns), tuple(sorted(set(label))))
+    return ImageData(name, pa.table(columns), tuple(sorted(set(label))))
 
 
 def simple(per_class: int, classes: int = 3, domains: int = 1, group_size: int = 1) -> ImageData:

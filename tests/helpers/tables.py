@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import datasets
+import pyarrow as pa
 from PIL import Image
 
 from acclimate.data import ImageData
@@ -41,9 +41,8 @@ def table(folder: Path, rows: Iterable[Row], name: str = "made", origin: str = "
         values = (path.name, str(path), row.label, row.domain, row.group, row.split)
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
-    features = datasets.Features({key: datasets.Value("string") for key in columns})
     classes = tuple(sorted(set(columns["label"])))
-    return ImageData(name, datasets.Dataset.from_dict(columns, features=features), classes, origin)
+    return ImageData(name, pa.table(columns), classes, origin)
 
 
 def grid(classes: Iterable[str], splits: dict[str, int], domains: Iterable[str] = ("",)) -> list[Row]:

@@ -1,23 +1,24 @@
-"""`ImageData`: labelled pictures as a thin, immutable view on a `datasets.Dataset`."""
+"""`ImageData`: labelled pictures as a thin, immutable view on a table of names."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from acclimate.data.columns import integers, texts
 from acclimate.data.images import UnreadableImage, open_image
 from acclimate.data.ordering import some
 from acclimate.errors import DataError
 
 if TYPE_CHECKING:
-    import datasets
     from PIL import Image
 
 COLUMNS = ("key", "path", "label", "domain", "group", "split")
@@ -39,21 +40,22 @@ class ImageData:
         split_origin: "given" by the source, or "made".
         skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
         other_files: files of a folder source that are not images, sorted.
-        store: the encoded pictures of a source held in memory (one column `image`), else None.
+        store: the encoded pictures of a source held in memory, else None: rows
+            `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
     """
 
     name: str
-    table: datasets.Dataset
+    table: pa.Table
     class_names: tuple[str, ...]
     split_origin: str = "made"
     skipped: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
-    store: datasets.Dataset | None = field(default=None)
+    store: Sequence[Mapping[str, Any]] | None = None
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
 
     def __len__(self) -> int:
         """Return the number of pictures."""
-        return len(self.table)
+        return self.table.num_rows
 
     def __repr__(self) -> str:
         """Return name and size in a word."""
@@ -62,7 +64,7 @@ class ImageData:
 
     def column(self, name: str) -> list[str]:
         """Return a text column as a list, in row order."""
-        return list(self.table.with_format(None)[name][:])
+        return self.table[name].to_pylist()
 
     @cached_property
     def keys(self) -> list[str]:
@@ -137,16 +139,13 @@ class ImageData:
         """
         wanted = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
         rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
-        return dataclasses.replace(self, table=self.table.select(rows.tolist(), keep_in_memory=True))
+        return dataclasses.replace(self, table=self.table.take(integers(rows)))
 
     def with_splits(self, splits: Sequence[str], origin: str) -> ImageData:
         """Return the same pictures with another `split` column; `origin` is "given" or "made"."""
-        import datasets
-
-        columns = {name: self.table.with_format(None)[name][:] for name in self.table.column_names}
-        columns["split"] = list(splits)
+        column = self.table.schema.get_field_index("split")
         return dataclasses.replace(
-            self, table=datasets.Dataset.from_dict(columns, features=self.table.features), split_origin=origin
+            self, table=self.table.set_column(column, "split", texts(splits)), split_origin=origin
         )
 
     def filter_domains(self, domains: Iterable[str]) -> ImageData:
@@ -197,7 +196,7 @@ class ImageData:
         path = self.paths[index]
         if path is None:
             assert self.store is not None
-            cell = self.store[int(self.table[index]["row"])]["image"] or {}
+            cell = self.store[self.table["row"][index].as_py()]["image"] or {}
             if cell.get("bytes") is not None:
                 return bytes(cell["bytes"])
             path = cell.get("path")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS, ImageData
 from acclimate.data.ordering import some
 from acclimate.data.rows import spelled_differently
@@ -26,8 +27,6 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
     Raises:
         DataError: no data set, two of one name, or pictures held in memory, which have no file to point to.
     """
-    import datasets
-
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise DataError(f"cannot join the data sets {', '.join(names) or '(none)'}: give sets of different names")
@@ -43,12 +42,9 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
         columns["group"] += [group and f"{part.name}/{group}" for group in part.groups]
         columns["split"] += part.splits
     order = sorted(range(len(columns["key"])), key=lambda row: str(columns["key"][row]))
-    table = datasets.Dataset.from_dict(
-        {name: [values[row] for row in order] for name, values in columns.items()}, features=parts[0].table.features
-    )
     joined = ImageData(
         name="+".join(names),
-        table=table,
+        table=text_table(columns).take(integers(order)),
         class_names=tuple(sorted({name for part in parts for name in part.class_names})),
         split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
         skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),

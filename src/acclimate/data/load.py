@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from acclimate.data import layouts, manifests, split_lists
+from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.images import UnreadableImage
 from acclimate.data.memory import read_datasets
@@ -135,10 +136,8 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
     return layouts.read_folder(path.resolve(), layout)
 
 
-def build_data(rows: Rows, store: datasets.Dataset | None) -> ImageData:
-    """Put rows into the order of their keys and into a table."""
-    import datasets
-
+def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageData:
+    """Put rows into a table in the order of their keys; row n of a store belongs to row n of `rows`."""
     order = sorted(range(len(rows)), key=rows.keys.__getitem__)
     given = any(split not in ("", "train") for split in rows.splits)
     if not given and any(rows.splits):
@@ -146,21 +145,19 @@ def build_data(rows: Rows, store: datasets.Dataset | None) -> ImageData:
     missing = rows.splits.count("")
     if given and missing:
         log.info("%s: %d pictures without a split belong to train", rows.name, missing)
-    columns: dict[str, list[str | None]] = {
-        "key": cast("list[str | None]", rows.keys),
+    columns: dict[str, Sequence[str | None]] = {
+        "key": rows.keys,
         "path": rows.paths,
-        "label": cast("list[str | None]", rows.labels),
-        "domain": cast("list[str | None]", rows.domains),
-        "group": cast("list[str | None]", rows.groups),
+        "label": rows.labels,
+        "domain": rows.domains,
+        "group": rows.groups,
         "split": [split or "train" for split in rows.splits] if given else [""] * len(rows),
     }
-    features = datasets.Features({name: datasets.Value("string") for name in columns})
-    ordered: dict[str, list] = {name: [values[row] for row in order] for name, values in columns.items()}
+    table = text_table(columns)
     if store is not None:
-        features["row"] = datasets.Value("int64")
-        ordered["row"] = order
-    table = datasets.Dataset.from_dict(ordered, features=features)
+        table = table.append_column("row", integers(range(len(rows))))
     names = rows.classes or tuple(sorted(set(rows.labels)))
+    table = table.take(integers(order))
     return ImageData(rows.name, table, names, "given" if given else "made", (), tuple(rows.other_files), store)
 
 

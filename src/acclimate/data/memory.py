@@ -11,6 +11,7 @@ from acclimate.data.manifests import REQUIRED, collect, plain
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, split_of, tidy
 from acclimate.errors import DataError
+from acclimate.extras import require
 
 if TYPE_CHECKING:
     import datasets
@@ -26,12 +27,12 @@ def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, d
 
     Raises:
         DataError: no image or label column, a split of unknown meaning, an empty label, or a streamed data set.
+        AcclimateError: the package `datasets` is not installed.
     """
-    import datasets
-
+    datasets = require("datasets", extra="datasets")
     if isinstance(source, (datasets.IterableDataset, datasets.IterableDatasetDict)):
         raise DataError("a streamed data set has no fixed rows; load it with streaming=False")
-    parts: dict[str, datasets.Dataset] = dict(source) if isinstance(source, Mapping) else {"": source}
+    parts = dict(source) if isinstance(source, Mapping) else {"": source}
     if not parts:
         raise DataError("the DatasetDict is empty; give it at least one split")
     for word in parts:
