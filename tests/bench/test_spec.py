@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from acclimate.bench import read_spec
-from acclimate.bench.scores import METRICS
 from acclimate.bench.spec import _METHOD, _SOURCE, _SUITE, _TOP
 from acclimate.errors import ConfigError
+from acclimate.metrics import MEASURES
 from acclimate.protocols import list_protocols
 from tests.helpers.benches import write_spec
 
@@ -203,5 +203,5 @@ def test_the_page_has_every_entry_and_its_spec_can_be_read(tmp_path):
     assert len(read.suites) == 2
     entries = {*_TOP, *_SUITE, *_SOURCE, *_METHOD}
     assert [name for name in sorted(entries) if f"`{name}`" not in page] == []
-    assert [name for name in METRICS if f"`{name}`" not in page] == []
+    assert [name for name in MEASURES if f"`{name}`" not in page] == []
     assert [kind.name for kind in list_protocols() if f"`{kind.name}`" not in page] == []

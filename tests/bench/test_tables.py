@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import acclimate
-from acclimate.bench.scores import COLUMNS, METRICS, PROTOCOLS, SELECTIONS, Score, read_scores, tidy, write_scores
+from acclimate.bench.scores import Score, read_scores, tidy, write_scores
 from acclimate.bench.tables import make_tables
 from acclimate.errors import ConfigError, RunError
-from acclimate.metrics import METRICS as MEASURED
+from acclimate.protocols import Layout, contract, list_protocols
 from tests.helpers.measured import score, seeds
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -31,12 +31,12 @@ SCORES = st.lists(
 PLAUSIBLE = st.lists(
     st.builds(
         Score,
-        st.sampled_from(PROTOCOLS),
-        st.sampled_from(SELECTIONS[:2]),
+        st.sampled_from([*(kind.name for kind in list_protocols()), "of the past"]),
+        st.sampled_from(["last-step", "training-domain-validation"]),
         st.just("mini-clip"),
         st.sampled_from(["aid", "pacs"]),
         st.sampled_from(["aid", "photo"]),
-        st.sampled_from([*COLUMNS, "aid", "sketch"]),
+        st.sampled_from(["test", "base", "novel", "harmonic mean", "all classes", "aid", "sketch"]),
         st.sampled_from(["coop", "zero-shot"]),
         st.sampled_from(["16", "all"]),
         st.integers(1, 3),
@@ -133,10 +133,6 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, content, words):
 def test_a_missing_file_is_one_clear_line(tmp_path):
     with pytest.raises(RunError, match="cannot read"):
         read_scores(tmp_path / "none.csv")
-
-
-def test_every_metric_of_an_evaluation_has_a_measure():
-    assert set(MEASURED) <= set(METRICS)
 
 
 # --- cells
@@ -293,6 +289,41 @@ def test_cross_dataset_with_two_sources_names_both_sides():
     assert one(make_tables(scores)).columns == ("x (source)", "x / u", "y / u", "y / x", "mean")
 
 
+def test_a_protocol_that_is_no_longer_there_still_has_tables():
+    scores = [score(protocol="of the past", data=data, column=c) for data in ("x", "y") for c in ("a", "test")]
+    tables = make_tables([*scores, score(protocol="single-source", data="pacs", trial="photo")])
+    assert [table.protocol for table in tables] == ["single-source", "of the past", "of the past"]
+    assert [table.data for table in tables[1:]] == ["x", "y"]
+    assert {table.columns for table in tables[1:]} == {("test", "a", "mean")}
+
+
+def test_what_a_protocol_of_ones_own_says_of_its_tables_holds(monkeypatch):
+    monkeypatch.setattr(contract, "_PROTOCOLS", dict(contract._PROTOCOLS))
+
+    @contract.protocol
+    class Own(contract.Protocol):
+        name, title = "own", "One of one's own"
+        layout = Layout(order=0, joint=True, columns=("z", "b"), derived=("b",), union="all")
+
+    columns = [score(protocol="own", data=data, column=column) for data in "xy" for column in ("b", "a", "z")]
+    first, _ = make_tables([*columns, score()])
+    assert (first.protocol, first.data) == ("own", "")
+    assert first.columns == ("x / z", "x / b", "x / a", "y / z", "y / b", "y / a", "mean")
+    united = [score(protocol="own", data=data, column="all") for data in "xy"]
+    assert one(make_tables(columns + united)).columns == ("x", "y", "mean")
+    assert [each.column for each in columns if each.derived] == ["b", "b"]
+
+
+def test_recalls_stand_in_tables_like_any_other_figure():
+    way = "image_to_text.recall@"
+    at_1, at_10, costs = make_tables(
+        [score(0.25, metric=f"{way}1"), score(0.5, metric=f"{way}10"), score(3.0, metric="seconds", column="run")]
+    )
+    assert [table.metric for table in (at_1, at_10, costs)] == [f"{way}1", f"{way}10", "seconds"]
+    assert at_1.title.endswith(": Recall@1, image to text (%)")
+    assert at_1.measure.show(0.25) == "25.0"
+
+
 # --- tables
 
 
@@ -402,9 +433,10 @@ def test_an_incomplete_cell_does_not_compete_and_one_method_has_no_rival():
 
 @pytest.mark.parametrize("name", ["scores", "tables", "comparison", "rendering"])
 def test_results_are_plain_data(name):
-    """Only the standard library and each other when they are imported: no torch, rich or scipy."""
+    """Only the standard library, each other and the measures when they are imported: no torch, rich or scipy."""
     tree = ast.parse((Path(acclimate.__file__).parent / "bench" / f"{name}.py").read_text())
     modules = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    own = {f"acclimate.{each}" for each in ("errors", "files", "bench.scores", "bench.tables", "bench.comparison")}
+    own = {f"acclimate.{each}" for each in ("errors", "files", "metrics")}
+    own |= {f"acclimate.bench.{each}" for each in ("scores", "tables", "comparison")}
     assert {each for each in modules - own if each.split(".")[0] not in sys.stdlib_module_names} == set()

@@ -10,7 +10,7 @@ import pytest
 
 from acclimate.errors import DataError
 from acclimate.metrics import (
-    METRICS,
+    CLASSIFICATION,
     accuracy,
     balanced_accuracy,
     evaluate_classification,
@@ -43,7 +43,7 @@ def figures(p: np.ndarray, y: np.ndarray) -> list[float]:
 def test_values_are_those_of_the_functions() -> None:
     p, y = sample(120, 4)
     result = evaluate_classification(p, y, list("abcd"), resamples=50)
-    for name, expected in zip(METRICS, figures(p, y), strict=True):
+    for name, expected in zip(CLASSIFICATION, figures(p, y), strict=True):
         assert result[name]["value"] == pytest.approx(expected)
         assert result[name]["low"] <= result[name]["high"]
     assert result["samples"] == result["groups"] == 120
@@ -65,7 +65,7 @@ def test_the_bootstrap_is_the_plain_one_over_groups() -> None:
         rows = np.concatenate([np.arange(3 * g, 3 * g + 3) for g in picks])
         draws.append(figures(p[rows], y[rows]))
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-    for i, name in enumerate(METRICS):
+    for i, name in enumerate(CLASSIFICATION):
         assert result[name]["low"] == pytest.approx(low[i])
         assert result[name]["high"] == pytest.approx(high[i])
 

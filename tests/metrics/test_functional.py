@@ -114,7 +114,7 @@ def test_lengths_and_bins() -> None:
         expected_calibration_error([[1.0]], [0], bins=0)
 
 
-@pytest.mark.parametrize("module", ["functional", "evaluate"])
+@pytest.mark.parametrize("module", ["functional", "evaluate", "retrieval", "measures"])
 def test_examples_in_the_docstrings(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"acclimate.metrics.{module}"))
     assert result.attempted > 1

@@ -78,6 +78,12 @@ def test_the_harmonic_mean_by_hand():
     assert found["all classes"]["accuracy"] == 0.5
 
 
+def test_the_harmonic_mean_of_recalls():
+    tests = {name: {"image_to_text": {"recall@5": {"value": value}}} for name, value in (("base", 0.8), ("novel", 0.6))}
+    found = BaseToNovel().figures({**tests, "all classes": None})
+    assert found["harmonic mean"] == {"image_to_text.recall@5": pytest.approx(0.96 / 1.4)}
+
+
 def test_the_harmonic_mean_of_nothing():
     none = BaseToNovel().figures({"base": metrics(0.8), "novel": None, "all classes": None})
     assert set(none["harmonic mean"].values()) == set(none["novel"].values()) == {None}

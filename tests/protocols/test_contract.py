@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from acclimate.errors import ConfigError, DataError
+from acclimate.metrics import evaluate_retrieval
+from acclimate.metrics.measures import DIRECTIONS
 from acclimate.options import describe_options, make_config
 from acclimate.protocols import (
     SELECTION_RULES,
@@ -16,7 +18,7 @@ from acclimate.protocols import (
     get_selection_rule,
     list_protocols,
 )
-from acclimate.protocols.contract import plain_values, protocol
+from acclimate.protocols.contract import protocol
 from tests.helpers.tables import Row, grid, leaks, metrics, table
 
 DRAWN = {"train": 6, "val": 3, "test": 4}
@@ -90,15 +92,30 @@ def test_protocols_on_one_set_take_one(sets, tmp_path):
 
 
 def test_values_without_intervals():
-    assert plain_values(metrics(0.5)) == {
+    assert FewShot().figures({"test": metrics(0.5)})["test"] == {
         "accuracy": 0.5,
         "balanced_accuracy": 0.25,
         "macro_f1": 0.25,
         "ece": 0.1,
         "nll": 1.5,
     }
-    assert set(plain_values(None).values()) == {None}
+    assert set(FewShot().figures({"test": None})["test"].values()) == {None}
     assert FewShot().figures({"test": None})["test"]["nll"] is None
+
+
+def test_figures_of_captions():
+    """Whatever a record has measured; a test that cannot be served lacks just that."""
+    found = evaluate_retrieval([[0.9, 0.1, 0.3], [0.2, 0.4, 0.8]], [0, 0, 1])
+    figures = FewShot().figures({"test": found, "other": None})
+    assert list(figures["test"]) == [f"{way}.recall@{k}" for way in DIRECTIONS for k in (1, 5, 10)]
+    assert figures["test"]["image_to_text.recall@1"] == 1.0
+    assert figures["test"]["text_to_image.recall@1"] == pytest.approx(2 / 3)
+    assert figures["other"] == dict.fromkeys(figures["test"])
+
+
+def test_metrics_without_figures_are_refused():
+    with pytest.raises(ValueError, match="no known figure among samples, cider"):
+        FewShot().figures({"test": {"samples": 3, "cider": {"value": 1.0}}})
 
 
 # ---------------------------------------------------------------- drawing

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from acclimate.bench.scores import ORACLE, Score, get_measure, select_reported
+from acclimate.bench.scores import Score, is_oracle, select_reported
 from acclimate.errors import ConfigError
+from acclimate.metrics import get_measure
 
 FEWEST = 6
 """With 5 pairs even 5 wins have p = 2/2^5 = 0.0625; with 6, p = 2/2^6 = 0.03125."""
@@ -171,7 +172,7 @@ def _counted(scores: Iterable[Score], metric: str) -> dict[str, dict[tuple, Scor
     get_measure(metric)
     found: dict[str, dict[tuple, Score]] = {}
     for score in select_reported(score for score in scores if score.metric == metric):
-        if score.selection != ORACLE and not (score.derived or score.of_source):
+        if not (is_oracle(score.selection) or score.derived or score.of_source):
             found.setdefault(score.method, {})[replace(score, method="").key] = score
     return found
 

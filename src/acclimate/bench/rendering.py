@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from acclimate.bench.comparison import Comparison, Paired
-from acclimate.bench.scores import Measure, get_measure, to_csv
+from acclimate.bench.scores import to_csv
 from acclimate.bench.tables import Cell, Table
+from acclimate.metrics import Measure, get_measure
 
 UNSERVED = "–"
 LATEX = {

@@ -9,11 +9,12 @@ from pathlib import Path, PurePath
 from acclimate.bench import rendering
 from acclimate.bench.comparison import Comparison, compare_all
 from acclimate.bench.running import Outcome
-from acclimate.bench.scores import METRICS, get_measure, write_scores
+from acclimate.bench.scores import write_scores
 from acclimate.bench.spec import Spec
 from acclimate.bench.tables import Table, make_tables
 from acclimate.errors import ConfigError
 from acclimate.files import replace_file
+from acclimate.metrics import MEASURES, get_measure
 from acclimate.options import nearest
 
 SCORES, PAGE, LATEX, TABLES = "results.csv", "results.md", "results.tex", "tables"
@@ -84,7 +85,7 @@ def _page(spec: Spec, outcome: Outcome, metric: str, reference: str | None) -> s
     parts = [f"## {spec.title}"]
     if not outcome.scores:
         return "\n\n".join([*parts, "No job is done yet.\n"])
-    for name in (metric, *(other for other in METRICS if other != metric)):
+    for name in (metric, *(other for other in MEASURES if other != metric)):
         parts += [rendering.markdown(table).strip() for table in main_tables(spec, outcome, name)]
         if name == metric:
             parts += [rendering.markdown_comparison(comparisons(spec, outcome, metric, reference)).strip()]

@@ -16,7 +16,6 @@ from acclimate.bench.scores import RUN, Score
 from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
 from acclimate.files import read_json
-from acclimate.protocols.contract import METRICS
 from acclimate.runs import folder
 from acclimate.training.devices import resolve_device
 
@@ -125,12 +124,7 @@ def _scores(job: Job, out: Path) -> list[Score]:
         if record["metrics"] is not None:
             tests["test"] = record["metrics"]
         figures = job.protocol.figures(tests)
-        rows = [
-            (column, metric, values[metric])
-            for column, values in figures.items()
-            for metric in METRICS
-            if metric in values
-        ]
+        rows = [(column, name, value) for column, values in figures.items() for name, value in values.items()]
         rows.append((RUN, "seconds", float(record["cost"]["seconds"].get(record["method"], 0.0))))
         rows.append((RUN, "learned_parameters", float(record["cost"]["learned_parameters"])))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

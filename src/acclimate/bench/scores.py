@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from csv import QUOTE_ALL, reader, writer
 from csv import Error as CsvError
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acclimate.errors import ConfigError, RunError
+from acclimate.errors import RunError
 from acclimate.files import replace_file
+from acclimate.metrics import MEASURES, get_measure
 
-ORACLE = "oracle"
-"""The selection rule that looks at labels of what is tested: no evidence, and always called by this name."""
-PROTOCOLS = ("few-shot", "base-to-novel", "cross-dataset", "leave-one-domain-out", "single-source")
-SELECTIONS = ("last-step", "training-domain-validation", ORACLE)
-COLUMNS = ("test", "base", "novel", "harmonic mean", "all classes")
-"""Names that come in this order wherever they are listed; others follow by the alphabet."""
+if TYPE_CHECKING:
+    from acclimate.protocols import Layout, SelectionRule
+
 RUN = "run"
 """Column of a cost, which a run has once, however many test sets it has."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a metric is shown, and which way is better."""
-
-    title: str
-    better: Literal["higher", "lower"]
-    scale: float = 1.0
-    digits: str = ".3f"
-    unit: str = ""  # of a difference
-    is_cost: bool = False  # a price and no merit: the lowest is not marked as the best
-
-    def show(self, value: float, sign: str = "") -> str:
-        """Return a value as it stands in a table; a `sign` of "+" also marks what is positive."""
-        return format(value * self.scale, f"{sign}z{self.digits}")
-
-
-METRICS = {
-    "accuracy": Measure("accuracy (%)", "higher", 100.0, ".1f", "points"),
-    "balanced_accuracy": Measure("balanced accuracy (%)", "higher", 100.0, ".1f", "points"),
-    "macro_f1": Measure("macro F1 (%)", "higher", 100.0, ".1f", "points"),
-    "ece": Measure("ECE", "lower"),
-    "nll": Measure("NLL", "lower", unit="nats"),
-    "seconds": Measure("seconds", "lower", digits=".1f", unit="s", is_cost=True),
-    "learned_parameters": Measure("learned parameters", "lower", digits=",.0f", is_cost=True),
-}
 
 
 class Run(NamedTuple):
@@ -69,8 +40,8 @@ class Score:
     """One measured number and everything that says what it measures.
 
     Args:
-        protocol: one of `PROTOCOLS`.
-        selection: the rule that chose the step, one of `SELECTIONS`.
+        protocol: its name.
+        selection: the rule that chose the step.
         backbone: its id.
         data: the data set that trains.
         trial: what the protocol repeats over: the data set itself, the held-out domain, or the only source domain.
@@ -80,7 +51,7 @@ class Score:
         method: its label.
         shots: "16", "all" or "budget:64".
         seed: of the run.
-        metric: a key of `METRICS`.
+        metric: the name of its measure.
         value: the number, a share and not percent; None where the method cannot serve this column.
 
     Raises:
@@ -118,25 +89,33 @@ class Score:
 
     @property
     def of_source(self) -> bool:
-        """Whether it measures the source's own test images in cross-dataset, where only targets count."""
+        """Whether it measures the source's own test images where only targets count, as in cross-dataset."""
         own = self.trial == self.data and self.column in ("test", self.data)
-        return self.protocol == "cross-dataset" and own
+        return own and layout_of(self.protocol).source_apart
 
     @property
     def derived(self) -> bool:
         """Whether it sums up other columns of the same trial."""
-        return self.protocol == "base-to-novel" and self.column in ("harmonic mean", "all classes")
+        return self.column in layout_of(self.protocol).derived
 
 
-def get_measure(metric: str) -> Measure:
-    """Return how a metric is shown.
+def layout_of(protocol: str) -> Layout:
+    """Return how tables of a protocol look; scores are plain data, which need no data sets until they are laid out."""
+    from acclimate.protocols import get_layout
 
-    Raises:
-        ConfigError: nobody knows it.
-    """
-    if metric not in METRICS:
-        raise ConfigError(f"no metric '{metric}'; choose one of {', '.join(METRICS)}")
-    return METRICS[metric]
+    return get_layout(protocol)
+
+
+def is_oracle(selection: str) -> bool:
+    """Return whether a rule looks at labels of what is tested: no evidence, and always called an oracle."""
+    rule = _rules().get(selection)
+    return rule is not None and rule.target
+
+
+def _rules() -> Mapping[str, SelectionRule]:
+    from acclimate.protocols import SELECTION_RULES
+
+    return SELECTION_RULES
 
 
 def rank(name: str, known: Iterable[str]) -> tuple[int, str]:
@@ -153,17 +132,23 @@ def rank_shots(shots: str) -> tuple[int, int, str]:
     return (2, 0, shots)
 
 
+def rank_selection(name: str) -> tuple[int, str]:
+    """Return a sort key: the rules in the order in which they are listed, then others by the alphabet."""
+    return rank(name, _rules())
+
+
 def rank_score(score: Score) -> tuple:
     """Return the key by which scores are sorted; no two different scores share it."""
+    layout = layout_of(score.protocol)
     return (
-        rank(score.protocol, PROTOCOLS),
+        (layout.order, score.protocol),
         score.data,
         score.trial,
-        rank(score.column, COLUMNS),
+        rank(score.column, layout.columns),
         score.backbone,
         rank_shots(score.shots),
-        rank(score.selection, SELECTIONS),
-        rank(score.metric, METRICS),
+        rank_selection(score.selection),
+        rank(score.metric, MEASURES),
         score.method,
         score.seed,
     )
@@ -187,16 +172,15 @@ def tidy(scores: Iterable[Score]) -> list[Score]:
 def select_reported(scores: Iterable[Score]) -> list[Score]:
     """Return the scores that a protocol reports, sorted: those of tables and comparisons.
 
-    Costs stand in a column "run". The single targets of single-source are left out where their union, "test", is there.
+    Costs stand in a column "run". The single targets of single-source are left out where their union is there.
 
     Raises:
         ConfigError: an unknown metric.
         RunError: two different values stand for the same measurement.
     """
     found = tidy(replace(score, column=RUN) if get_measure(score.metric).is_cost else score for score in scores)
-    single = "single-source"
-    united = {score.run for score in found if score.protocol == single and score.column == "test"}
-    return [score for score in found if score.run not in united or score.column in ("test", RUN)]
+    united = {score.run for score in found if score.column == layout_of(score.protocol).union}
+    return [s for s in found if s.run not in united or s.column in (layout_of(s.protocol).union, RUN)]
 
 
 def order_methods(scores: Iterable[Score], methods: Sequence[str] = ()) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from acclimate.bench.entries import at, mapping, read_yaml, sequence, text, whole
-from acclimate.bench.scores import get_measure
 from acclimate.data import parse_shots
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
+from acclimate.metrics import get_measure
 from acclimate.options import make_config, nearest
 from acclimate.prompts import get_domain
 from acclimate.protocols import Protocol, get_protocol

@@ -8,25 +8,19 @@ from itertools import groupby
 from statistics import fmean, stdev
 
 from acclimate.bench.scores import (
-    COLUMNS,
-    METRICS,
-    ORACLE,
-    PROTOCOLS,
-    SELECTIONS,
-    Measure,
     Run,
     Score,
-    get_measure,
+    is_oracle,
+    layout_of,
     order_methods,
     rank,
+    rank_selection,
     rank_shots,
     select_reported,
 )
+from acclimate.metrics import MEASURES, Measure, get_measure
 
 MEAN = "mean"
-PRIMARY = {"few-shot": "data", "leave-one-domain-out": "trial", "single-source": "trial"}  # else "column"
-MIXED = {"few-shot", "cross-dataset"}  # protocols with all data sets in one table
-WITHOUT_MEAN = {"base-to-novel"}  # its harmonic mean already says it
 TOLERANCE = 1e-12
 Key = tuple[str, str, str]  # data, trial and column of a score
 
@@ -101,7 +95,7 @@ class Table:
     def title(self) -> str:
         """What the table shows, in one line; an oracle is called an ORACLE."""
         where = f" on {self.data}" if self.data else ""
-        rule = "ORACLE, which sees labels of the tested domain" if self.selection == ORACLE else self.selection
+        rule = "ORACLE, which sees labels of the tested domain" if is_oracle(self.selection) else self.selection
         return (
             f"{self.protocol}{where}, {describe_shots(self.shots)}, {self.backbone}, selection: {rule}: "
             f"{self.measure.title}"
@@ -151,21 +145,22 @@ def make_tables(
 
 
 def _rank_table(score: Score) -> tuple:
+    layout = layout_of(score.protocol)
     return (
-        rank(score.protocol, PROTOCOLS),
-        "" if score.protocol in MIXED else score.data,
+        (layout.order, score.protocol),
+        "" if layout.joint else score.data,
         score.backbone,
         rank_shots(score.shots),
-        rank(score.selection, SELECTIONS),
-        rank(score.metric, METRICS),
+        rank_selection(score.selection),
+        rank(score.metric, MEASURES),
     )
 
 
 def _make_table(scores: list[Score], methods: Sequence[str], planned: set[Run] | None) -> Table:
-    first = scores[0]
+    first, layout = scores[0], layout_of(scores[0].protocol)
     labelled = _label_columns(scores)
     counted = [place for place, (score, _) in enumerate(labelled) if not score.of_source]
-    with_mean = len(counted) > 1 and first.protocol not in WITHOUT_MEAN
+    with_mean = len(counted) > 1 and layout.mean
     found: dict[tuple[str, Key], dict[int, float | None]] = {}
     for score in scores:
         found.setdefault((score.method, _key(score)), {})[score.seed] = score.value
@@ -181,7 +176,7 @@ def _make_table(scores: list[Score], methods: Sequence[str], planned: set[Run] |
             common = set.intersection(*(wanted[place] for place in counted))
             cells.append(_average([cells[place] for place in counted], common))
         rows.append(Row(method, tuple(cells)))
-    data = "" if first.protocol in MIXED else first.data
+    data = "" if layout.joint else first.data
     columns = tuple(label for _, label in labelled) + ((MEAN,) if with_mean else ())
     marked = _mark_best(rows, get_measure(first.metric))
     return Table(first.protocol, first.selection, first.backbone, first.shots, first.metric, data, columns, marked)
@@ -206,10 +201,10 @@ def _key(score: Score) -> Key:
 
 def _label_columns(scores: list[Score]) -> list[tuple[Score, str]]:
     """Return a score of each column, in their order, with a name made of what varies between them."""
-    some = {_key(score): score for score in scores}
+    layout, some = layout_of(scores[0].protocol), {_key(score): score for score in scores}
     axes = ("data", "trial", "column")
     varied = [axis for axis in axes if len({getattr(score, axis) for score in scores}) > 1]
-    shown = varied or [PRIMARY.get(scores[0].protocol, "column")]
+    shown = varied or [layout.heading]
 
     def label(score: Score) -> str:
         if score.of_source:
@@ -217,7 +212,7 @@ def _label_columns(scores: list[Score]) -> list[tuple[Score, str]]:
         return " / ".join(dict.fromkeys(getattr(score, axis) for axis in shown))  # a name that repeats itself: once
 
     def order(score: Score) -> tuple:
-        return (not score.of_source, score.data, score.trial, rank(score.column, COLUMNS))
+        return (not score.of_source, score.data, score.trial, rank(score.column, layout.columns))
 
     return [(score, label(score)) for score in sorted(some.values(), key=order)]
 

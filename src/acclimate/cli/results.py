@@ -12,10 +12,10 @@ from rich.markup import escape
 
 from acclimate.bench import rendering
 from acclimate.bench.results import comparisons, main_tables
-from acclimate.bench.scores import get_measure
 from acclimate.cli.console import err
 from acclimate.cli.console import out as console
 from acclimate.cli.tables import print_json, table
+from acclimate.metrics import get_measure
 
 if TYPE_CHECKING:
     from acclimate.bench import Job, Outcome, Spec

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
     from acclimate.runs.prediction import Prediction
 
-METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "F1", "ece": "ECE", "nll": "NLL"}
-PERCENT = {"accuracy", "balanced_accuracy", "macro_f1"}
-LEADING = {"accuracy", "balanced_accuracy"}  # shown with their intervals where a line must fit into 80 columns
+LEADING = 2  # figures that are shown with their intervals where a line must fit into 80 columns
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -47,9 +45,9 @@ def data_line(images: ImageData) -> str:
 
 def figure(name: str, value: dict[str, float], interval: bool = True) -> str:
     """Return a metric, with its interval unless told otherwise, in percent where it is a share of images."""
-    scale, digits = (100, 1) if name in PERCENT else (1, 3)
-    numbers = [value["value"] * scale, value["low"] * scale, value["high"] * scale]
-    point, low, high = (f"{number:.{digits}f}" for number in numbers)
+    from acclimate.metrics import get_measure
+
+    point, low, high = (get_measure(name).show(value[end]) for end in ("value", "low", "high"))
     return f"{point} [{low}, {high}]" if interval else point
 
 
@@ -60,6 +58,8 @@ def print_json(content: Any) -> None:
 
 def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     """Show the method beside zero-shot and the linear probe."""
+    from acclimate.metrics import CLASSIFICATION, get_measure
+
     if as_json:
         print_json(record)
         return
@@ -73,11 +73,11 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
     seconds = record["cost"]["seconds"]
     shots = _shots(record["shots"])
     title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
-    shown = table("method", *METRICS.values(), "s", title=escape(title))
+    shown = table("method", *(get_measure(metric).short for metric in CLASSIFICATION), "s", title=escape(title))
     for name, metrics in rows.items():
         style = "best" if name == record["method"] else ""
         time = f"{seconds.get(name, 0.0):.1f}"
-        figures = (figure(metric, metrics[metric], interval=metric in LEADING) for metric in METRICS)
+        figures = (figure(key, metrics[key], place < LEADING) for place, key in enumerate(CLASSIFICATION))
         shown.add_row(name, *figures, time, style=style)
     out.print()
     out.print(shown)
@@ -92,12 +92,12 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
 
 def _show_retrieval(rows: Mapping[str, dict[str, Any]], title: str) -> None:
     """Show Recall@K in both directions, a row a method; the last of them is the one that learned."""
-    cutoffs = [name.removeprefix("recall@") for name in next(iter(rows.values()))["image_to_text"]]
-    arrows = {"image_to_text": "text", "text_to_image": "image"}
-    columns = [f"{words} @{cutoff}" for words in arrows.values() for cutoff in cutoffs]
+    from acclimate.metrics import flat_values, get_measure
+
+    columns = [get_measure(name).short for name in flat_values(next(iter(rows.values())))]
     shown = table("method", *columns, title=escape(title))
     for number, (name, metrics) in enumerate(rows.items(), start=1):
-        cells = [f"{100 * metrics[way][f'recall@{cutoff}']['value']:.1f}" for way in arrows for cutoff in cutoffs]
+        cells = [get_measure(measure).show(value) for measure, value in flat_values(metrics).items()]
         shown.add_row(escape(name), *cells, style="best" if number == len(rows) > 1 else "")
     last = [*rows.values()][-1]
     out.print()
@@ -126,6 +126,8 @@ def show_next_steps(run: Path, captions: bool = False) -> None:
 
 def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:
     """Show the metrics of one evaluation, with the classes."""
+    from acclimate.metrics import CLASSIFICATION, get_measure
+
     if as_json:
         print_json(metrics)
         return
@@ -133,8 +135,8 @@ def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> 
         _show_retrieval({"recall": metrics}, title)
         return
     shown = table("metric", "value [95 % interval]", title=escape(title))
-    for name, words in METRICS.items():
-        shown.add_row(words, figure(name, metrics[name]))
+    for name in CLASSIFICATION:
+        shown.add_row(get_measure(name).short, figure(name, metrics[name]))
     out.print(shown)
     classes = table("class", "images", "precision", "recall", "F1")
     for name, row in metrics["per_class"].items():

@@ -1,8 +1,8 @@
-"""Metrics: a functional numpy core, and one call that gives every figure of an evaluation."""
+"""Metrics: a functional numpy core, one call that gives every figure of an evaluation, and what each is called."""
 
 from __future__ import annotations
 
-from acclimate.metrics.evaluate import METRICS, evaluate_classification
+from acclimate.metrics.evaluate import evaluate_classification
 from acclimate.metrics.functional import (
     accuracy,
     balanced_accuracy,
@@ -11,16 +11,21 @@ from acclimate.metrics.functional import (
     macro_f1,
     negative_log_likelihood,
 )
+from acclimate.metrics.measures import CLASSIFICATION, MEASURES, Measure, flat_values, get_measure
 from acclimate.metrics.retrieval import evaluate_retrieval
 
 __all__ = [
-    "METRICS",
+    "CLASSIFICATION",
+    "MEASURES",
+    "Measure",
     "accuracy",
     "balanced_accuracy",
     "confusion_matrix",
     "evaluate_classification",
     "evaluate_retrieval",
     "expected_calibration_error",
+    "flat_values",
+    "get_measure",
     "macro_f1",
     "negative_log_likelihood",
 ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from acclimate.metrics.functional import (
     calibration_terms,
@@ -17,8 +16,7 @@ from acclimate.metrics.functional import (
     confusion_matrix,
     likelihood_terms,
 )
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
+from acclimate.metrics.measures import CLASSIFICATION
 
 _logger = logging.getLogger("acclimate.metrics")
 _CHUNK_CELLS = 4_000_000  # cells of the matrix of draws in memory at once: 32 MB
@@ -89,7 +87,7 @@ def evaluate_classification(
         "groups": group_count,
         **{
             name: {"value": float(values[i]), "low": float(low[i]), "high": float(high[i])}
-            for i, name in enumerate(METRICS)
+            for i, name in enumerate(CLASSIFICATION)
         },
         "per_class": _per_class(matrix, class_names),
         "confusion_matrix": matrix.tolist(),
@@ -110,6 +108,8 @@ class _Sums:
         groups: int,
         bins: int,
     ) -> None:
+        from scipy import sparse  # who only wants to know what figures there are need not wait for it
+
         self.classes, self.bins = p.shape[1], bins
         bin_index, gap = calibration_terms(p, y, bins)
         hits = y == guess
@@ -129,7 +129,7 @@ class _Sums:
         self.transposed = sparse.csr_matrix(sparse.coo_matrix(entries, shape=shape).T)
 
     def metrics(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the metrics `(5, R)` of resamples that count group g `weights[r, g]` times."""
+        """Return the figures of `CLASSIFICATION` `(5, R)` of resamples that count group g `weights[r, g]` times."""
         c = self.classes
         sums = self.transposed @ weights.T  # (columns, R)
         support, predicted, hits = sums[:c], sums[c : 2 * c], sums[2 * c : 3 * c]

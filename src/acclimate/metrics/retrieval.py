@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from acclimate.errors import DataError
 from acclimate.metrics.evaluate import draws, group_index
-
-CUTOFFS = (1, 5, 10)
-DIRECTIONS = ("image_to_text", "text_to_image")
+from acclimate.metrics.measures import CUTOFFS, DIRECTIONS
 
 
 def evaluate_retrieval(

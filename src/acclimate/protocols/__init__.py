@@ -4,9 +4,10 @@ A protocol is registered when its module is imported, so this package imports ea
 """
 
 from acclimate.protocols.classes import BaseToNovel
-from acclimate.protocols.contract import Protocol, Trial, get_protocol, list_protocols
+from acclimate.protocols.contract import Protocol, Trial, get_layout, get_protocol, list_protocols
 from acclimate.protocols.domains import LeaveOneDomainOut, SingleSource
 from acclimate.protocols.few_shot import FewShot, FewShotValidation
+from acclimate.protocols.layout import Layout
 from acclimate.protocols.selection import SELECTION_RULES, SelectionRule, get_selection_rule
 from acclimate.protocols.sets import CrossDataset
 
@@ -16,11 +17,13 @@ __all__ = [
     "CrossDataset",
     "FewShot",
     "FewShotValidation",
+    "Layout",
     "LeaveOneDomainOut",
     "Protocol",
     "SelectionRule",
     "SingleSource",
     "Trial",
+    "get_layout",
     "get_protocol",
     "get_selection_rule",
     "list_protocols",

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 from acclimate.data import ImageData
 from acclimate.errors import DataError
-from acclimate.protocols.contract import HARMONIC, Figures, Protocol, Trial, only, protocol
+from acclimate.metrics import get_measure
+from acclimate.protocols.contract import Figures, Protocol, Trial, only, protocol
+from acclimate.protocols.layout import Layout
 
 BASE, NOVEL, ALL, MEAN = "base", "novel", "all classes", "harmonic mean"
 
@@ -27,6 +29,7 @@ class BaseToNovel(Protocol):
 
     name: ClassVar[str] = "base-to-novel"
     title: ClassVar[str] = "Base-to-novel generalisation"
+    layout: ClassVar[Layout] = Layout(order=2, mean=False, columns=(BASE, NOVEL, MEAN, ALL), derived=(MEAN, ALL))
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
         """Return the one data set.
@@ -58,12 +61,14 @@ class BaseToNovel(Protocol):
         """Return the three tests, and the harmonic mean of the first two."""
         found = super().figures(tests)
         means: dict[str, float | None] = {}
-        for metric in HARMONIC:
-            base, novel = found[BASE][metric], found[NOVEL][metric]
+        for name, base in found[BASE].items():
+            novel = found[NOVEL][name]
+            if not get_measure(name).harmonic:
+                continue
             if base is None or novel is None:
-                means[metric] = None
+                means[name] = None
             else:
-                means[metric] = 2 * base * novel / (base + novel) if base + novel else 0.0
+                means[name] = 2 * base * novel / (base + novel) if base + novel else 0.0
         return {BASE: found[BASE], NOVEL: found[NOVEL], MEAN: means, ALL: found[ALL]}
 
 

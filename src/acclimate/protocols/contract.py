@@ -9,15 +9,14 @@ from typing import Any, ClassVar, TypeVar
 
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
+from acclimate.metrics import CLASSIFICATION, flat_values
 from acclimate.options import Checked, nearest, option
 from acclimate.protocols.drawing import draw_training, draw_validation
+from acclimate.protocols.layout import Layout
 from acclimate.protocols.selection import SelectionRule, get_selection_rule
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
-HARMONIC = ("accuracy", "balanced_accuracy", "macro_f1")  # shares of images, of which a harmonic mean makes sense
-
 Figures = dict[str, dict[str, float | None]]
-"""For each column of a table, the value of each metric; None where a method cannot serve it."""
+"""For each column of a table, the value of each measure; None where a method cannot serve it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Protocol(Checked, ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    layout: ClassVar[Layout] = Layout()
     several_sets: ClassVar[bool] = False  # whether one trial may span several data sets
     rules: ClassVar[tuple[str, ...]] = ("last-step", "training-domain-validation")
 
@@ -111,13 +111,18 @@ class Protocol(Checked, ABC):
         return trial
 
     def figures(self, tests: Mapping[str, Mapping[str, Any] | None]) -> Figures:
-        """Return what tables show, from the metrics of each test; None where the method cannot serve its classes."""
-        return {name: plain_values(metrics) for name, metrics in tests.items()}
+        """Return what tables show.
 
+        Args:
+            tests: for each test its metrics, or None where the method cannot serve its classes: then the figures that
+                the other tests have are None.
 
-def plain_values(metrics: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """Return the value of each metric without its interval."""
-    return {name: None if metrics is None else float(metrics[name]["value"]) for name in METRICS}
+        Raises:
+            ValueError: metrics without any known figure.
+        """
+        served = {test: flat_values(metrics) for test, metrics in tests.items() if metrics is not None}
+        names = dict.fromkeys(name for values in served.values() for name in values) or CLASSIFICATION
+        return {test: {name: served.get(test, {}).get(name) for name in names} for test in tests}
 
 
 def only(sets: Mapping[str, ImageData], protocol: str) -> ImageData:
@@ -153,6 +158,11 @@ def protocol(kind: P) -> P:
         raise ValueError(f"two protocols are named '{kind.name}'")
     _PROTOCOLS[kind.name] = kind
     return kind
+
+
+def get_layout(name: str) -> Layout:
+    """Return how tables of a protocol look; the usual way for one that is not there, such as in old results."""
+    return _PROTOCOLS[name].layout if name in _PROTOCOLS else Layout()
 
 
 def list_protocols() -> tuple[type[Protocol], ...]:

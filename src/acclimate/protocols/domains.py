@@ -11,6 +11,7 @@ from acclimate.errors import DataError
 from acclimate.options import option
 from acclimate.protocols.contract import Protocol, Trial, only, protocol, refuse_reserved
 from acclimate.protocols.drawing import apart, draw_validation
+from acclimate.protocols.layout import Layout
 from acclimate.protocols.published import apply_rule, check_rule, get_split_rule
 
 UNION = "test"  # of all targets, pooled
@@ -86,6 +87,7 @@ class LeaveOneDomainOut(DomainGeneralisation):
 
     name: ClassVar[str] = "leave-one-domain-out"
     title: ClassVar[str] = "Domain generalisation, leave one domain out"
+    layout: ClassVar[Layout] = Layout(order=4, heading="trial")
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of all domains but `trial`, and all images of that one."""
@@ -104,6 +106,7 @@ class SingleSource(DomainGeneralisation):
 
     name: ClassVar[str] = "single-source"
     title: ClassVar[str] = "Domain generalisation, single source"
+    layout: ClassVar[Layout] = Layout(order=5, heading="trial", union=UNION)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the domain `trial`, and all images of the others."""

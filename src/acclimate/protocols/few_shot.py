@@ -9,6 +9,7 @@ from typing import ClassVar
 from acclimate.data import ImageData
 from acclimate.errors import DataError
 from acclimate.protocols.contract import Protocol, Trial, only, protocol
+from acclimate.protocols.layout import Layout
 
 
 @protocol
@@ -22,6 +23,7 @@ class FewShot(Protocol):
 
     name: ClassVar[str] = "few-shot"
     title: ClassVar[str] = "Few-shot classification"
+    layout: ClassVar[Layout] = Layout(order=1, heading="data", joint=True)
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
         """Return the one data set.
@@ -51,6 +53,7 @@ class FewShotValidation(FewShot):
 
     name: ClassVar[str] = "few-shot-validation"
     title: ClassVar[str] = "Few-shot classification, measured on the validation split"
+    layout: ClassVar[Layout] = Layout()
     rules: ClassVar[tuple[str, ...]] = ("last-step",)
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from acclimate.data import ImageData, join_data
 from acclimate.errors import ConfigError, DataError
 from acclimate.options import nearest, option
 from acclimate.protocols.contract import Protocol, Trial, protocol, refuse_reserved
+from acclimate.protocols.layout import Layout
 from acclimate.protocols.published import apply_rule, check_rule, get_split_rule
 
 
@@ -25,6 +26,7 @@ class CrossDataset(Protocol):
 
     name: ClassVar[str] = "cross-dataset"
     title: ClassVar[str] = "Cross-dataset transfer"
+    layout: ClassVar[Layout] = Layout(order=3, joint=True, source_apart=True)
     several_sets: ClassVar[bool] = True
 
     sources: str = option("", "names of the sets to train on, joined by +; empty: each set in turn against the others")
