@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test test-all test-lowest check format docs bench results clean
+.PHONY: demo test test-all test-lowest check format docs docs-tables bench results clean
 
 demo: $(VENV)/.core
 	$(BIN)/acclimate demo
@@ -21,7 +21,8 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks
+	$(BIN)/mypy benchmarks tools
+	$(BIN)/python tools/docs_tables.py --check
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
 
 # The same tests on the lowest versions that pyproject.toml promises.
@@ -36,6 +37,10 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs serve
+
+# The tables of settings, options and methods, made from the code.
+docs-tables: $(VENV)/.dev
+	$(BIN)/python tools/docs_tables.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/text_tower.py --out results/text_tower.json

@@ -147,6 +147,42 @@ def test_command_line_page_has_every_option(verb, command):
     assert rows <= options(command)
 
 
+@pytest.fixture
+def tables(monkeypatch):
+    return import_file(ROOT / "tools/docs_tables.py", monkeypatch)
+
+
+def test_tables_are_those_of_the_code(tables):
+    assert "".join(map(tables.differences, tables.pages())) == ""
+
+
+def test_every_verb_and_protocol_has_its_table(tables):
+    found = {mark[1:3] for page in DOCS for mark in tables.BLOCK.findall(page.read_text(encoding="utf-8"))}
+    wanted = {("options", verb) for verb, _ in verbs()}
+    wanted |= {("protocol", protocol.name) for protocol in protocols.list_protocols()}
+    assert wanted <= found
+
+
+def test_a_table_that_has_drifted_is_shown_and_mended(tables, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "docs/cli.md"
+    page.parent.mkdir()
+    page.write_text(read("docs/cli.md").replace("| `16` |", "| `17` |"), encoding="utf-8")
+    (tmp_path / "README.md").write_text("no table", encoding="utf-8")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+
+    assert tables.main(["--check"]) == 1
+    told = capsys.readouterr().err
+    assert "-| `--shots` | `17` |" in told
+    assert "make docs-tables" in told
+    assert "| `17` |" in page.read_text(encoding="utf-8")
+
+    assert tables.main([]) == 0
+    assert capsys.readouterr().out == "docs/cli.md\n"
+    assert page.read_text(encoding="utf-8") == read("docs/cli.md")
+    assert tables.main(["--check"]) == 0
+    assert tables.main(["--help"]) == 2
+
+
 def test_command_line_page_has_every_domain():
     page = read("docs/cli.md")
     assert [domain.id for domain in list_domains() if f"`{domain.id}`" not in page] == []
@@ -197,12 +233,17 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
+def import_file(path, monkeypatch):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
 def import_source(name, source, folder, monkeypatch):
     (folder / f"{name}.py").write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
+    import_file(folder / f"{name}.py", monkeypatch)
 
 
 def test_method_of_contributing_works(tmp_path, monkeypatch):
