@@ -152,12 +152,17 @@ def tables(monkeypatch):
     return import_file(ROOT / "tools/docs_tables.py", monkeypatch)
 
 
+def marks(tables, page):
+    """What the generated tables of a page are, by kind and name."""
+    return {(kind, name) for _, kind, name, _, _ in tables.BLOCK.findall(page.read_text(encoding="utf-8"))}
+
+
 def test_tables_are_those_of_the_code(tables):
     assert "".join(map(tables.differences, tables.pages())) == ""
 
 
 def test_every_verb_and_protocol_has_its_table(tables):
-    found = {mark[1:3] for page in DOCS for mark in tables.BLOCK.findall(page.read_text(encoding="utf-8"))}
+    found = {mark for page in DOCS for mark in marks(tables, page)}
     wanted = {("options", verb) for verb, _ in verbs()}
     wanted |= {("protocol", protocol.name) for protocol in protocols.list_protocols()}
     assert wanted <= found
@@ -190,14 +195,12 @@ def test_command_line_page_has_every_domain():
     assert [name for name in synthetic.list_domains() if f"`{name}`" not in demo] == []
 
 
-def test_every_method_and_setting_is_described():
-    readme, page = read("README.md"), read("docs/methods.md")
+def test_every_method_has_a_row_and_a_page_with_its_tables(tables):
+    assert ("capabilities", "") in marks(tables, ROOT / "docs/methods/index.md")
     for method in list_methods():
-        assert f"| `{method.name}` |" in readme
-        assert f"\n## {method.name}\n" in page
-        assert method.paper in page
-        rows = describe_options(method.Config)
-        assert [row["name"] for row in rows if f"`{row['name']}`" not in page] == []
+        page = ROOT / f"docs/methods/{method.name}.md"
+        assert {("method", method.name), ("settings", method.name)} <= marks(tables, page), page.name
+        assert f"| `{method.name}` |" in read("README.md")
 
 
 def test_planned_methods_are_not_claimed():

@@ -5,8 +5,9 @@ A table stands between two marks, the first of which says what it is:
     <!-- generated: settings coop -->
     <!-- end -->
 
-`settings NAME` are the settings of a method (of `Recipe`, for NAME `training`), `options VERB` those of a command,
-`protocol NAME` those of a protocol, and `methods` and `capabilities` the list of methods, short and long.
+`method NAME` says what a method is, `settings NAME` are its settings (those of `Recipe`, for NAME `training`), `options
+VERB` those of a command, `protocol NAME` those of a protocol; `methods` and `capabilities` list the methods, short and
+long.
 """
 
 from __future__ import annotations
@@ -93,10 +94,12 @@ def settings(name: str, page: Path) -> str:
     kind = get_method(name).Config
     if not issubclass(kind, Recipe):
         return _option_rows(describe_options(kind))
-    shared = describe_options(Recipe)
+    shared = {row["name"]: row for row in describe_options(Recipe)}
+    rows = [row for row in describe_options(kind) if row != shared.get(row["name"])]
+    rows.sort(key=lambda row: row["name"] in shared)
     target = os.path.relpath(ROOT / "docs/methods/index.md", page.parent)
     note = f"The other [training settings]({target}#training-settings) have their usual defaults."
-    return f"{_option_rows(row for row in describe_options(kind) if row not in shared)}\n\n{note}"
+    return f"{_option_rows(rows)}\n\n{note}"
 
 
 def protocol(name: str, page: Path) -> str:
@@ -144,10 +147,22 @@ def _paper(method: type[Method]) -> str:
     return re.sub(r"arXiv (\S+)", r"[\1](https://arxiv.org/abs/\1)", method.paper)
 
 
+def _serves(method: type[Method]) -> str:
+    return "yes" if method.serves_new_classes else "no"
+
+
 def methods(_: str, page: Path) -> str:
     """Return the list of methods with what they are."""
     rows = ((_name(method, page), method.title, _paper(method)) for method in list_methods())
     return markdown(("method", "what it is", "arXiv"), rows)
+
+
+def method(name: str, page: Path) -> str:
+    """Return what stands at the head of a method's page."""
+    kind = get_method(name)
+    facts = {"Learns": kind.learns, "Reads": inputs_of(kind), "Can be bound to other classes": _serves(kind)}
+    lines = [f"**{kind.title}**, arXiv {_paper(kind)}.", "", *(f"- {fact}: {text}." for fact, text in facts.items())]
+    return "\n".join(lines)
 
 
 def capabilities(_: str, page: Path) -> str:
@@ -157,7 +172,7 @@ def capabilities(_: str, page: Path) -> str:
             _name(method, page),
             method.learns,
             inputs_of(method),
-            "yes" if method.serves_new_classes else "no",
+            _serves(method),
             _paper(method),
         )
         for method in list_methods()
@@ -166,7 +181,7 @@ def capabilities(_: str, page: Path) -> str:
 
 
 TABLES: dict[str, Callable[[str, Path], str]] = {
-    table.__name__: table for table in (settings, options, protocol, methods, capabilities)
+    table.__name__: table for table in (settings, options, protocol, method, methods, capabilities)
 }
 
 
