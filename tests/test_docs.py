@@ -214,11 +214,12 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     make_pictures(tmp_path / "my_images", per_class=3)  # one training image per class: the published 50 epochs
     make_pictures(tmp_path / "new_images", per_class=2, seed=1)
     monkeypatch.chdir(tmp_path)
-    found = blocks(read("README.md"), "python")
-    assert found
-    for block in found:
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    (block,) = blocks(read("README.md"), "python")
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     assert len(capsys.readouterr().out.splitlines()) == 1 + 6
+    (block,) = blocks(read("docs/python.md"), "python")  # the same run, which is not repeated
+    exec(compile(block, "python.md", "exec"), {"__name__": "python_page"})
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
     page = read("docs/artefacts.md")
     folder = tmp_path / "runs" / "mine"
@@ -247,6 +248,14 @@ def import_file(path, monkeypatch):
 def import_source(name, source, folder, monkeypatch):
     (folder / f"{name}.py").write_text(source, encoding="utf-8")
     import_file(folder / f"{name}.py", monkeypatch)
+
+
+def test_python_page_has_every_public_name():
+    import acclimate
+
+    rendered = set(re.findall(r"^::: ([\w.]+)$", read("docs/python.md"), re.MULTILINE))
+    public = {f"acclimate.{name}" for name in acclimate.__all__} - {"acclimate.__version__", "acclimate.AcclimateError"}
+    assert public | {"acclimate.errors"} <= rendered
 
 
 def test_method_of_contributing_works(tmp_path, monkeypatch):
