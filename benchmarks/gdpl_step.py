@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.backbones import DomainEncoder, LowRankDeltas
+from acclimate.backbones.domain_encoder import wrap_encoder
 from acclimate.backbones.mae import MaskedAutoencoder
-from acclimate.backbones.pooling import POOLINGS, READINGS
 from acclimate.data.batch import Batch
 from acclimate.methods.contract import Method
 from acclimate.methods.gdpl import GDPL, GDPLConfig
@@ -94,12 +94,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def build_domain_encoder(geometry: str) -> DomainEncoder:
     """A masked autoencoder's encoder with random weights."""
-    mae, reading = MaskedAutoencoder(ENCODERS[geometry]), READINGS["vit_mae"]
+    mae = MaskedAutoencoder(ENCODERS[geometry])
     model = mae.model.vit.requires_grad_(False).eval()
     model.config.mask_ratio = 0.0
-    read = partial(POOLINGS[reading.pooling], model)
-    width = model.config.hidden_size
-    return DomainEncoder(geometry, "vit_mae", reading.pooling, width, mae.transform, model, read, geometry.__str__)
+    return wrap_encoder(geometry, "vit_mae", model, mae.transform)
 
 
 class Case(StepCase):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from acclimate.backbones import domain_encoder, load_backbone, load_domain_encoder
-from acclimate.backbones.pooling import READINGS
+from acclimate.backbones.vision_families import VISION_FAMILIES
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError
 from tests.helpers.tensors import close
@@ -68,7 +68,7 @@ def refusal(name, **options):
 
 
 def test_every_family_has_a_case():
-    assert {name.split(",")[0] for name in CASES} == set(READINGS)
+    assert {name.split(",")[0] for name in CASES} == set(VISION_FAMILIES)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -110,13 +110,13 @@ def test_images_are_prepared_as_the_checkpoint_says(name, folders):
         close(encoder.transform.normalise(encoder.transform(picture(*size))), expected)
 
 
-@pytest.mark.parametrize("name", [name for name in READINGS if not name.startswith("dinov3")])
+@pytest.mark.parametrize("name", [name for name in VISION_FAMILIES if not name.startswith("dinov3")])
 def test_files_that_do_not_name_their_processor(name):
     """transformers takes the processor that belongs to the family, and so do we."""
     own = type(CASES[name].processor)
     named = IMAGE_PROCESSOR_MAPPING_NAMES.get(name.removesuffix("_vision_model"), {"pil": own.__name__})
     assert named["pil"] == own.__name__
-    nameless = ImageTransform.from_processor_config({"image_mean": [0.1, 0.2, 0.3]}, READINGS[name].processor)
+    nameless = ImageTransform.from_processor_config({"image_mean": [0.1, 0.2, 0.3]}, VISION_FAMILIES[name].processor)
     assert nameless == ImageTransform.from_processor_config(own(image_mean=[0.1, 0.2, 0.3]).to_dict())
 
 

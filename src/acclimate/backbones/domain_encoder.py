@@ -14,7 +14,7 @@ from acclimate.backbones.checkpoints import load_model, processor_config, read_j
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import find_folder
-from acclimate.backbones.pooling import POOLINGS, READINGS, Reading
+from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily
 from acclimate.errors import BackboneError, ConfigError
 
 if TYPE_CHECKING:
@@ -147,42 +147,42 @@ def load_domain_encoder(
     if str(name) == SELF:
         return _own_features(backbone)
     folder = find_folder(str(name), "domain encoder", SELF)
-    kind = read_json(folder, "config.json").get("model_type", "")
-    reading = READINGS.get(kind)
-    if reading is None:
+    model_type = read_json(folder, "config.json").get("model_type", "")
+    family = VISION_FAMILIES.get(model_type)
+    if family is None:
         raise BackboneError(
-            f"{folder / 'config.json'}: model_type {kind!r} cannot be a domain encoder; "
-            f"use a model of one of these families: {', '.join(READINGS)}"
+            f"{folder / 'config.json'}: model_type {model_type!r} cannot be a domain encoder; "
+            f"use a model of one of these families: {', '.join(VISION_FAMILIES)}"
         )
     files, processor = weight_files(folder), processor_config(folder)
-    model = _encoder(folder, reading, files)
-    encoder = wrap_encoder(str(name), kind, model, _transform(folder, reading, processor, model.config))
+    model = _encoder(folder, family, files)
+    encoder = wrap_encoder(str(name), model_type, model, _transform(folder, family, processor, model.config))
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
         model.to(dtype)
     return encoder.to(device)
 
 
-def wrap_encoder(name: str, family: str, model: Any, transform: ImageTransform) -> DomainEncoder:
+def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransform) -> DomainEncoder:
     """The domain encoder that a transformers model in memory is.
 
     Args:
         name: what it is called.
-        family: a key of `READINGS`.
-        model: of the class that the family names; it stays where it is.
+        model_type: a key of `VISION_FAMILIES`.
+        model: of the class that its family names; it stays where it is.
         transform: its preprocessing.
     """
-    reading = READINGS[family]
-    width = getattr(model.config, reading.width)
+    family = VISION_FAMILIES[model_type]
+    width = getattr(model.config, family.width)
     return DomainEncoder(
         name,
-        family,
-        reading.pooling,
+        model_type,
+        family.pooling,
         int(width[-1] if isinstance(width, list | tuple) else width),
         transform,
         model,
-        partial(POOLINGS[reading.pooling], model),
-        partial(_identity, model, reading),
+        partial(POOLINGS[family.pooling], model),
+        partial(_identity, model, family),
     )
 
 
@@ -201,31 +201,31 @@ def _own_features(backbone: DualEncoder | None) -> DomainEncoder:
     )
 
 
-def _encoder(folder: Path, reading: Reading, files: list[Path]) -> Any:
+def _encoder(folder: Path, family: VisionFamily, files: list[Path]) -> Any:
     import transformers
 
-    advice = f"use a complete checkpoint of a model with a {reading.model}"
-    model_class = getattr(transformers, reading.model)
-    model = load_model(folder, model_class, files, torch.float32, advice, SPARE, **reading.options)
+    advice = f"use a complete checkpoint of a model with a {family.model}"
+    model_class = getattr(transformers, family.model)
+    model = load_model(folder, model_class, files, torch.float32, advice, SPARE, **family.options)
     if not getattr(model.config, "vision_use_head", True):
         raise BackboneError(
             f"{folder}: this SigLIP has no pooling head (vision_use_head is false); use one that has it"
         )
-    for key, value in reading.settings.items():
+    for key, value in family.settings.items():
         setattr(model.config, key, value)
     return model.requires_grad_(False).eval()
 
 
-def _transform(folder: Path, reading: Reading, processor: dict[str, Any], config: Any) -> ImageTransform:
+def _transform(folder: Path, family: VisionFamily, processor: dict[str, Any], config: Any) -> ImageTransform:
     from acclimate.data.transforms import ImageTransform
 
     try:
-        transform = ImageTransform.from_processor_config(processor, reading.processor)
+        transform = ImageTransform.from_processor_config(processor, family.processor)
     except (BackboneError, ConfigError) as error:
         raise BackboneError(f"{folder}: {error}") from error
     size = config.image_size
     size = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    if not reading.any_size and transform.output_size != size:
+    if not family.any_size and transform.output_size != size:
         given, taken = ("x".join(map(str, pair)) for pair in (transform.output_size, size))
         raise BackboneError(
             f"{folder}: preprocessor_config.json makes images of {given} pixels, config.json says that the model takes "
@@ -234,6 +234,6 @@ def _transform(folder: Path, reading: Reading, processor: dict[str, Any], config
     return transform
 
 
-def _identity(model: Any, reading: Reading) -> str:
+def _identity(model: Any, family: VisionFamily) -> str:
     weights = (weight for key, weight in model.named_parameters() if SPARE not in key)
-    return digest_of_values(weights, f"{reading.model} {reading.pooling}")
+    return digest_of_values(weights, f"{family.model} {family.pooling}")

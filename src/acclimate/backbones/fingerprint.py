@@ -29,7 +29,7 @@ def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()[:32]
 
 
-def digest_of_values(weights: Iterable[Tensor], reading: str) -> str:
+def digest_of_values(weights: Iterable[Tensor], usage: str) -> str:
     """First 32 hexadecimal digits of SHA-256 over what is read from the weights, and their shapes and fp32 bytes.
 
     Names and order do not matter: transformers renames the weights of an encoder between its releases, and saves them
@@ -37,14 +37,14 @@ def digest_of_values(weights: Iterable[Tensor], reading: str) -> str:
 
     Args:
         weights: the tensors.
-        reading: how the model is used.
+        usage: how the model is used.
     """
     digests = []
     for tensor in weights:
         digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().view(-1).view(torch.uint8).numpy().data)
         digests.append(digest.digest())
-    return hashlib.sha256(reading.encode() + b"".join(sorted(digests))).hexdigest()[:32]
+    return hashlib.sha256(usage.encode() + b"".join(sorted(digests))).hexdigest()[:32]
 
 
 def stored_weights(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:

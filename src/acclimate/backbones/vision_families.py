@@ -39,8 +39,8 @@ POOLINGS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a family of encoders is read.
+class VisionFamily:
+    """A family of vision encoders: how it is loaded, and how its tokens become one feature.
 
     Attributes:
         model: the transformers class of the encoder alone; checkpoints of models that contain it load as well.
@@ -61,23 +61,23 @@ class Reading:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CLIP = Reading("CLIPVisionModel", "pooler", "clip")
-_SIGLIP = Reading("SiglipVisionModel", "pooler", "siglip")
-_SAM = Reading("SamVisionModel", "spatial-mean", "sam", width="output_channels")
+_CLIP = VisionFamily("CLIPVisionModel", "pooler", "clip")
+_SIGLIP = VisionFamily("SiglipVisionModel", "pooler", "siglip")
+_SAM = VisionFamily("SamVisionModel", "spatial-mean", "sam", width="output_channels")
 
 # By the `model_type` of config.json.
-READINGS: dict[str, Reading] = {
-    "vit": Reading("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
-    "vit_mae": Reading("ViTMAEModel", "patch-mean", "vit", settings={"mask_ratio": 0.0}),
-    "dinov2": Reading("Dinov2Model", "cls", "bit", any_size=True),
-    "dinov2_with_registers": Reading("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
-    "dinov3_vit": Reading("DINOv3ViTModel", "cls", "dinov3", any_size=True),
-    "dinov3_convnext": Reading("DINOv3ConvNextModel", "pooler", "dinov3", width="hidden_sizes", any_size=True),
-    "swin": Reading("SwinModel", "pooler", "vit", any_size=True),
-    "swinv2": Reading("Swinv2Model", "pooler", "vit", any_size=True),
-    "convnext": Reading("ConvNextModel", "pooler", "convnext", width="hidden_sizes", any_size=True),
-    "convnextv2": Reading("ConvNextV2Model", "pooler", "convnext", width="hidden_sizes", any_size=True),
-    "beit": Reading("BeitModel", "pooler", "beit"),
+VISION_FAMILIES: dict[str, VisionFamily] = {
+    "vit": VisionFamily("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
+    "vit_mae": VisionFamily("ViTMAEModel", "patch-mean", "vit", settings={"mask_ratio": 0.0}),
+    "dinov2": VisionFamily("Dinov2Model", "cls", "bit", any_size=True),
+    "dinov2_with_registers": VisionFamily("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
+    "dinov3_vit": VisionFamily("DINOv3ViTModel", "cls", "dinov3", any_size=True),
+    "dinov3_convnext": VisionFamily("DINOv3ConvNextModel", "pooler", "dinov3", width="hidden_sizes", any_size=True),
+    "swin": VisionFamily("SwinModel", "pooler", "vit", any_size=True),
+    "swinv2": VisionFamily("Swinv2Model", "pooler", "vit", any_size=True),
+    "convnext": VisionFamily("ConvNextModel", "pooler", "convnext", width="hidden_sizes", any_size=True),
+    "convnextv2": VisionFamily("ConvNextV2Model", "pooler", "convnext", width="hidden_sizes", any_size=True),
+    "beit": VisionFamily("BeitModel", "pooler", "beit"),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,
