@@ -21,7 +21,7 @@ import transformers
 from torch import Tensor
 
 import acclimate
-from acclimate.backbones.context import ClassTokens
+from acclimate.backbones import ClassTokens
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import ClipFamily
 from measuring import command_line, peak_in_fresh_process, write_record

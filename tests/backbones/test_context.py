@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from acclimate.backbones import LowRank, LowRankDeltas
+from acclimate.backbones.towers import class_sequences, make_layout
 from acclimate.errors import BackboneError
 from tests.helpers import plain
 from tests.helpers.pairs import WORDS
@@ -28,7 +29,7 @@ def reference(pair, context, position, per, prompts=(), project=True):
     for image in range(len(context) if per == "image" else 1):
         full = per_class(context, per, image)
         sequences, pool, slots = plain.context_sequences(pair.backbone, pair.plain, full, pair.names, position)
-        deep = [per_class(values, per, image) for values in prompts]
+        deep = [per_class(vectors, per, image) for vectors in prompts]
         features.append(plain.text_features(pair.plain, sequences, pool, deep=deep, slots=slots, project=project))
     return torch.stack(features) if per == "image" else features[0]
 
@@ -88,6 +89,25 @@ def test_before_projection(pair):
     context = noise(2, pair.backbone.text_width)
     actual = pair.backbone.encode_context(context, pair.names, project=False)
     close(actual, reference(pair, context, "end", "shared", project=False))
+
+
+def test_the_layout_is_that_of_the_picture(clip):
+    """The example at the top of `acclimate.backbones.towers`."""
+    family, tokenizer = clip.backbone._family, clip.backbone.tokenizer
+    classes = clip.backbone.class_tokens(["cat", "bare land", "dog"])
+    sequences = class_sequences(classes, 2, "end", tokenizer.lead, clip.backbone.context_length)
+    layout = make_layout(family, tokenizer.pad_rows(sequences))
+    assert [sequence[:3] for sequence in sequences] == [[*tokenizer.lead, -1, -2]] * 3
+    assert layout.prefix.shape == (1, 3, clip.backbone.text_width)
+    assert layout.context_positions.tolist() == [1, 2]
+    (part,) = layout.parts
+    assert part.base.shape == (10, clip.backbone.text_width)
+    assert part.packing.grid_indices.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert part.packing.end_rows.tolist() == [2, 6, 9]
+    assert len(part.context_rows) == 0
+    per_class = make_layout(family, tokenizer.pad_rows(sequences), per_class=True)
+    assert per_class.prefix.shape[1] == 1  # SOS alone
+    assert per_class.parts[0].context_rows.tolist() == [0, 1, 5, 6, 11, 12]
 
 
 def test_one_class(clip):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.backbones import LowRank, LowRankDeltas
-from acclimate.backbones.packing import Packing
-from acclimate.backbones.tower import PROJECTIONS, DeepPrompts
+from acclimate.backbones.towers.changes import PROJECTIONS, DeepPrompts
+from acclimate.backbones.towers.packing import Packing
 from acclimate.errors import BackboneError
 from tests.helpers import plain
 from tests.helpers.tensors import close, noise
@@ -99,19 +99,19 @@ def test_prefix_and_packing_equal_whole_sequences(clip, lengths, before, groups)
     starts = [noise(before, width, seed=g) for g in range(groups)]
     rests = [noise(length, width, seed=100 + i) for i, length in enumerate(lengths)]
     whole = [torch.cat([starts[i // each], rest])[None] for i, rest in enumerate(rests)]
-    prefix = tower.run_prefix(torch.stack(starts)) if before else None
+    cache = tower.cache_prefix(torch.stack(starts)) if before else None
     packing = Packing.of(lengths)
     x = torch.cat(rests)
     expected = [tower.run(x) for x in whole]
-    close(tower.run(x, packing=packing, prefix=prefix), torch.cat([x[0, before:] for x in expected]))
-    close(tower.run(x, packing=packing, prefix=prefix, pool=-1), torch.cat([x[:, -1] for x in expected]))
+    close(tower.run(x, packing=packing, cache=cache), torch.cat([x[0, before:] for x in expected]))
+    close(tower.run(x, packing=packing, cache=cache, pool=-1), torch.cat([x[:, -1] for x in expected]))
 
 
 def test_repeated_packing():
     packing = Packing.of([2, 1, 3]).repeat(2)
     whole = Packing.of([2, 1, 3, 2, 1, 3])
-    assert (packing.count, packing.length, packing.tokens) == (whole.count, whole.length, whole.tokens)
-    for name in ("slots", "ends", "last"):
+    assert (packing.count, packing.length, packing.token_count) == (whole.count, whole.length, whole.token_count)
+    for name in ("grid_indices", "end_rows", "end_positions"):
         assert torch.equal(getattr(packing, name), getattr(whole, name))
 
 
@@ -122,8 +122,8 @@ def test_pooled_position_equals_that_of_all_tokens(pair):
     ):
         x = noise(3, 5, width)
         whole = tower.run(x)
-        where = torch.tensor([0, 4, 2])
-        close(tower.run(x, pool=where), whole[torch.arange(3), where])
+        positions = torch.tensor([0, 4, 2])
+        close(tower.run(x, pool=positions), whole[torch.arange(3), positions])
         close(tower.run(x, pool=1), whole[:, 1])
         close(tower.run(x, pool=-1), whole[:, -1])
 
@@ -131,19 +131,19 @@ def test_pooled_position_equals_that_of_all_tokens(pair):
 def test_prompts_inside_a_prefix(clip):
     tower, width = clip.towers.text, clip.backbone.text_width
     start, rest = noise(1, 4, width), noise(3, 2, width, seed=1)
-    values = [None, noise(2, width, seed=2), noise(1, 2, width, seed=3)]
-    prefix = tower.run_prefix(start, prompts=DeepPrompts(values, where=1))
-    values[2] = values[2].expand(3, -1, -1)
+    vectors = [None, noise(2, width, seed=2), noise(1, 2, width, seed=3)]
+    cache = tower.cache_prefix(start, prompts=DeepPrompts.within(start, vectors, 1))
+    vectors[2] = vectors[2].expand(3, -1, -1)
     whole = torch.cat([start.expand(3, -1, -1), rest], dim=1)
-    expected = tower.run(whole, prompts=DeepPrompts(values, where=1))[:, 4:]
-    close(tower.run(rest, prefix=prefix), expected)
+    expected = tower.run(whole, prompts=DeepPrompts.within(whole, vectors, 1))[:, 4:]
+    close(tower.run(rest, cache=cache), expected)
 
 
 def test_what_needs_a_causal_tower_is_refused(clip):
     vision = clip.towers.vision
     x = torch.zeros(1, 3, clip.backbone.vision_width)
     with pytest.raises(ValueError, match="causal"):
-        vision.run_prefix(x)
+        vision.cache_prefix(x)
     with pytest.raises(ValueError, match="causal"):
         vision.run(x[0], packing=Packing.of([3]))
     with pytest.raises(ValueError, match="pool=-1"):

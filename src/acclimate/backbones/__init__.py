@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from acclimate.backbones.catalogue import BackboneInfo, list_backbones
 
 if TYPE_CHECKING:
-    from acclimate.backbones.context import ClassTokens
     from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
     from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.backbones.encoder import Encoder
     from acclimate.backbones.loading import load_backbone
-    from acclimate.backbones.tower import LowRank, LowRankDeltas
+    from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas
 
 __all__ = [
     "BackboneInfo",
@@ -29,12 +28,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClassTokens": "context",
+    "ClassTokens": "towers",
     "DomainEncoder": "domain_encoder",
     "DualEncoder": "dual_encoder",
     "Encoder": "encoder",
-    "LowRank": "tower",
-    "LowRankDeltas": "tower",
+    "LowRank": "towers",
+    "LowRankDeltas": "towers",
     "load_backbone": "loading",
     "load_domain_encoder": "domain_encoder",
 }

@@ -10,20 +10,30 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from acclimate.backbones.context import ClassTokens, Layout, Per, Position, check_context, context_rows, make_layout
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
-from acclimate.backbones.running import run_layout, spread
 from acclimate.backbones.tokenizer import TextTokenizer
-from acclimate.backbones.tower import DeepPrompts, LowRankDeltas
+from acclimate.backbones.towers import (
+    ClassPosition,
+    ClassTokens,
+    ContextAxis,
+    Layout,
+    LowRankDeltas,
+    append_prompts,
+    broadcast_context,
+    check_context,
+    class_sequences,
+    make_layout,
+    run_layout,
+    run_texts,
+)
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
     from acclimate.data.transforms import ImageTransform
 
 MAX_TOKENS = 16384  # bounds the memory of one pass; larger batches are no faster
-TEXTS = 1024  # texts whose embeddings are looked up at once
 
 
 class DualEncoder:
@@ -182,28 +192,19 @@ class DualEncoder:
         ids = texts.cpu() if isinstance(texts, Tensor) else self.tokenize(texts)
         if not len(ids):
             return torch.zeros(0, self.embed_dim if project else self.text_width, device=self.device, dtype=self.dtype)
-        order = self._family.text_pool(ids).argsort(stable=True)  # attention pads to the longest text of a batch
-        pooled = []
-        for some in ids[order].split(TEXTS):
-            layout = make_layout(self._family, some, max_tokens=max_tokens)
-            pooled.append(
-                run_layout(self._family.text, layout, [], deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)[
-                    0
-                ]
-            )
-        back = order.argsort().to(self.device)
-        return self._family.leave_text(torch.cat(pooled).index_select(0, back), project)
+        pooled = run_texts(self._family, ids, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
+        return self._family.leave_text(pooled, project)
 
     def encode_context(
         self,
         context: Tensor,
         names: ClassTokens,
-        position: Position = "end",
+        position: ClassPosition = "end",
         prompts: Sequence[Tensor] | None = None,
         deltas: LowRankDeltas | None = None,
         *,
         project: bool = True,
-        per: Per = "shared",
+        per: ContextAxis = "shared",
         max_tokens: int = MAX_TOKENS,
         checkpoint: bool = False,
     ) -> Tensor:
@@ -237,18 +238,18 @@ class DualEncoder:
         if per == "image" and not len(context):
             return context.new_zeros(0, len(names), self.embed_dim if project else self.text_width)
         layout = self._layout(names, n, position, per == "class", max_tokens)
-        values = [spread(v, per) for v in (context, *(prompts or ()))]
+        vectors = [broadcast_context(v, per) for v in (context, *(prompts or ()))]
         pooled = run_layout(
-            self._family.text, layout, values, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint
+            self._family.text, layout, vectors, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint
         )
         features = self._family.leave_text(pooled, project)
         return features if per == "image" else features[0]
 
-    def _layout(self, names: ClassTokens, n: int, position: Position, per_class: bool, max_tokens: int) -> Layout:
+    def _layout(self, names: ClassTokens, n: int, position: ClassPosition, per_class: bool, max_tokens: int) -> Layout:
         cache, key = self._layouts.setdefault(names, {}), (n, position, per_class, max_tokens)
         if key not in cache:
-            rows = context_rows(names, n, position, self.tokenizer.lead, self.context_length)
-            cache[key] = make_layout(self._family, self.tokenizer.pad_rows(rows), per_class, max_tokens)
+            sequences = class_sequences(names, n, position, self.tokenizer.lead, self.context_length)
+            cache[key] = make_layout(self._family, self.tokenizer.pad_rows(sequences), per_class, max_tokens)
         return cache[key]
 
     # ---------------------------------------------------------------------------------------------------------- images
@@ -280,17 +281,7 @@ class DualEncoder:
         """
         family = self._family
         x = family.embed_patches(pixels.to(self.dtype))
-        deep = None
-        if prompts:
-            n, width = prompts[0].shape[-2:]
-            for index, values in enumerate(prompts):
-                if tuple(values.shape) not in {(n, self.vision_width), (len(x), n, self.vision_width)}:
-                    raise BackboneError(
-                        f"image prompt {index} has shape {tuple(values.shape)}, expected {(n, self.vision_width)}, "
-                        f"or {(len(x), n, self.vision_width)} for prompts per image"
-                    )
-            deep = DeepPrompts([None, *prompts[1:]], where=x.shape[1])
-            x = torch.cat([x, prompts[0].to(x.dtype).expand(len(x), n, width)], dim=1)
+        x, deep = append_prompts(x, prompts or ())
         x = family.enter_vision(x)
         x = family.vision.run(x, prompts=deep, deltas=deltas, pool=family.vision_pool, checkpoint=checkpoint)
         return family.leave_vision(x, project)

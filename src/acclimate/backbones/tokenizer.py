@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acclimate.backbones.context import ClassTokens
+from acclimate.backbones.towers import ClassTokens
 from acclimate.errors import BackboneError
 
 log = logging.getLogger("acclimate.backbones")

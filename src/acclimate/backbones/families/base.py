@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.backbones.tower import Block, Tower, quick_gelu
+from acclimate.backbones.towers import Block, Tower, quick_gelu
 from acclimate.errors import BackboneError
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.backbones.packing import Packing
+from acclimate.backbones.towers.packing import Packing
 
 
 def attend(
@@ -17,13 +17,13 @@ def attend(
     Args:
         q: (T, D), or (N, D) for the queries at `positions` only.
         k, v: (T, D).
-        packing: the N sequences, without slots.
+        packing: the N sequences, all of one length.
         heads: attention heads.
         causal: whether a query sees only keys up to its own position.
         positions: (N,) position of the one query of each sequence, None for all.
     """
     n, size = packing.count, k.shape[-1] // heads
-    q, k, v = (part.view(n, -1, heads, size).transpose(1, 2) for part in (q, k, v))
+    q, k, v = (flat.view(n, -1, heads, size).transpose(1, 2) for flat in (q, k, v))
     mask = None
     if positions is not None and causal:
         mask = (torch.arange(packing.length, device=q.device) <= positions[:, None])[:, None, None]
@@ -31,14 +31,14 @@ def attend(
     return out.transpose(1, 2).reshape(-1, heads * size)
 
 
-def attend_past(
+def attend_packed(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     packing: Packing,
     *,
     heads: int,
-    past: tuple[Tensor, Tensor] | None,
+    cached: tuple[Tensor, Tensor] | None,
     positions: Tensor | None,
 ) -> Tensor:
     """Causal attention of packed sequences to themselves and to the prefix they share.
@@ -51,11 +51,11 @@ def attend_past(
         k, v: (T, D).
         packing: the N sequences.
         heads: attention heads.
-        past: keys and values (heads, G, P, d) of G prefixes, each continued by N / G sequences, one run after another.
+        cached: keys and values (heads, G, P, d) of G prefixes; the first N / G sequences continue the first, and so on.
         positions: (N,) position of the one query of each sequence, None for all.
     """
     n, length, size = packing.count, packing.length, k.shape[-1] // heads
-    k, v = (packing.pad(part, heads).view(heads * n, length, size) for part in (k, v))
+    k, v = (packing.pad(flat, heads).view(heads * n, length, size) for flat in (k, v))
     q = q * size**-0.5
     future = torch.full((length, length), float("-inf"), device=q.device, dtype=q.dtype).triu(1)
     if positions is None:
@@ -63,18 +63,18 @@ def attend_past(
     else:
         q = q.view(n, heads, size).transpose(0, 1)
         bias = future[positions].expand(heads, n, length).reshape(heads * n, 1, length)
-    width = bias.shape[1]  # queries per sequence
-    scores = torch.baddbmm(bias, q.reshape(heads * n, width, size), k.mT)
-    if past is None:
+    queries = bias.shape[1]  # of one sequence
+    scores = torch.baddbmm(bias, q.reshape(heads * n, queries, size), k.mT)
+    if cached is None:
         out = torch.bmm(_softmax(scores), v)
     else:
-        keys, values = past
+        keys, values = cached
         groups, p = keys.shape[1:3]
-        before = torch.matmul(q.reshape(heads, groups, -1, size), keys.mT).view(heads * n, width, p)
+        before = torch.matmul(q.reshape(heads, groups, -1, size), keys.mT).view(heads * n, queries, p)
         weights = _softmax(torch.cat([before, scores], dim=-1))
-        out = torch.matmul(weights[..., :p].reshape(heads, groups, -1, p), values).view(heads * n, width, size)
+        out = torch.matmul(weights[..., :p].reshape(heads, groups, -1, p), values).view(heads * n, queries, size)
         out = torch.baddbmm(out, weights[..., p:], v)
-    out = out.view(heads, n * width, size)
+    out = out.view(heads, n * queries, size)
     return packing.unpad(out) if positions is None else out.transpose(0, 1).reshape(n, heads * size)
 
 

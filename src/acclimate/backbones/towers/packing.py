@@ -18,57 +18,58 @@ class Packing:
     Attributes:
         count: N, the number of sequences.
         length: L, the length of the longest.
-        slots: (T,) slot n * L + position of every token; None when all sequences have length L.
-        ends: (N,) row of the last token of every sequence in the flat list.
-        last: (N,) position of that token in its sequence.
+        grid_indices: (T,) n * L + position of every token; None when all sequences have length L.
+        end_rows: (N,) row of the last token of every sequence in the flat list.
+        end_positions: (N,) position of that token in its sequence.
     """
 
     count: int
     length: int
-    slots: Tensor | None
-    ends: Tensor
-    last: Tensor
+    grid_indices: Tensor | None
+    end_rows: Tensor
+    end_positions: Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Packing:
         """Pack sequences of these lengths (each at least 1)."""
         sizes = torch.as_tensor(lengths, dtype=torch.long)
         longest = int(sizes.max())
-        slots = None
+        indices = None
         if int(sizes.min()) < longest:
-            slots = (torch.arange(longest)[None] < sizes[:, None]).flatten().nonzero().squeeze(1).to(device)
-        return cls(len(sizes), longest, slots, (sizes.cumsum(0) - 1).to(device), (sizes - 1).to(device))
+            indices = (torch.arange(longest)[None] < sizes[:, None]).flatten().nonzero().squeeze(1).to(device)
+        return cls(len(sizes), longest, indices, (sizes.cumsum(0) - 1).to(device), (sizes - 1).to(device))
 
     @classmethod
     def even(cls, count: int, length: int, device: torch.device | str = "cpu") -> Packing:
         """Sequences of one length."""
-        ends = torch.arange(1, count + 1, device=device) * length - 1
-        return cls(count, length, None, ends, torch.full((count,), length - 1, device=device))
+        end_rows = torch.arange(1, count + 1, device=device) * length - 1
+        return cls(count, length, None, end_rows, torch.full((count,), length - 1, device=device))
 
     @property
-    def tokens(self) -> int:
+    def token_count(self) -> int:
         """T, the number of real tokens."""
-        return self.count * self.length if self.slots is None else len(self.slots)
+        return self.count * self.length if self.grid_indices is None else len(self.grid_indices)
 
     def repeat(self, times: int) -> Packing:
         """The same sequences laid end to end `times` times."""
         if times == 1:
             return self
-        device = self.ends.device
-        copies = torch.arange(times, device=device)[:, None]
-        slots = None if self.slots is None else (copies * (self.count * self.length) + self.slots).flatten()
-        ends = (copies * self.tokens + self.ends).flatten()
-        return Packing(self.count * times, self.length, slots, ends, self.last.repeat(times))
+        copies = torch.arange(times, device=self.end_rows.device)[:, None]
+        indices = self.grid_indices
+        if indices is not None:
+            indices = (copies * (self.count * self.length) + indices).flatten()
+        end_rows = (copies * self.token_count + self.end_rows).flatten()
+        return Packing(self.count * times, self.length, indices, end_rows, self.end_positions.repeat(times))
 
     def pad(self, x: Tensor, heads: int) -> Tensor:
         """Flat (T, heads * d) to the grid, heads first: (heads, N * L, d), zeros where there is no token."""
         x = x.view(x.shape[0], heads, -1).transpose(0, 1)
-        if self.slots is None:
+        if self.grid_indices is None:
             return x.contiguous()
-        return x.new_zeros(heads, self.count * self.length, x.shape[-1]).index_copy_(1, self.slots, x)
+        return x.new_zeros(heads, self.count * self.length, x.shape[-1]).index_copy_(1, self.grid_indices, x)
 
     def unpad(self, x: Tensor) -> Tensor:
         """The grid, heads first, (heads, N * L, d) back to flat (T, heads * d)."""
-        if self.slots is not None:
-            x = x.index_select(1, self.slots)
+        if self.grid_indices is not None:
+            x = x.index_select(1, self.grid_indices)
         return x.transpose(0, 1).reshape(x.shape[1], -1)
