@@ -268,7 +268,7 @@ def test_bad_encodings_and_broken_files(tmp_path: Path) -> None:
 def test_repeated_rows_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = load_data(manifest(tmp_path, "path,label\n0.png,cat\n1.png,dog\n0.png,cat\n"))
     assert len(data) == 2
-    assert "1 rows repeat a picture" in caplog.text
+    assert "1 rows repeat an image" in caplog.text
 
 
 def test_the_row_order_does_not_matter(tmp_path: Path) -> None:
@@ -297,12 +297,12 @@ def test_given_splits_are_kept_and_gaps_are_train(tmp_path: Path, caplog: pytest
         data = load_data(manifest(tmp_path, rows))
     assert data.splits == ["train", "test", "train", "train"]
     assert (len(data.train), len(data.val), len(data.test)) == (3, 0, 1)
-    assert "2 pictures without a split belong to train" in caplog.text
+    assert "2 images without a split belong to train" in caplog.text
     assert "keeping the given split (train 3, val 0, test 1)" in caplog.text
     assert "1 groups are on several sides" in caplog.text
 
 
-@pytest.mark.parametrize(("given", "word"), [("val", "no test pictures"), ("test", "no training pictures")])
+@pytest.mark.parametrize(("given", "word"), [("val", "no test images"), ("test", "no training images")])
 def test_splits_that_lack_a_side(tmp_path: Path, given: str, word: str, caplog: pytest.LogCaptureFixture) -> None:
     first = "test" if given == "test" else "train"
     load_data(manifest(tmp_path, f"path,label,split\n0.png,a,{first}\n1.png,b,{given}\n"))
@@ -373,7 +373,7 @@ def test_a_dataset_of_image_files_and_extra_columns(tmp_path: Path) -> None:
         (lambda: encoded(0, -1, feature=datasets.ClassLabel(names=["a", "b"])), "row 1: no label"),
         (
             lambda: encoded([1], [2], feature=datasets.List(datasets.Value("int64"))),
-            "does not hold one label per picture",
+            "does not hold one label per image",
         ),
         (lambda: datasets.DatasetDict(train=encoded("a"), extra=encoded("b")), "unknown split 'extra'"),
         (lambda: datasets.DatasetDict(train=encoded("a"), test=encoded("b", image="img")), "split 'test' has columns"),
@@ -428,7 +428,7 @@ def test_when_nothing_or_one_class_is_left(tmp_path: Path, caplog: pytest.LogCap
     for number in range(3):
         (root / "cat" / f"{number}.png").write_text("x")
     assert load_data(root, on_corrupt="skip").class_names == ("dog", "emu")
-    assert "no picture is left of the classes cat" in caplog.text
+    assert "no image is left of the classes cat" in caplog.text
     for file in root.rglob("*.png"):
         file.write_text("x")
     with pytest.raises(DataError, match="none of the 9 images"):
@@ -448,7 +448,7 @@ def test_a_file_that_vanished(tmp_path: Path) -> None:
 def test_the_view(tmp_path: Path) -> None:
     data = load_data(tree(tmp_path / "set", "day/cat", "day/dog", "night/cat", "night/dog"))
     assert isinstance(data, ImageData)
-    assert repr(data) == "ImageData('set', 12 pictures, 2 classes, split made)"
+    assert repr(data) == "ImageData('set', 12 images, 2 classes, split made)"
     assert data.labels.dtype == np.int64
     assert data.labels.tolist() == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3
     night = data.filter_domains(["night"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acclimate.data.pictures import load_pictures
+from acclimate.data.unlabelled import load_unlabelled
 from acclimate.pretraining import pretrain_mae
 from tests.helpers.tiny_mae import SMALL
 
@@ -20,7 +20,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def pictures(picture_folder):
     """Pictures of three classes in train (6 each), val (3) and test (5)."""
-    return load_pictures(picture_folder)
+    return load_unlabelled(picture_folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from acclimate.backbones import load_domain_encoder
-from acclimate.data.pictures import load_pictures
+from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import DataError, RunError
 from acclimate.pretraining import pretrain_mae
 from acclimate.pretraining.config import MaeConfig
@@ -108,7 +108,7 @@ def test_equal_seeds_give_equal_weights(pictures, tmp_path):
 def test_one_colour_alone(tmp_path):
     for number in range(3):
         Image.new("RGB", (40, 40), (90, 90, 90)).save(tmp_path / f"{number}.png")
-    record = train(load_pictures(tmp_path), tmp_path / "out", {**ONE, "epochs": 2})
+    record = train(load_unlabelled(tmp_path), tmp_path / "out", {**ONE, "epochs": 2})
     assert np.isfinite(record["loss"]["train"])
 
 
@@ -131,7 +131,7 @@ def test_a_corrupt_picture_is_named_before_training(tmp_path):
         Image.effect_noise((40, 40), 60).convert("RGB").save(tmp_path / f"{number}.png")
     (tmp_path / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1\.png"):
-        train(load_pictures(tmp_path), tmp_path / "out")
+        train(load_unlabelled(tmp_path), tmp_path / "out")
     assert not (tmp_path / "out/log.jsonl").exists()
 
 
@@ -142,11 +142,11 @@ def test_the_schedule_rises_and_falls_step_by_step():
 
 
 PREPARE = """
-from acclimate.data.pictures import load_pictures
+from acclimate.data.unlabelled import load_unlabelled
 from acclimate.pretraining import pretrain_mae
 import acclimate.pretraining.mae, acclimate.backbones.mae, transformers.models.vit_mae.modeling_vit_mae
 
-data, settings = load_pictures(inputs[0]), json.loads(inputs[1])
+data, settings = load_unlabelled(inputs[0]), json.loads(inputs[1])
 
 def train(out):
     pretrain_mae(data, out, settings=settings, domain="natural", device="cpu", checkpoint_seconds=0.0)

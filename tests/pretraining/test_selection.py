@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from acclimate.data import load_data
-from acclimate.data.pictures import load_pictures
+from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import ConfigError, DataError
 from acclimate.pretraining.selection import choose_pictures
 from tests.helpers.pictures import make_pictures, make_split_pictures
@@ -13,7 +13,7 @@ from tests.helpers.pictures import make_pictures, make_split_pictures
 
 def test_the_training_part_of_adapt(tmp_path):
     folder = make_pictures(tmp_path / "data", per_class=10)
-    chosen = choose_pictures(load_pictures(folder))
+    chosen = choose_pictures(load_unlabelled(folder))
     data = load_data(folder)
     assert chosen.train.keys == data.train.keys
     assert chosen.shown.keys == data.val.keys
@@ -37,17 +37,17 @@ def test_groups_and_copies_of_held_out_pictures_are_left_out(tmp_path, caplog):
     rows = [f"{path.relative_to(folder)},{path.parts[-2]},{path.parts[-3]}," for path in sorted(folder.rglob("*.png"))]
     rows = [row + "g" if row.startswith(("train/dog/000", "val/dog/001")) else row for row in rows]
     (folder / "labels.csv").write_text("path,label,split,group\n" + "\n".join(rows))
-    chosen = choose_pictures(load_pictures(folder))
+    chosen = choose_pictures(load_unlabelled(folder))
     assert len(chosen.train) == 17
     assert not {"train/cat/copy.png", "train/dog/000.png"} & set(chosen.train.keys)
     assert "2 pictures are not learned from" in caplog.text
-    assert len(choose_pictures(load_pictures(folder), "train+val").train) == 18 + 9  # the group is on one side now
+    assert len(choose_pictures(load_unlabelled(folder), "train+val").train) == 18 + 9  # the group is on one side now
 
 
 def test_data_without_a_split_are_taken_whole(tmp_path, caplog):
     caplog.set_level("INFO", "acclimate")
     make_pictures(tmp_path, ("a",), 5)
-    chosen = choose_pictures(load_pictures(tmp_path / "a"))
+    chosen = choose_pictures(load_unlabelled(tmp_path / "a"))
     assert (len(chosen.train), len(chosen.shown), chosen.part) == (5, 0, "all")
     assert "all 5 pictures are learned from" in caplog.text
 
@@ -55,4 +55,4 @@ def test_data_without_a_split_are_taken_whole(tmp_path, caplog):
 def test_nothing_is_left(tmp_path):
     folder = make_split_pictures(tmp_path / "data", splits={"test": 2})
     with pytest.raises(DataError, match="--split all"):
-        choose_pictures(load_pictures(folder))
+        choose_pictures(load_unlabelled(folder))

@@ -37,7 +37,7 @@ def test_a_budget_may_miss_classes_and_says_which(tmp_path, caplog):
         trial = draw(data, "budget:6")
     missing = [name for name, count in trial.train.counts().items() if not count]
     assert missing
-    assert f"made: a budget of 6 holds no picture of {len(missing)} classes: {', '.join(missing)}" in caplog.text
+    assert f"made: a budget of 6 holds no image of {len(missing)} classes: {', '.join(missing)}" in caplog.text
     assert trial.train.class_names == ("a", "b", "c")  # the classes stay to be told apart
 
 

@@ -65,10 +65,10 @@ def mae(
 ) -> None:
     """Train a masked autoencoder on DATA; its encoder serves as --domain-encoder."""
     console.show_notes(quiet)
-    from acclimate.data.pictures import load_pictures
+    from acclimate.data.unlabelled import load_unlabelled
     from acclimate.pretraining import pretrain_mae
 
-    images = load_pictures(
+    images = load_unlabelled(
         data, layout=layout, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value
     )
     given: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Data: labelled pictures from a folder, a manifest or a `datasets` data set; splits, shots, checks, transforms, cache.
+"""Data: labelled images from a folder, a manifest or a `datasets` data set; splits, shots, checks, transforms, cache.
 
 Names are imported on first use, so that loading data does not import torch.
 """

@@ -1,4 +1,4 @@
-"""What is apart from pictures that were seen: by name, by group and by content."""
+"""What is apart from images that were seen: by name, by group and by content."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def apart(data: ImageData, seen: ImageData) -> ImageData:
 
 
 def digests(parts: Collection[ImageData]) -> set[str]:
-    """Return the sha256 of every picture, in hex."""
+    """Return the sha256 of every image, in hex."""
     return {part.digest(row) for part in parts for row in range(len(part))}

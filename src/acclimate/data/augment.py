@@ -2,7 +2,7 @@
 
 A crop with a resize is a linear map of the rows and one of the columns, so a whole batch of different crops is two
 batched matrix products, `Y = W_y X W_xᵀ`, on any device. The weights are those of Pillow's antialiased bicubic
-filter, and what a picture becomes depends on its own seed alone, never on the batch it comes in.
+filter, and what an image becomes depends on its own seed alone, never on the batch it comes in.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _CUBIC = -0.5  # Keys' parameter, as in Pillow
 class Augmentation:
     """Random resized crop (Szegedy et al. 2015, section 6, as it is commonly done) and horizontal flip.
 
-    A crop covers a share of the picture drawn evenly from `min_scale..max_scale`, with a shape drawn evenly in the
-    logarithm from `ratio`; ten boxes are tried, and where none fits the picture, the largest centred box within
-    `ratio` is taken. The shape is that in the original picture, whatever the shape of its canvas.
+    A crop covers a share of the image drawn evenly from `min_scale..max_scale`, with a shape drawn evenly in the
+    logarithm from `ratio`; ten boxes are tried, and where none fits the image, the largest centred box within
+    `ratio` is taken. The shape is that in the original image, whatever the shape of its canvas.
 
     Args:
         crop: draw crops; otherwise a view shows what the evaluation transform shows.
-        min_scale: least share of the picture's area.
+        min_scale: least share of the image's area.
         max_scale: largest share.
         ratio: least and largest width / height of a crop.
         flip: mirror half of the views; leave it off where a mirror image means something else.
@@ -55,7 +55,7 @@ class Augmentation:
         object.__setattr__(self, "ratio", tuple(self.ratio))
         if not 0 < self.min_scale <= self.max_scale <= 1:
             raise ConfigError(
-                f"crop scale {self.min_scale}..{self.max_scale} must be shares of the picture, least first, in (0, 1]"
+                f"crop scale {self.min_scale}..{self.max_scale} must be shares of the image, least first, in (0, 1]"
             )
         if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise ConfigError(f"crop ratio={self.ratio} must be two positive numbers, the smaller one first")
@@ -75,16 +75,16 @@ class Augmentation:
         *,
         transform: ImageTransform | None = None,
     ) -> Tensor:
-        """Return one view of each picture.
+        """Return one view of each image.
 
         Args:
-            canvases: `(B, 3, S, S)` uint8, whole pictures stretched to squares (`ImageTransform.canvas`), on any
+            canvases: `(B, 3, S, S)` uint8, whole images stretched to squares (`ImageTransform.canvas`), on any
                 device.
-            aspects: `(B,)` width / height of the pictures before that.
+            aspects: `(B,)` width / height of the images before that.
             size: height and width of the views.
             seeds: B seeds; a number, a string, or a tuple of these such as (seed, epoch, image digest). A view
                 depends on its seed, its canvas and this augmentation only.
-            transform: says what part of a picture is seen where crops are off, padding included; without it, the
+            transform: says what part of an image is seen where crops are off, padding included; without it, the
                 largest centred box with the shape of the output. A crop always fills the view.
 
         Returns:
@@ -109,7 +109,7 @@ class Augmentation:
         """Draw what `__call__` uses.
 
         Returns:
-            Boxes `(B, 4)`: top, left, height, width as fractions of the picture; and which views are mirrored, `(B,)`.
+            Boxes `(B, 4)`: top, left, height, width as fractions of the image; and which views are mirrored, `(B,)`.
         """
         aspect = np.asarray(aspects, dtype=np.float64).reshape(-1)
         draws = _uniform(seeds, 2 * _TRIES + 3)
@@ -120,7 +120,7 @@ class Augmentation:
             return boxes, flips
         if len(aspect) != len(draws):
             raise ValueError(f"{len(aspect)} aspects, but {len(draws)} seeds")
-        # With the height of a picture as the unit of length, its width and its area are `aspect`.
+        # With the height of an image as the unit of length, its width and its area are `aspect`.
         area = aspect[:, None] * (self.min_scale + draws[:, :_TRIES] * (self.max_scale - self.min_scale))  # (B, tries)
         low, high = np.log(self.ratio[0]), np.log(self.ratio[1])
         shape = np.exp(low + draws[:, _TRIES : 2 * _TRIES] * (high - low))
@@ -145,17 +145,17 @@ def resample(
     flips: NDArray[np.bool_] | None = None,
     fill: Tensor | None = None,
 ) -> Tensor:
-    """Cut a box out of each picture and resize it with antialiased bicubic weights (Keys 1981).
+    """Cut a box out of each image and resize it with antialiased bicubic weights (Keys 1981).
 
     Equal to Pillow's `Image.resize(size, BICUBIC, box=box)`, but for its rounding to whole grey levels, and its
     cutting off at 0 and 255, after the first of the two directions.
 
     Args:
         canvases: `(B, 3, S, T)`, 0..255.
-        boxes: `(B, 4)` top, left, height, width as fractions of the picture; those that reach beyond it begin at 0.
+        boxes: `(B, 4)` top, left, height, width as fractions of the image; those that reach beyond it begin at 0.
         size: height and width of the output.
         flips: `(B,)`, which outputs are mirrored left to right; padding stays where it is.
-        fill: `(3, 1, 1)`, what lies beyond the picture; without it, 0.
+        fill: `(3, 1, 1)`, what lies beyond the image; without it, 0.
 
     Returns:
         float32 `(B, 3, H, W)` in 0..255.
@@ -190,7 +190,7 @@ def _weights(
     centre = torch.as_tensor(centres[:, :, None], dtype=torch.float32, device=device)
     grid = torch.arange(inputs, dtype=torch.float32, device=device) + 0.5
     weights = _bicubic((grid - centre) / torch.as_tensor(support, dtype=torch.float32, device=device))
-    return (weights / weights.sum(-1, keepdim=True)).masked_fill_(centre >= inputs, 0.0)  # nothing beyond the picture
+    return (weights / weights.sum(-1, keepdim=True)).masked_fill_(centre >= inputs, 0.0)  # nothing beyond the image
 
 
 def _bicubic(x: Tensor) -> Tensor:

@@ -43,11 +43,11 @@ def default_cache_dir() -> Path:
 
 
 def row_key(digest: str, view: str = "") -> str:
-    """Return the key of one row: the sha256 of the image bytes, or of that and the view of the picture.
+    """Return the key of one row: the sha256 of the image bytes, or of that and the view of the image.
 
     Args:
         digest: sha256 of the image bytes, 64 hex digits.
-        view: what was done to the picture before the transform, such as the seed and number of an augmented view.
+        view: what was done to the image before the transform, such as the seed and number of an augmented view.
     """
     return hashlib.sha256(f"{digest}\n{view}".encode()).hexdigest() if view else digest
 

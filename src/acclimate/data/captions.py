@@ -1,4 +1,4 @@
-"""`CaptionData`: pictures with sentences about each, for retrieval."""
+"""`CaptionData`: images with sentences about each, for retrieval."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from acclimate.files import fingerprint
 log = logging.getLogger("acclimate.data")
 
 PATH, CAPTION, OPTIONAL = ("image", "path", "file_name"), "caption", ("split", "group")
-LABEL = "image"  # the one class of pictures that have none
+LABEL = "image"  # the one class of images that have none
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionData:
-    """Pictures with captions.
+    """Images with captions.
 
     Attributes:
-        images: the pictures, all of one class, with their splits.
-        by_key: the captions of each picture, by its key; at least one, in the order of the source.
+        images: the images, all of one class, with their splits.
+        by_key: the captions of each image, by its key; at least one, in the order of the source.
     """
 
     images: ImageData
     by_key: Mapping[str, tuple[str, ...]]
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.images)
 
     @property
@@ -49,20 +49,20 @@ class CaptionData:
 
     @property
     def captions(self) -> list[tuple[str, ...]]:
-        """The captions of every picture, in row order."""
+        """The captions of every image, in row order."""
         return [self.by_key[key] for key in self.images.keys]
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the captions with the names of their pictures."""
+        """A hash of the captions with the names of their images."""
         return fingerprint({key: list(self.by_key[key]) for key in self.images.keys})
 
     def split(self, name: str) -> CaptionData:
-        """Return the pictures of split `name`, which may be none."""
+        """Return the images of split `name`, which may be none."""
         return dataclasses.replace(self, images=self.images.split(name))
 
     def select(self, indices: Iterable[int] | np.ndarray) -> CaptionData:
-        """Return the pictures at these rows, in this order."""
+        """Return the images at these rows, in this order."""
         return dataclasses.replace(self, images=self.images.select(indices))
 
 
@@ -93,7 +93,7 @@ def load_captions(
     split_seed: int = 0,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> CaptionData:
-    """Load pictures with captions, one row of a table a caption; the images are read when they are used.
+    """Load images with captions, one row of a table a caption; the images are read when they are used.
 
     A split that the table gives is kept; a table without one gets one, as in `load_data`.
 
@@ -126,7 +126,7 @@ def load_captions(
 
 
 def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
-    """Check the rows of a table of captions and gather those of each picture."""
+    """Check the rows of a table of captions and gather those of each image."""
     columns, records = read_table(file, (*PATH, CAPTION, *OPTIONAL))
     found = {column.strip().lower(): column for column in reversed(columns)}
     path_column = next((found[name] for name in PATH if name in found), None)
@@ -172,5 +172,5 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
         raise DataError(f"{file.name}: no rows; add one row per caption with image,caption")
     repeated = [key for key, texts in captions.items() if len(set(texts)) < len(texts)]
     if repeated:
-        log.info("%s: %d pictures have a caption twice: %s", file.name, len(repeated), some(repeated))
+        log.info("%s: %d images have a caption twice: %s", file.name, len(repeated), some(repeated))
     return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}

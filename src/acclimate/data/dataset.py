@@ -1,4 +1,4 @@
-"""`ImageData`: labelled pictures as a thin, immutable view on a table of names."""
+"""`ImageData`: labelled images as a thin, immutable view on a table of names."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ COLUMNS = ("key", "path", "label", "domain", "group", "split")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
-    """Labelled pictures, of which nothing is read from disk until it is asked for.
+    """Labelled images, of which nothing is read from disk until it is asked for.
 
-    Rows are in the order of their keys, whatever order the source has, so that the same pictures give the same data
+    Rows are in the order of their keys, whatever order the source has, so that the same images give the same data
     everywhere.
 
     Attributes:
         name: what messages and file names call this data, such as the folder's name.
-        table: columns `key` (unique, stable), `path` (None for pictures held in memory), `label`, `domain`, `group`,
+        table: columns `key` (unique, stable), `path` (None for images held in memory), `label`, `domain`, `group`,
             `split` ("train", "val", "test" or ""); "" means none. Data held in memory has also `row`, the row in
             `store`.
         class_names: sorted, or in the order of a published split list; those of the whole data set, also in a subset.
         split_origin: "given" by the source, or "made".
         skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
         other_files: files of a folder source that are not images, sorted.
-        store: the encoded pictures of a source held in memory, else None: rows
+        store: the encoded images of a source held in memory, else None: rows
             `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
     """
 
@@ -54,13 +54,13 @@ class ImageData:
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return self.table.num_rows
 
     def __repr__(self) -> str:
         """Return name and size in a word."""
         classes = len(self.class_names)
-        return f"ImageData({self.name!r}, {len(self)} pictures, {classes} classes, split {self.split_origin})"
+        return f"ImageData({self.name!r}, {len(self)} images, {classes} classes, split {self.split_origin})"
 
     def column(self, name: str) -> list[str]:
         """Return a text column as a list, in row order."""
@@ -68,38 +68,38 @@ class ImageData:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The stable name of every picture."""
+        """The stable name of every image."""
         return self.column("key")
 
     @cached_property
     def paths(self) -> list[str | None]:
-        """The file of every picture; None where it is held in memory."""
+        """The file of every image; None where it is held in memory."""
         return list(self.column("path"))
 
     @cached_property
     def groups(self) -> list[str]:
-        """The group of every picture; "" is a group of its own."""
+        """The group of every image; "" is a group of its own."""
         return self.column("group")
 
     @cached_property
     def domains(self) -> list[str]:
-        """The acquisition domain of every picture; "" where there is none."""
+        """The acquisition domain of every image; "" where there is none."""
         return self.column("domain")
 
     @cached_property
     def splits(self) -> list[str]:
-        """The split of every picture: "train", "val", "test" or ""."""
+        """The split of every image: "train", "val", "test" or ""."""
         return self.column("split")
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The class of every picture, int64 (N,), an index into `class_names`."""
+        """The class of every image, int64 (N,), an index into `class_names`."""
         index = {name: number for number, name in enumerate(self.class_names)}
         return np.array([index[label] for label in self.column("label")], dtype=np.int64)
 
     @property
     def label_names(self) -> list[str]:
-        """The class of every picture, by name."""
+        """The class of every image, by name."""
         return [self.class_names[label] for label in self.labels]
 
     @cached_property
@@ -108,31 +108,31 @@ class ImageData:
         return tuple(sorted(set(self.domains) - {""}))
 
     def counts(self) -> dict[str, int]:
-        """Return how many pictures each class has, zero included, in the order of `class_names`."""
+        """Return how many images each class has, zero included, in the order of `class_names`."""
         found = Counter(self.labels.tolist())
         return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
 
     @property
     def train(self) -> ImageData:
-        """The pictures of the training split."""
+        """The images of the training split."""
         return self.split("train")
 
     @property
     def val(self) -> ImageData:
-        """The pictures of the validation split."""
+        """The images of the validation split."""
         return self.split("val")
 
     @property
     def test(self) -> ImageData:
-        """The pictures of the test split."""
+        """The images of the test split."""
         return self.split("test")
 
     def split(self, name: str) -> ImageData:
-        """Return the pictures of split `name`, which may be none."""
+        """Return the images of split `name`, which may be none."""
         return self.select([row for row, split in enumerate(self.splits) if split == name])
 
     def select(self, indices: Iterable[int] | np.ndarray) -> ImageData:
-        """Return the pictures at these rows, in this order, as data with the same classes.
+        """Return the images at these rows, in this order, as data with the same classes.
 
         Args:
             indices: rows (negative ones count from the end), or a mask of N truth values.
@@ -142,14 +142,14 @@ class ImageData:
         return dataclasses.replace(self, table=self.table.take(integers(rows)))
 
     def with_splits(self, splits: Sequence[str], origin: str) -> ImageData:
-        """Return the same pictures with another `split` column; `origin` is "given" or "made"."""
+        """Return the same images with another `split` column; `origin` is "given" or "made"."""
         column = self.table.schema.get_field_index("split")
         return dataclasses.replace(
             self, table=self.table.set_column(column, "split", texts(splits)), split_origin=origin
         )
 
     def filter_domains(self, domains: Iterable[str]) -> ImageData:
-        """Return the pictures of these domains; a picture keeps its split.
+        """Return the images of these domains; an image keeps its split.
 
         Raises:
             DataError: a domain that this data does not have.
@@ -162,7 +162,7 @@ class ImageData:
         return self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
 
     def filter_classes(self, names: Iterable[str]) -> ImageData:
-        """Return the pictures of these classes as data that has no others; a picture keeps its split.
+        """Return the images of these classes as data that has no others; an image keeps its split.
 
         Raises:
             DataError: a class that this data does not have.
@@ -176,7 +176,7 @@ class ImageData:
         return dataclasses.replace(self.select(rows), class_names=kept)
 
     def image(self, index: int, min_side: int | None = None) -> Image.Image:
-        """Return picture `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.
+        """Return image `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.
 
         Raises:
             DataError: the file is missing or corrupt.
@@ -188,7 +188,7 @@ class ImageData:
             raise self._unreadable(error.file, error.reason) from error
 
     def image_bytes(self, index: int) -> bytes:
-        """Return picture `index` as it is stored: the bytes of its file.
+        """Return image `index` as it is stored: the bytes of its file.
 
         Raises:
             DataError: the file cannot be read.
@@ -209,7 +209,7 @@ class ImageData:
             raise self._unreadable(path, (error.strerror or str(error)).lower()) from error
 
     def digest(self, index: int) -> str:
-        """Return the sha256 of the stored bytes of picture `index`, in hex; a picture is read once for it."""
+        """Return the sha256 of the stored bytes of image `index`, in hex; an image is read once for it."""
         key = self.keys[index]
         if key not in self._digests:
             self._digests[key] = hashlib.sha256(self.image_bytes(index)).hexdigest()

@@ -1,4 +1,4 @@
-"""Pictures without labels: files, folders and patterns, streamed."""
+"""Images without labels: files, folders and patterns, streamed."""
 
 from __future__ import annotations
 

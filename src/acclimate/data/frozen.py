@@ -1,4 +1,4 @@
-"""`splits.json`: which pictures are in which split, with a hash, so that a result can say what it was made from."""
+"""`splits.json`: which images are in which split, with a hash, so that a result can say what it was made from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def freeze_splits(
     source: str | None = None,
     digests: bool = False,
 ) -> dict[str, Any]:
-    """Write the pictures of each split to a JSON file, atomically, and return what was written.
+    """Write the images of each split to a JSON file, atomically, and return what was written.
 
     Args:
         splits: data by the name of the split, such as "train", "val", "test".
@@ -37,7 +37,7 @@ def freeze_splits(
         seed: seed of the shots, for the record.
         shots: shots per class, for the record.
         source: name of the data; by default that of the first split.
-        digests: keep the sha256 of every picture as well, which reads them all; a copy is then known under any name.
+        digests: keep the sha256 of every image as well, which reads them all; a copy is then known under any name.
 
     The hash is the sha256 of the assignment alone: splits, keys, labels, domains, groups and digests, in sorted order.
     It is the same wherever the data lie.
@@ -96,7 +96,7 @@ def load_splits(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def apply_splits(data: ImageData, path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, ImageData]:
-    """Return the pictures of each frozen split, found in `data` by their keys, in the order of the keys.
+    """Return the images of each frozen split, found in `data` by their keys, in the order of the keys.
 
     Args:
         data: the data from which the splits were frozen, from wherever it lies now.
@@ -104,7 +104,7 @@ def apply_splits(data: ImageData, path: str | os.PathLike[str] | Mapping[str, An
 
     Raises:
         RunError: the file cannot be used.
-        DataError: pictures of the file that `data` lacks or labels otherwise.
+        DataError: images of the file that `data` lacks or labels otherwise.
     """
     document = path if isinstance(path, Mapping) else load_splits(path)
     title = "the frozen splits" if isinstance(path, Mapping) else os.fspath(path)
@@ -113,7 +113,7 @@ def apply_splits(data: ImageData, path: str | os.PathLike[str] | Mapping[str, An
     missing = [entry["key"] for entry in entries if entry["key"] not in rows]
     if missing:
         raise DataError(
-            f"{title}: {len(missing)} of {len(entries)} pictures are not in {data.name}: {some(missing)}; name the "
+            f"{title}: {len(missing)} of {len(entries)} images are not in {data.name}: {some(missing)}; name the "
             "data of that run"
         )
     labels = data.label_names

@@ -1,4 +1,4 @@
-"""From a file or its bytes to an 8-bit RGB picture, by stated rules, so that every reader sees the same pixels.
+"""From a file or its bytes to an 8-bit RGB image, by stated rules, so that every reader sees the same pixels.
 
 The rules, in the order in which they apply:
 
@@ -6,13 +6,13 @@ The rules, in the order in which they apply:
 - EXIF orientation is applied.
 - 16-bit grey whose largest value is at least half of the type's range is divided by 257 (the range of the type,
   0..65535, to 0..255). Otherwise (12-bit detectors in 16-bit files, signed or 32-bit integers, floats) the values
-  between the 0.1 and the 99.9 percentile of this picture are stretched linearly to 0..255 and the rest is clipped;
-  values that are not finite become black, and so does a constant picture. When every integer value is at most 255 the
-  picture is 8-bit data in a wide file and is kept as it is.
+  between the 0.1 and the 99.9 percentile of this image are stretched linearly to 0..255 and the rest is clipped;
+  values that are not finite become black, and so does a constant image. When every integer value is at most 255 the
+  image is 8-bit data in a wide file and is kept as it is.
 - Transparency is composited on white, so that dark drawings on a transparent ground stay visible.
 - Everything else (1-bit, grey, palette, CMYK, YCbCr, HSV, Lab) is converted to RGB by Pillow.
 
-A file that ends early is an error, never a picture with a grey rest.
+A file that ends early is an error, never an image with a grey rest.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(values: np.ndarray) -> np.ndarray:
-    """Scale a wide grey picture (H, W) to uint8 by the rule at the top of this module."""
+    """Scale a wide grey image (H, W) to uint8 by the rule at the top of this module."""
     wide = values.astype(np.float64)
     finite = np.isfinite(wide)
     if not finite.any():

@@ -15,24 +15,24 @@ log = logging.getLogger("acclimate.data")
 
 
 def join_data(parts: Sequence[ImageData]) -> ImageData:
-    """Return the pictures of several data sets as one, with the classes of all of them.
+    """Return the images of several data sets as one, with the classes of all of them.
 
     Classes of one name become one class; names that differ in case or punctuation only stay apart, with a warning. Keys
-    and groups get the name of their set in front; a picture without a domain gets the name of its set as domain. Every
-    picture keeps its split.
+    and groups get the name of their set in front; an image without a domain gets the name of its set as domain. Every
+    image keeps its split.
 
     Args:
         parts: one or more data sets of different names.
 
     Raises:
-        DataError: no data set, two of one name, or pictures held in memory, which have no file to point to.
+        DataError: no data set, two of one name, or images held in memory, which have no file to point to.
     """
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise DataError(f"cannot join the data sets {', '.join(names) or '(none)'}: give sets of different names")
     held = [part.name for part in parts if part.store is not None]
     if held:
-        raise DataError(f"{held[0]}: its pictures are held in memory; save them as files to join them with other sets")
+        raise DataError(f"{held[0]}: its images are held in memory; save them as files to join them with other sets")
     columns: dict[str, list[str | None]] = {name: [] for name in COLUMNS}
     for part in parts:
         columns["key"] += [f"{part.name}/{key}" for key in part.keys]

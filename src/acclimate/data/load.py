@@ -36,7 +36,7 @@ def load_data(
     on_corrupt: Literal["error", "skip"] = "error",
     allow_one_class: bool = False,
 ) -> ImageData:
-    """Load labelled pictures; the images themselves are read when they are used.
+    """Load labelled images; their files are read when they are used.
 
     A split that the source gives is kept exactly as it is; rows without one belong to train. A source without a split,
     or in which every row is "train", gets one: grouped, stratified by class and domain, and the same on every machine
@@ -50,8 +50,8 @@ def load_data(
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
         split_seed: seed of the split, where one is made.
-        val_fraction: share of the pictures for validation, in [0, 1).
-        test_fraction: share of the pictures for test, in [0, 1); the rest is for training.
+        val_fraction: share of the images for validation, in [0, 1).
+        test_fraction: share of the images for test, in [0, 1); the rest is for training.
         on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
             leaves corrupt ones out, and lists them in `.skipped`.
         allow_one_class: take data of a single class, as for measuring an adapter that knows others too.
@@ -141,10 +141,10 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
     order = sorted(range(len(rows)), key=rows.keys.__getitem__)
     given = any(split not in ("", "train") for split in rows.splits)
     if not given and any(rows.splits):
-        log.info("%s: every picture is in train, which is no division; a split is made", rows.name)
+        log.info("%s: every image is in train, which is no division; a split is made", rows.name)
     missing = rows.splits.count("")
     if given and missing:
-        log.info("%s: %d pictures without a split belong to train", rows.name, missing)
+        log.info("%s: %d images without a split belong to train", rows.name, missing)
     columns: dict[str, Sequence[str | None]] = {
         "key": rows.keys,
         "path": rows.paths,
@@ -162,7 +162,7 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
 
 
 def without_corrupt(data: ImageData) -> ImageData:
-    """Decode every picture and leave out those that fail.
+    """Decode every image and leave out those that fail.
 
     Raises:
         DataError: when all fail.
@@ -191,7 +191,7 @@ def without_corrupt(data: ImageData) -> ImageData:
     names = tuple(name for name in data.class_names if name in present)
     lost = [name for name in data.class_names if name not in present]
     if lost:
-        log.warning("%s: no picture is left of the classes %s", data.name, some(lost))
+        log.warning("%s: no image is left of the classes %s", data.name, some(lost))
     return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)
 
 
@@ -210,10 +210,10 @@ def _report_given(data: ImageData) -> None:
     log.info("%s: keeping the given split (%s)", data.name, sizes)
     if "test" not in splits:
         log.warning(
-            "%s: the given split has no test pictures; test is empty, so nothing can be measured on it", data.name
+            "%s: the given split has no test images; test is empty, so nothing can be measured on it", data.name
         )
     if "train" not in splits:
-        log.warning("%s: the given split has no training pictures; train is empty", data.name)
+        log.warning("%s: the given split has no training images; train is empty", data.name)
     sides: dict[str, set[str]] = {}
     for group, split in zip(groups, splits, strict=True):
         if group:

@@ -1,4 +1,4 @@
-"""Manifests: tables (CSV, TSV, JSON lines, Parquet) with one row per picture, `path,label[,domain,group,split]`.
+"""Manifests: tables (CSV, TSV, JSON lines, Parquet) with one row per image, `path,label[,domain,group,split]`.
 
 A row is counted as a spreadsheet shows it: in CSV and TSV the header is row 1. In JSON lines it is the line, in Parquet
 the row, from 1.
@@ -119,10 +119,10 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
             f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or say images_root=..."
         )
     if not len(rows):
-        raise DataError(f"{title}: no rows; add one row per picture with path,label")
+        raise DataError(f"{title}: no rows; add one row per image with path,label")
     if repeated:
         log.warning(
-            "%s: %d rows repeat a picture with the same label and are left out: %s",
+            "%s: %d rows repeat an image with the same label and are left out: %s",
             title,
             len(repeated),
             some(repeated),
@@ -170,13 +170,13 @@ def resolve(root: Path, raw: str) -> str | None:
 
 
 def key_of(root: Path, path: str) -> str:
-    """Return the name of a picture: its path below `root`, the same wherever the data lie, or else the whole path."""
+    """Return the name of an image: its path below `root`, the same wherever the data lie, or else the whole path."""
     inside = os.path.relpath(path, root)
     return tidy((path if inside.startswith("..") else inside).replace(os.sep, "/"))
 
 
 def _compare(title: str, key: str, first: tuple[int, tuple[str, ...]], second: tuple[int, tuple[str, ...]]) -> None:
-    """Refuse a picture that is listed twice with labels or splits that differ."""
+    """Refuse an image that is listed twice with labels or splits that differ."""
     (row, facts), (again, others) = first, second
     for position, what in enumerate(("label", "split")):
         if facts[position] != others[position]:

@@ -23,7 +23,7 @@ _LABEL_NAMES = ("label", "labels", "class", "category", "target", "fine_label", 
 
 
 def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, datasets.Dataset | None]:
-    """Read a `datasets.Dataset` or `DatasetDict`; return its rows and its encoded pictures (None where it names files).
+    """Read a `datasets.Dataset` or `DatasetDict`; return its rows and its encoded images (None where it names files).
 
     Raises:
         DataError: no image or label column, a split of unknown meaning, an empty label, or a streamed data set.
@@ -120,8 +120,7 @@ def _label_column(name: str, part: datasets.Dataset, image: str) -> str:
     feature = part.features[candidates[0]]
     if not isinstance(feature, (datasets.ClassLabel, datasets.Value)):
         raise DataError(
-            f"{name}: column {candidates[0]!r} does not hold one label per picture but {feature}; keep one class per "
-            "row"
+            f"{name}: column {candidates[0]!r} does not hold one label per image but {feature}; keep one class per row"
         )
     return candidates[0]
 

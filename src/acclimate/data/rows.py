@@ -54,7 +54,7 @@ class Rows:
     def add(
         self, key: str, path: str | Path | None, label: str, *, domain: str = "", group: str = "", split: str = ""
     ) -> None:
-        """Append one picture."""
+        """Append one image."""
         self.keys.append(key)
         self.paths.append(None if path is None else str(path))
         self.labels.append(label)
@@ -63,5 +63,5 @@ class Rows:
         self.splits.append(split)
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.keys)

@@ -1,4 +1,4 @@
-"""Shots: the few labelled pictures that a run may learn from, the same whatever the machine and the order of files."""
+"""Shots: the few labelled images that a run may learn from, the same whatever the machine and the order of files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parse_shots(text: int | str) -> int | str:
 
 
 def parse_budget(text: int | str) -> str:
-    """Return shots of pictures without classes to count by: "budget:N", and "all" for a number of each class, too.
+    """Return shots of images without classes to count by: "budget:N", and "all" for a number of each class, too.
 
     Raises:
         ConfigError: they are no shots.
@@ -50,16 +50,16 @@ def parse_budget(text: int | str) -> str:
 
 
 def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
-    """Draw the pictures that a run may learn from, at most one of a group while there are groups enough.
+    """Draw the images that a run may learn from, at most one of a group while there are groups enough.
 
-    With a number k, k pictures of every class: those of a class have one order per seed, of which the first are taken,
+    With a number k, k images of every class: those of a class have one order per seed, of which the first are taken,
     so the 1-shot sample is part of the 4-shot sample of the same seed. Domains are pooled: k is per class, not per
-    class and domain. With "budget:N", N pictures in all, whatever their class: rare classes get few or none, as labels
-    come in practice, in proportion to the pictures; a smaller budget is part of a larger one.
+    class and domain. With "budget:N", N images in all, whatever their class: rare classes get few or none, as labels
+    come in practice, in proportion to the images; a smaller budget is part of a larger one.
 
     Args:
-        data: the pictures to draw from, usually `data.train`.
-        shots: pictures per class, 1 or more, "all", or "budget:N". A class (or data) that has fewer gives all it has,
+        data: the images to draw from, usually `data.train`.
+        shots: images per class, 1 or more, "all", or "budget:N". A class (or data) that has fewer gives all it has,
             which is logged.
         seed: seed of the draw.
 
@@ -73,11 +73,11 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
         budget = int(shots.removeprefix(BUDGET))
         chosen = _ranked(data, range(len(data)), seed, even=False)[:budget]
         if len(chosen) < budget:
-            log.info("%s: has %d pictures for a budget of %d and gives them all", data.name, len(chosen), budget)
+            log.info("%s: has %d images for a budget of %d and gives them all", data.name, len(chosen), budget)
         drawn = data.select(sorted(chosen, key=data.keys.__getitem__))
         none = [name for name, count in drawn.counts().items() if count == 0]
         if none:
-            log.info("%s: a budget of %d holds no picture of %d classes: %s", data.name, budget, len(none), some(none))
+            log.info("%s: a budget of %d holds no image of %d classes: %s", data.name, budget, len(none), some(none))
         return drawn
     by_class: dict[int, list[int]] = defaultdict(list)
     for row, label in enumerate(data.labels.tolist()):
@@ -87,7 +87,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     if few:
         listed = some([f"{name} ({count})" for name, count in few.items()], 8)
         log.info(
-            "%s: %d classes have fewer than %d pictures and give all they have: %s", data.name, len(few), shots, listed
+            "%s: %d classes have fewer than %d images and give all they have: %s", data.name, len(few), shots, listed
         )
     return data.select(sorted(chosen, key=data.keys.__getitem__))
 
@@ -95,7 +95,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
 def _ranked(data: ImageData, rows: range | list[int], seed: int, even: bool = True) -> list[int]:
     """Return rows in the order in which they are drawn: one of each group, then a second one, and so on.
 
-    With `even`, groups are equally likely to come early; without, in proportion to their sizes, as when pictures are
+    With `even`, groups are equally likely to come early; without, in proportion to their sizes, as when images are
     drawn one by one and a group that has given one is passed over.
     """
     keys, groups = data.keys, data.groups

@@ -1,6 +1,6 @@
 """Splits: random, but the same on every machine and for every order of the files.
 
-Every choice sorts names by sha256 of "seed:purpose:name". Pictures of one group never part.
+Every choice sorts names by sha256 of "seed:purpose:name". Images of one group never part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Unit:
-    """What a split moves as one: a group, or a picture without a group."""
+    """What a split moves as one: a group, or an image without a group."""
 
     name: str
     rows: tuple[int, ...]
@@ -35,7 +35,7 @@ def make_splits(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_
     splits, one with two in train and test, one with a single group in train only, which is logged.
 
     Args:
-        data: the pictures; a split they have is replaced.
+        data: the images; a split they have is replaced.
         seed: seed of the split.
         val_fraction: share of each class for validation, in [0, 1).
         test_fraction: share of each class for test, in [0, 1); both together less than 1.
@@ -70,7 +70,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def units(data: ImageData) -> list[Unit]:
-    """Return the groups of the data, and the pictures without one, each with its most frequent label and domain."""
+    """Return the groups of the data, and the images without one, each with its most frequent label and domain."""
     members: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for row, (key, group) in enumerate(zip(data.keys, data.groups, strict=True)):
         members[bool(group), group or key].append(row)
@@ -96,7 +96,7 @@ def _most_frequent(values: list[str]) -> str:
 def _divide(members: list[Unit], seed: int, shares: dict[str, float]) -> dict[Unit, str]:
     """Divide the units of one class.
 
-    The largest unit goes first, units of the same size in hashed order, each to the split that lacks most pictures,
+    The largest unit goes first, units of the same size in hashed order, each to the split that lacks most images,
     counted over the class and over the unit's domain within the class. Splits that would stay empty although there are
     units enough come first at the end.
     """
@@ -131,4 +131,4 @@ def _report_made(name: str, by_class: dict[str, list[Unit]], column: list[str], 
     log.info("%s: a split is made (%s) by class, domain and group", name, sizes)
     single = sorted(label for label, members in by_class.items() if len(members) == 1)
     if single and shares["test"] > 0:
-        log.warning("%s: classes with one picture or group stay in train and are not tested: %s", name, some(single))
+        log.warning("%s: classes with one image or group stay in train and are not tested: %s", name, some(single))

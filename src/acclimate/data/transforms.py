@@ -1,7 +1,7 @@
 """The evaluation transform of a backbone, as data.
 
 It gives exactly the pixels of the Hugging Face image processors (their Pillow backend), without torchvision and
-without building a processor: resize, centre crop (padded with black where the picture is smaller), rescale, normalise,
+without building a processor: resize, centre crop (padded with black where the image is smaller), rescale, normalise,
 pad.
 """
 
@@ -24,21 +24,21 @@ from acclimate.errors import ConfigError
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """Turn a picture into the pixels that a backbone was trained on.
+    """Turn an image into the pixels that a backbone was trained on.
 
     Args:
         resize: an int scales the shortest edge to so many pixels; a pair `(height, width)` stretches to exactly that;
             `None` leaves the size alone. With `pad`, an int scales the longest edge.
-        crop: centre crop `(height, width)`, padded with black where the picture is smaller; `None` for no crop.
+        crop: centre crop `(height, width)`, padded with black where the image is smaller; `None` for no crop.
         resample: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
         mean: per channel, subtracted after rescaling.
         std: per channel, divides last.
         rescale: factor on the 0..255 grey levels, usually 1/255.
-        pad: final `(height, width)`: what the picture does not fill, at the bottom or the right, is zero after
+        pad: final `(height, width)`: what the image does not fill, at the bottom or the right, is zero after
             normalisation.
 
     Raises:
-        ConfigError: an unknown filter, a size below 1, or a transform whose output size would vary between pictures.
+        ConfigError: an unknown filter, a size below 1, or a transform whose output size would vary between images.
     """
 
     resize: int | tuple[int, int] | None = 224
@@ -61,7 +61,7 @@ class ImageTransform:
             raise ConfigError(f"pad={self.pad} wants resize=n, the longest edge, and crop=None")
         if self.crop is None and self.pad is None and not isinstance(self.resize, tuple):
             raise ConfigError(
-                f"resize={self.resize!r} without a crop gives every picture another size; give crop=(height, width) "
+                f"resize={self.resize!r} without a crop gives every image another size; give crop=(height, width) "
                 "or resize=(height, width)"
             )
         for name in ("resize", "crop", "pad"):
@@ -93,12 +93,12 @@ class ImageTransform:
         return None if self.pad is None else torch.tensor(self.mean, dtype=torch.float32).view(3, 1, 1) / self.rescale
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Return the pixels of one picture, `(3, H, W)`, for `normalise`.
+        """Return the pixels of one image, `(3, H, W)`, for `normalise`.
 
         They are uint8, small enough to keep whole data sets in memory; float32 where the transform pads, with a value
         that is between grey levels.
         """
-        image = image.convert("RGB")  # no copy of the pixels where the picture is RGB already
+        image = image.convert("RGB")  # no copy of the pixels where the image is RGB already
         if self.resize is not None:
             height, width = self._resized(image.height, image.width)
             image = image.resize((width, height), RESAMPLE[self.resample])
@@ -124,10 +124,10 @@ class ImageTransform:
         return (pixels.to(torch.float32) * self.rescale - mean) / std
 
     def canvas(self, image: Image.Image, factor: float = 2.0) -> tuple[Tensor, float]:
-        """Stretch the whole picture to a square, the input of `Augmentation`.
+        """Stretch the whole image to a square, the input of `Augmentation`.
 
-        The side is as long as the longer edge of the picture, so that no detail is lost, but at least the output side
-        and at most `factor` times it; in between it is rounded down to quarters of the output side, so that pictures
+        The side is as long as the longer edge of the image, so that no detail is lost, but at least the output side
+        and at most `factor` times it; in between it is rounded down to quarters of the output side, so that images
         of many sizes fall into few groups that can be batched.
 
         Args:
@@ -135,7 +135,7 @@ class ImageTransform:
             factor: longest side in multiples of the output side, at least 1.
 
         Returns:
-            The canvas, uint8 `(3, S, S)`, and the aspect ratio width / height of the picture before stretching.
+            The canvas, uint8 `(3, S, S)`, and the aspect ratio width / height of the image before stretching.
 
         Raises:
             ConfigError: `factor` below 1.
@@ -149,12 +149,12 @@ class ImageTransform:
         return _to_tensor(square), image.width / image.height
 
     def view_box(self, aspect: float) -> tuple[float, float, float, float]:
-        """Return what the transform sees of a picture: top, left, height, width as fractions of the picture.
+        """Return what the transform sees of an image: top, left, height, width as fractions of the image.
 
         Where it pads, the box reaches beyond the bottom or the right edge.
 
         Args:
-            aspect: width / height of the picture.
+            aspect: width / height of the image.
         """
         if self.pad is not None:
             # The summand undoes rounding in `aspect` where the short edge is half-way between two lengths.
@@ -163,7 +163,7 @@ class ImageTransform:
             return (0.0, 0.0, self.pad[0] / rows, self.pad[1] / columns)
         if self.crop is None:
             return (0.0, 0.0, 1.0, 1.0)
-        if self.resize is None:  # the size of the picture is not known: the largest centred box of the output's shape
+        if self.resize is None:  # the size of the image is not known: the largest centred box of the output's shape
             shape = self.crop[1] / self.crop[0]
             height, width = min(1.0, aspect / shape), min(1.0, shape / aspect)
             return ((1 - height) / 2, (1 - width) / 2, height, width)

@@ -87,7 +87,7 @@ def pretrain_mae(
     """Train a masked autoencoder (He et al. 2022, arXiv 2111.06377) and leave its encoder in a folder.
 
     Args:
-        data: what `load_pictures` returns; labels are not used.
+        data: what `load_unlabelled` returns; labels are not used.
         out: folder for config.json, model.safetensors, preprocessor_config.json, record.json, log.jsonl and
             reconstructions.png; a run that was killed goes on there, a finished one is not repeated.
         split: which pictures of data with a split are learned from, see `choose_pictures`.

@@ -36,7 +36,7 @@ def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
     Pictures that share a group with held-out ones, and copies of them, byte for byte, are left out.
 
     Args:
-        data: what `load_pictures` returns.
+        data: what `load_unlabelled` returns.
         part: "train" is what `acclimate adapt` would learn from; "train+val" and "all" take more.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`check_data`: every check in one pass over the pictures."""
+"""`check_data`: every check in one pass over the images."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def check_data(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> CheckReport:
-    """Look at every picture and label, and report what would spoil training or its figures.
+    """Look at every image and label, and report what would spoil training or its figures.
 
     Corrupt files; exact and near duplicates, across splits and with different labels; file properties that betray the
     label; classes that are tiny, uneven, misspelt or missing from a split or domain. A split that the source gives is
-    checked as it is, else the one that `load_data` makes. Every picture is decoded once, by several threads.
+    checked as it is, else the one that `load_data` makes. Every image is decoded once, by several threads.
 
     Args:
         data: anything that `load_data` takes.
-        progress: called with (done, total) now and then while pictures are read.
+        progress: called with (done, total) now and then while images are read.
         options: options of `load_data`.
 
     Raises:

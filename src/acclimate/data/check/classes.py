@@ -10,7 +10,7 @@ from acclimate.data.ordering import some
 from acclimate.data.rows import spelled_differently
 
 FEW = 10
-"""Classes with fewer pictures than this are pointed out."""
+"""Classes with fewer images than this are pointed out."""
 
 UNEVEN, VERY_UNEVEN = 3.0, 10.0
 """Ratios of the largest class to the smallest from which imbalance is mentioned, and from which it is a warning."""
@@ -27,18 +27,16 @@ def _sizes(data: ImageData) -> list[Finding]:
     single = [name for name, count in counts.items() if count == 1]
     few = [name for name, count in counts.items() if 1 < count < FEW]
     if single:
-        text = (
-            f"{len(single)} classes have a single picture, so they cannot be tested: {some(single)}; add some or merge"
-        )
+        text = f"{len(single)} classes have a single image, so they cannot be tested: {some(single)}; add some or merge"
         findings.append(Finding("error", "single_picture", text, len(single), listed(single)))
     if few:
-        text = f"{len(few)} classes have fewer than {FEW} pictures: {some(few)}; their figures will be uncertain"
+        text = f"{len(few)} classes have fewer than {FEW} images: {some(few)}; their figures will be uncertain"
         findings.append(Finding("warning", "few_pictures", text, len(few), listed(few)))
     most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     ratio = counts[most] / counts[least]
     if ratio >= UNEVEN:
         text = (
-            f"the largest class ({most}, {counts[most]}) has {ratio:.1f} times as many pictures as the smallest "
+            f"the largest class ({most}, {counts[most]}) has {ratio:.1f} times as many images as the smallest "
             f"({least}, {counts[least]}); read balanced accuracy, not accuracy"
         )
         level: Level = "warning" if ratio >= VERY_UNEVEN else "info"
@@ -62,13 +60,13 @@ def _splits(data: ImageData) -> list[Finding]:
     for split in ("train", "test"):
         if split not in present:
             verb = "learned" if split == "train" else "measured"
-            text = f"there are no {split} pictures, so nothing can be {verb}; correct the split or leave it out"
+            text = f"there are no {split} images, so nothing can be {verb}; correct the split or leave it out"
             findings.append(Finding("warning", f"no_{split}", text))
     for split in ("train", "val", "test"):
         absent = [name for name in data.class_names if not counts[split, name]]
         if split in present and absent:
             level: Level = "error" if split == "train" else "warning" if split == "test" else "info"
-            text = f"{len(absent)} classes have no {split} pictures: {some(absent)}; correct the split or add pictures"
+            text = f"{len(absent)} classes have no {split} images: {some(absent)}; correct the split or add images"
             findings.append(Finding(level, f"absent_from_{split}", text, len(absent), listed(absent)))
     return findings
 

@@ -1,4 +1,4 @@
-"""Files that cannot be decoded, pictures without content, and files that are no pictures."""
+"""Files that cannot be decoded, images without content, and files that are no images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
 
 BLANK = 0.5
-"""Pictures with a contrast (standard deviation of grey, of 255) below this show nothing."""
+"""Images with a contrast (standard deviation of grey, of 255) below this show nothing."""
 
 TINY_SIDE = 32
-"""Pictures with a shorter side below this many pixels are pointed out; backbones enlarge them to 224 or more."""
+"""Images with a shorter side below this many pixels are pointed out; backbones enlarge them to 224 or more."""
 
 
 def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping[int, str]) -> list[Finding]:
-    """Report images that cannot be decoded, each with its reason; blank and tiny pictures; other files."""
+    """Report images that cannot be decoded, each with its reason; blank and tiny images; other files."""
     findings = []
     if reasons:
         bad = sorted(reasons)
@@ -39,7 +39,7 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         findings.append(Finding("warning", "skipped", text, len(data.skipped), listed(list(data.skipped))))
     blank = [data.keys[row] for row, fact in enumerate(facts) if fact is not None and fact.contrast < BLANK]
     if blank:
-        text = f"{len(blank)} pictures are of one even colour; look at them, and remove those that show nothing"
+        text = f"{len(blank)} images are of one even colour; look at them, and remove those that show nothing"
         findings.append(Finding("warning", "blank", text, len(blank), listed(blank)))
     tiny = [
         data.keys[row]
@@ -47,7 +47,7 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         if fact is not None and min(fact.width, fact.height) < TINY_SIDE
     ]
     if tiny:
-        text = f"{len(tiny)} pictures have a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
+        text = f"{len(tiny)} images have a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
         findings.append(Finding("info", "tiny_pictures", text, len(tiny), listed(tiny)))
     if data.other_files:
         endings = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in data.other_files)

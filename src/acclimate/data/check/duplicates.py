@@ -1,4 +1,4 @@
-"""Pictures that are in the data twice: the same bytes, or nearly the same to the eye, also mirrored or turned."""
+"""Images that are in the data twice: the same bytes, or nearly the same to the eye, also mirrored or turned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CORRELATION = 0.97
 """Smallest correlation of the 16 x 16 grey thumbnails of near duplicates; by the hash alone X-rays look all alike."""
 
 FLAT = 4.0
-"""Pictures with a contrast (standard deviation of grey) below this have no structure to compare."""
+"""Images with a contrast (standard deviation of grey) below this have no structure to compare."""
 
 MOST_PAIRS = 2_000_000
 """Pairs after which the search stops, with a warning: data that are mostly copies need no full list."""
@@ -53,7 +53,7 @@ def find_duplicates(data: ImageData, facts: Sequence[Fact | None]) -> list[Findi
 def exact_pairs(facts: Sequence[Fact | None]) -> tuple[list[Pair], list[int]]:
     """Return pairs of rows with the same bytes, and one row of each distinct content.
 
-    Of n equal pictures, the first is paired with each other one, and neighbours are paired where their splits or labels
+    Of n equal images, the first is paired with each other one, and neighbours are paired where their splits or labels
     may differ too.
     """
     rows: dict[str, list[int]] = defaultdict(list)

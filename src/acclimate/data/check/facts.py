@@ -1,4 +1,4 @@
-"""What a check knows of every picture: read and decoded once, by several threads."""
+"""What a check knows of every image: read and decoded once, by several threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TURNS: dict[str, Image.Transpose | None] = {
     "upside down": Image.Transpose.FLIP_TOP_BOTTOM,
     "turned by 180°": Image.Transpose.ROTATE_180,
 }
-"""Ways in which a picture may be seen again; each gets a hash of its own."""
+"""Ways in which an image may be seen again; each gets a hash of its own."""
 
 SMALL = 16
 _DECODED_SIDE = 128  # enough for every measure below, so that a large JPEG need not be decoded in full
@@ -30,14 +30,14 @@ _HASHED_SIDE = 64
 
 @dataclass(frozen=True)
 class Fact:
-    """Measures of one picture.
+    """Measures of one image.
 
     Attributes:
         digest: sha256 of the stored bytes.
         hashes: 64-bit perceptual hashes, one for each of `TURNS`.
         small: grey values, uint8 (16, 16).
-        width: pixels, of the upright picture.
-        height: pixels, of the upright picture.
+        width: pixels, of the upright image.
+        height: pixels, of the upright image.
         mode: "grey", "colour", "palette", "transparent" or "wide grey", of the file.
         format: of the file, as Pillow names it.
         jpeg_step: mean quantisation step of luminance of a JPEG, large for a low quality; 0 for other formats.
@@ -62,10 +62,10 @@ class Fact:
 def read_facts(
     data: ImageData, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Fact | None], dict[int, str]]:
-    """Measure every picture; return the facts in row order, None for corrupt ones, and the reasons of those by row.
+    """Measure every image; return the facts in row order, None for corrupt ones, and the reasons of those by row.
 
     Args:
-        data: the pictures.
+        data: the images.
         progress: called with (done, total) now and then.
     """
     reasons: dict[int, str] = {}
@@ -87,7 +87,7 @@ def read_facts(
 
 
 def measure(content: bytes, name: str) -> Fact:
-    """Measure one picture from its bytes.
+    """Measure one image from its bytes.
 
     Raises:
         UnreadableImage: the bytes cannot be decoded.

@@ -19,7 +19,7 @@ class Finding:
         level: "error" (training on this is wrong or impossible), "warning" (look at it), "info" (good to know).
         kind: a short, stable name, such as "corrupt" or "duplicate_across_splits".
         message: one line: what, how much, and what to do.
-        count: how many pictures, pairs, classes or files are concerned.
+        count: how many images, pairs, classes or files are concerned.
         examples: some of them, each a tuple of keys, class names or files: one; two for a pair; for a corrupt file its
             key and the reason.
     """
@@ -37,11 +37,11 @@ class CheckReport:
 
     Attributes:
         name: the data that were checked.
-        pictures: how many there are, corrupt ones included.
-        classes: pictures per class, zero included.
-        splits: pictures per split.
+        pictures: how many images there are, corrupt ones included.
+        classes: images per class, zero included.
+        splits: images per split.
         split_origin: "given" by the source, or "made".
-        domains: pictures per domain, "" left out.
+        domains: images per domain, "" left out.
         statistics: for each measured property (such as "width" or "brightness") its median and range, and the share of
             the label's entropy that it explains.
         findings: errors first, then warnings, then the rest.

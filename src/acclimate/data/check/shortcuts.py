@@ -1,7 +1,7 @@
 """Properties of the files that betray the label: a model may learn the scanner instead of the disease.
 
 Two kinds are told apart. *File* properties (size, aspect, mode, format, JPEG quantisation) say nothing about the
-subject; when they predict the class, it is by the way the pictures were made. *Appearance* (brightness, contrast, bytes
+subject; when they predict the class, it is by the way the images were made. *Appearance* (brightness, contrast, bytes
 per pixel) may be part of the subject: snow is bright.
 """
 
@@ -34,10 +34,10 @@ _FEWEST_PER_CLASS = 10
 def find_shortcuts(
     data: ImageData, facts: Sequence[Fact | None]
 ) -> tuple[list[Finding], dict[str, dict[str, float | str]]]:
-    """Report how well the class can be told from file properties, and from appearance, without looking at the pictures.
+    """Report how well the class can be told from file properties, and from appearance, without looking at the images.
 
     A small decision tree is cross-validated (5 folds that keep groups whole) on the properties alone, on at most 5,000
-    pictures; classes with fewer than 10 are left out. Returned beside the findings: for each property its median, its
+    images; classes with fewer than 10 are left out. Returned beside the findings: for each property its median, its
     range, and the share of the label's entropy that it explains (mutual information over ten quantile bins, corrected
     for chance).
     """
@@ -156,7 +156,7 @@ def _predict(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tu
         tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=5, class_weight="balanced", random_state=0)
         guess[test] = tree.fit(features[train], labels[train]).predict(features[test])
     recalls = np.array([np.mean(guess[labels == label] == label) for label in classes])
-    # Pictures of one group are one observation, so the standard error counts groups.
+    # Images of one group are one observation, so the standard error counts groups.
     spread = np.array(
         [
             max(recall * (1 - recall), 0.25 / by_class[label]) / by_class[label]

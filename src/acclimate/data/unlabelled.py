@@ -1,4 +1,4 @@
-"""`load_pictures`: pictures to learn from without labels, in what `load_data` reads, a bare folder or a pattern."""
+"""`load_unlabelled`: images to learn from without labels, in what `load_data` reads, a bare folder or a pattern."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAIN = "plain"
 log = logging.getLogger("acclimate.data")
 
 
-def load_pictures(
+def load_unlabelled(
     source: str | os.PathLike[str] | ImageData,
     *,
     layout: str = "auto",
@@ -28,16 +28,16 @@ def load_pictures(
     split_seed: int = 0,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> ImageData:
-    """Load pictures, labelled or not; they are read when they are used.
+    """Load images, labelled or not; they are read when they are used.
 
     Args:
-        source: as in `load_data`; or a folder without classes, or a pattern such as `scans/*.png`, whose pictures all
+        source: as in `load_data`; or a folder without classes, or a pattern such as `scans/*.png`, whose images all
             have the empty label and, unless the first folders are called train, val or test, no split.
-        layout: as in `load_data`, or "plain": pictures at any depth, in folders that mean nothing.
+        layout: as in `load_data`, or "plain": images at any depth, in folders that mean nothing.
         images_root, split_seed, on_corrupt: as in `load_data`.
 
     Raises:
-        DataError: a source that is missing or holds no pictures, or as in `load_data`.
+        DataError: a source that is missing or holds no images, or as in `load_data`.
     """
     rows = None
     if isinstance(source, str | os.PathLike) and str(source).strip():
@@ -60,7 +60,7 @@ def load_pictures(
 
 
 def _is_plain(folder: Path) -> bool:
-    """Whether no folder above a picture can be a class."""
+    """Whether no folder above an image can be a class."""
     if manifests.find_manifest(folder) or split_lists.find_lists(folder):
         return False
     chains = {image[:-1] for image in layouts.scan(folder).images}
