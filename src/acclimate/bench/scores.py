@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from csv import QUOTE_ALL, reader, writer
 from csv import Error as CsvError
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,7 +80,7 @@ class Score:
     @property
     def key(self) -> tuple[str | int, ...]:
         """Everything but the value."""
-        return astuple(self)[:-1]
+        return tuple(vars(self).values())[:-1]  # `astuple` would copy each
 
     @property
     def run(self) -> Run:
