@@ -197,10 +197,15 @@ def test_command_line_page_has_every_domain():
 
 def test_every_method_has_a_row_and_a_page_with_its_tables(tables):
     assert ("capabilities", "") in marks(tables, ROOT / "docs/methods/index.md")
+    assert ("methods", "") in marks(tables, ROOT / "README.md")
     for method in list_methods():
         page = ROOT / f"docs/methods/{method.name}.md"
         assert {("method", method.name), ("settings", method.name)} <= marks(tables, page), page.name
-        assert f"| `{method.name}` |" in read("README.md")
+        assert f"| [`{method.name}`](docs/methods/{method.name}.md) |" in read("README.md")
+
+
+def test_readme_is_short(tables):
+    assert len(tables.BLOCK.sub("", read("README.md")).splitlines()) <= 95  # beside the table of methods
 
 
 def test_planned_methods_are_not_claimed():
