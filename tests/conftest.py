@@ -1,14 +1,11 @@
-"""Shared by all tests; beside tests/__init__.py, it puts the repository root on sys.path for `tests.helpers`."""
+"""Shared by all tests; beside tests/__init__.py, it puts the repository root on sys.path for `tests.helpers`.
+
+Heavy modules are imported by the fixtures that need them: pytest reads this file before it starts its processes.
+"""
 
 from __future__ import annotations
 
 import pytest
-
-from acclimate.backbones import load_backbone, load_domain_encoder
-from acclimate.data import load_data
-from tests.helpers.pictures import make_captioned_pictures, make_split_pictures
-from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
-from tests.helpers.tiny_mae import tiny_mae
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +19,8 @@ def private_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory):
     """Folders of a tiny CLIP and a tiny SigLIP with random weights, by family."""
+    from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+
     return {
         "clip": tiny_clip(tmp_path_factory.mktemp("tiny") / "clip"),
         "siglip": tiny_siglip(tmp_path_factory.mktemp("tiny") / "siglip", context_length=24),
@@ -31,6 +30,8 @@ def tiny_folders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_backbones(tiny_folders):
     """The same, loaded."""
+    from acclimate.backbones import load_backbone
+
     return {family: load_backbone(folder) for family, folder in tiny_folders.items()}
 
 
@@ -43,28 +44,38 @@ def tiny(tiny_backbones):
 @pytest.fixture(scope="session")
 def domain_folder(tmp_path_factory):
     """Folder of a tiny domain encoder with random weights, which sees 48 x 48 pixels."""
+    from tests.helpers.tiny_mae import tiny_mae
+
     return tiny_mae(tmp_path_factory.mktemp("tiny") / "mae")
 
 
 @pytest.fixture(scope="session")
 def domain_encoder(domain_folder):
     """The same, loaded."""
+    from acclimate.backbones import load_domain_encoder
+
     return load_domain_encoder(domain_folder)
 
 
 @pytest.fixture(scope="session")
 def picture_folder(tmp_path_factory):
     """Pictures of three classes in train, val and test."""
+    from tests.helpers.pictures import make_split_pictures
+
     return make_split_pictures(tmp_path_factory.mktemp("pictures") / "animals")
 
 
 @pytest.fixture(scope="session")
 def caption_folder(tmp_path_factory):
     """Pictures with three captions each, in train and test."""
+    from tests.helpers.pictures import make_captioned_pictures
+
     return make_captioned_pictures(tmp_path_factory.mktemp("captions") / "scenes")
 
 
 @pytest.fixture(scope="session")
 def pictures(picture_folder):
     """The same, loaded."""
+    from acclimate.data import load_data
+
     return load_data(picture_folder)

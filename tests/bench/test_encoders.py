@@ -260,6 +260,7 @@ def test_a_job_is_done_with_its_encoder(jobs, spec, encoders, tmp_path):
         Workshop(spec().data, tmp_path / "again", "cpu", None).run(own)
 
 
+@pytest.mark.slow
 def test_processes_find_the_encoders(animals, tiny_folders, encoders, tmp_path, monkeypatch):
     monkeypatch.chdir(encoders)
     content = entries(animals, tiny_folders["clip"], methods=[gdpl()], seeds=1, domain_encoder="{data}")

@@ -58,6 +58,7 @@ class KillsOnce(Notes):
             os.kill(worker, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_fails_only_its_job(planned, spec, tmp_path, monkeypatch):
     wild = {**COOP, "label": "wild", "settings": {**COOP["settings"], "epochs": 6, "lr": 1e30}}
     changes = {"methods": [LONG, "zero-shot", wild], "seeds": 1}
@@ -77,14 +78,27 @@ def test_a_process_that_is_killed_fails_only_its_job(planned, spec, tmp_path, mo
     assert children(os.getpid()) == before
 
 
-def test_what_a_process_says_before_its_first_job_is_not_lost(planned, spec, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("acclimate.bench.pool.WORKER", "import nothing_of_this_name  # {path}")
+@pytest.mark.parametrize(
+    ("program", "said", "ended"),
+    [
+        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'", "code 1"),
+        (
+            "import os; os.write(2, b'no room'); os.kill(os.getpid(), 9)",
+            "no room",
+            "signal 9, as when memory runs out",
+        ),
+    ],
+)
+def test_what_a_process_says_before_its_first_job_is_not_lost(
+    planned, spec, tmp_path, monkeypatch, capfd, program, said, ended
+):
+    monkeypatch.setattr("acclimate.bench.pool.WORKER", f"{program}  # {{path}}")
     jobs, notes = planned(seeds=1), Notes()
     Pool(spec().data, tmp_path / "out", 1, "cpu", None).run(jobs, notes)
     assert set(notes.broken) == {job.hash for job in jobs}
-    *_, said, end = notes.broken[jobs[0].hash]
-    assert said == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
-    assert end == "its process ended with code 1"
+    *_, last, end = notes.broken[jobs[0].hash]
+    assert last == said
+    assert end == f"its process ended with {ended}"
     assert capfd.readouterr() == ("", "")
 
 

@@ -24,6 +24,24 @@ def scenes(tmp_path_factory):
     return make_split_pictures(tmp_path_factory.mktemp("scenes") / "scenes", splits=dict.fromkeys(DOMAINS, 8))
 
 
+def test_a_label_is_learned_once_whatever_is_held_out(spec, scenes, tmp_path):
+    read = spec(
+        data={"scenes": {"path": str(scenes), "layout": "domain/class", "domain": "natural"}},
+        methods=[{"method": "spg", "settings": {**QUICK, "generator": "mean"}}],
+        suites=[{"protocol": "leave-one-domain-out", "data": "scenes"}],
+        shots="all",
+        seeds=[1],
+    )
+    jobs, shop = plan_bench(read, "cpu"), Workshop(read.data, tmp_path / "out", "cpu", None)
+    for job in jobs:
+        shop.run(job)
+    labels = [path for path in (shop.out / "prerequisites").iterdir() if path.is_dir()]
+    assert len(labels) == len(jobs) == len(DOMAINS)
+    for job in jobs:
+        assert set(record(job, shop.out)["prerequisites"]) == {*DOMAINS} - {job.content["trial"]}
+
+
+@pytest.mark.slow
 def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
     read = spec(
         data={"scenes": {"path": str(scenes), "layout": "domain/class", "domain": "natural"}},

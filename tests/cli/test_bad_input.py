@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import shutil
-import signal
 import warnings
 
 import pytest
@@ -16,11 +15,10 @@ from acclimate.errors import RunError
 from acclimate.files import write_json
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.journal import Journal
-from tests.helpers.command import QUICK, SETTINGS, acclimate, finish, start
+from tests.helpers.command import QUICK, SETTINGS, acclimate, finish, interrupted, start
 from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_pictures, make_split_pictures
 from tests.helpers.tiny_backbones import tiny_clip
-from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +155,7 @@ def test_a_missing_argument_and_a_verb_that_does_not_exist():
         assert "--help" in done.error or "methods:" in done.error
 
 
+@pytest.mark.slow
 def test_the_hub_cannot_be_reached(place, tmp_path):
     words = ("adapt", place / "good", "--backbone", "nobody/nothing", "--out", tmp_path / "out")
     done = finish(start(*words, env={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")}))
@@ -280,10 +279,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, picture_folder, tiny_folders
 
 def test_interrupted_from_the_keyboard(tmp_path, picture_folder, tiny_folders):
     words = adapt(picture_folder, tiny_folders, "--out", tmp_path / "run", "--set", "epochs=100000")
-    process = start(*words)
     log = tmp_path / "run/log.jsonl"
-    wait_until(lambda: log.exists() and log.stat().st_size, "line in its log", process)
-    process.send_signal(signal.SIGINT)
-    done = finish(process)
+    done = interrupted(lambda: log.exists() and log.stat().st_size, *words)
     assert done.code == 130
     assert "interrupted; the same command goes on" in done.error

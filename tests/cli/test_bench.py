@@ -19,7 +19,7 @@ from acclimate.cli import live
 from acclimate.cli.console import THEME
 from acclimate.cli.live import LiveBench
 from tests.helpers.benches import COOP, children, entries, figures, is_alive, make_job, stamps, write_spec
-from tests.helpers.command import acclimate, finish, start
+from tests.helpers.command import acclimate, interrupted, start
 from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_split_pictures
 from tests.helpers.waiting import wait_until
@@ -93,6 +93,7 @@ def test_what_is_done_is_not_touched(finished, again):
     assert stamps(out) == before
 
 
+@pytest.mark.slow
 @linux
 def test_killed_in_the_middle_and_started_again(place, finished, tmp_path):
     """The whole process group dies; the workers have sessions of their own and notice that nobody is left."""
@@ -124,12 +125,14 @@ def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     long = {**COOP, "settings": {**COOP["settings"], "epochs": 100_000}}
     content = entries(place / "animals", tiny_folders["clip"], methods=["zero-shot", long], seeds=1)
     out = tmp_path / "out"
-    process = start("bench", write_spec(tmp_path / "long.yaml", content), "--out", out, "--device", "cpu")
-    logs = (out / "jobs").glob
-    wait_until(lambda: any(path.stat().st_size for path in logs("*/log.jsonl")), "line in a log", process)
-    workers = children(process.pid)
-    process.send_signal(signal.SIGINT)
-    done = finish(process)
+    before, workers = set(children(os.getpid())), set()
+
+    def learning():
+        workers.update({*children(os.getpid())} - before)
+        return any(path.stat().st_size for path in (out / "jobs").glob("*/log.jsonl"))
+
+    spec = write_spec(tmp_path / "long.yaml", content)
+    done = interrupted(learning, "bench", spec, "--out", out, "--device", "cpu", "--no-cache")
     assert done.code == 130
     assert "interrupted; the same command goes on from the last checkpoint" in done.error
     assert len(workers) == 1

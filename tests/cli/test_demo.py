@@ -15,6 +15,7 @@ def short(monkeypatch):
     monkeypatch.setattr(demo, "METHODS", {name: {"epochs": 1} for name in demo.METHODS})
 
 
+@pytest.mark.slow
 def test_the_whole_job(tmp_path):
     done = acclimate("demo", "--out", tmp_path / "demo", "--domain", "sar", "--quiet")
     assert done.code == 0, done.err

@@ -64,6 +64,7 @@ def test_a_server_that_is_down(picture_folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing(picture_folder, tmp_path):
     def slowly(number, content):
         time.sleep(0.05)

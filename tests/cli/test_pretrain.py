@@ -101,6 +101,7 @@ def test_a_full_disk_at_any_file(picture_folder, tmp_path):
         assert (out / weights).read_bytes() == (tmp_path / "enough" / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_is_killed_and_given_again(picture_folder, tmp_path):
     words = ("pretrain", "mae", picture_folder, "--out", tmp_path / "killed", *QUICK, "--epochs", 12)
     process = start(*words)

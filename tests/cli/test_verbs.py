@@ -51,6 +51,11 @@ def test_adapt(adapted):
     ]  # fmt: skip
 
 
+def test_the_package_runs_as_a_module():
+    assert finish(start("--version")).out == f"acclimate {package.__version__}\n"
+
+
+@pytest.mark.slow
 def test_adapt_siglip_in_a_process_of_its_own(tmp_path, picture_folder, tiny_folders):
     words = (
         "adapt",
@@ -217,6 +222,7 @@ def test_names_with_brackets_are_shown_as_they_are(tmp_path, tiny_folders):
     assert acclimate("data", "check", data).code in {0, 1}
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_early(run, tmp_path, picture_folder):
     process = start("predict", run, *[picture_folder / "test"] * 200, "--json", "--quiet")
     process.stdout.readline()

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from tests.helpers.real_data import real_set
 
 from acclimate.data import CheckReport, Finding, check_data, load_data
+from acclimate.data.check import duplicates
 from acclimate.data.check.duplicates import close
 from acclimate.data.check.shortcuts import explains
 from acclimate.errors import DataError
@@ -170,10 +171,13 @@ def test_close_is_quick_for_many() -> None:
     assert time.process_time() - start < 8
 
 
-def test_close_stops_when_nearly_everything_is_alike(caplog: pytest.LogCaptureFixture) -> None:
-    first, _ = close(np.zeros(2500, np.uint64), np.zeros(2500, np.uint64))
-    assert 2_000_000 < len(first) <= 2500 * 2499 // 2
-    assert "pairs look alike" in caplog.text
+def test_close_stops_when_nearly_everything_is_alike(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 2_000)
+    first, _ = close(np.zeros(100, np.uint64), np.zeros(100, np.uint64))
+    assert 2_000 < len(first) <= 100 * 99 // 2
+    assert "more than 2000 pairs look alike" in caplog.text
 
 
 # ---------------------------------------------------------------- classes and splits

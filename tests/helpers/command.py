@@ -10,12 +10,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 from acclimate.cli.app import main
-from tests.helpers.waiting import HANG
+from tests.helpers.waiting import HANG, wait_until
 
 # of `acclimate adapt`, for a run of a second
 QUICK = ("--shots", "4", "--domain", "natural", "--device", "cpu")
@@ -63,6 +65,26 @@ def acclimate(*words: object) -> Done:
         finally:
             logger.handlers[:], logger.level, logger.propagate = before
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def interrupted(condition: Callable[[], object], *words: object) -> Done:
+    """Run `acclimate WORDS` in this process, and press Ctrl-C as soon as something holds."""
+    ended = threading.Event()
+
+    def press() -> None:
+        wait_until(lambda: ended.is_set() or condition(), "moment to interrupt")
+        if not ended.is_set():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        return acclimate(*words)
+    finally:
+        ended.set()
+        presser.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen:

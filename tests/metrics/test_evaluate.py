@@ -132,9 +132,9 @@ def test_bad_input() -> None:
 def test_memory_for_many_samples() -> None:
     p, y = sample(100_000, 20)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     evaluate_classification(p.astype(np.float32), y, [str(i) for i in range(20)], resamples=40)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 500e6
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
