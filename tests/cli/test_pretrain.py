@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.helpers.command import acclimate, start
+from tests.helpers.command import acclimate, interrupted, start
 from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_pictures
 from tests.helpers.waiting import wait_until
@@ -99,6 +99,17 @@ def test_a_full_disk_at_any_file(picture_folder, tmp_path):
         assert pretrain(picture_folder, out, "--epochs", 1).code == 0
         weights = "model.safetensors"
         assert (out / weights).read_bytes() == (tmp_path / "enough" / weights).read_bytes()
+
+
+def test_the_command_is_interrupted_and_given_again(picture_folder, tmp_path):
+    words = ("pretrain", "mae", picture_folder, "--out", tmp_path / "mae", *QUICK, "--epochs", 12)
+    log = tmp_path / "mae/log.jsonl"
+    done = interrupted(lambda: log.exists() and log.stat().st_size, *words)
+    assert done.code == 130
+    assert not (tmp_path / "mae/record.json").exists()
+    again = acclimate(*words)
+    assert again.code == 0, again.err
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(12))
 
 
 @pytest.mark.slow

@@ -153,6 +153,7 @@ def train(out):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_many_times(tmp_path, picture_folder):
     places = [0, 1, 3, 3, 6]
