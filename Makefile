@@ -11,11 +11,15 @@ export NO_MKDOCS_2_WARNING = 1
 demo: $(VENV)/.core
 	$(BIN)/acclimate demo
 
+# Two processes of one thread each: more would only wait for one another on the two cores that this is timed on.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+COVERED = --cov --cov-report=term --cov-fail-under=90
+
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not network" -n 2 --cov --cov-report=term --cov-fail-under=90
+	$(PYTEST) -m "not slow and not network" $(COVERED)
 
 test-all: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not network" -n 2
+	$(PYTEST) -m "not network" $(COVERED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

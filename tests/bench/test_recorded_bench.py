@@ -16,7 +16,7 @@ RECIPE = ROOT / "recipes/baselines-mini.yaml"
 RECORDED = ROOT / "results/baselines/results.csv"
 AGAIN = {"zs-lp", "tip-adapter", "maple"}  # from features, by search, and through both towers
 
-pytestmark = needs_real_data
+pytestmark = [needs_real_data, pytest.mark.slow]
 
 
 class Failures:

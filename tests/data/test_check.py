@@ -314,6 +314,7 @@ def test_loaded_data_and_data_that_cannot_load(tmp_path: Path) -> None:
         check_data(tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_real_data_chest_xray() -> None:
     report = check_data(real_set("chest_xray"))
     kinds = found(report)
@@ -323,6 +324,7 @@ def test_real_data_chest_xray() -> None:
     assert "bytes_per_pixel" in kinds["appearance"].message
 
 
+@pytest.mark.slow
 def test_real_data_lithology() -> None:
     kinds = found(check_data(real_set("lithology")))
     assert "balanced accuracy" in kinds["imbalance"].message

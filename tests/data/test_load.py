@@ -499,6 +499,7 @@ def test_unknown_names_of_the_room() -> None:
         acclimate.data.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pictures", "classes", "domains"),
     [

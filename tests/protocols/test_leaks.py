@@ -100,6 +100,7 @@ def suits(protocol, data):
     return isinstance(protocol, FewShot) or len(data.domain_names) >= 2
 
 
+@pytest.mark.slow
 @needs_real_data
 @pytest.mark.parametrize("name", ["aid", "sar_acd", "lithology", "chest_xray", "pacs"])
 def test_nothing_leaks_on_real_data(load, name):
@@ -114,6 +115,7 @@ def test_nothing_leaks_on_real_data(load, name):
                 check(protocol, protocol.draw(trial, sets, shots, 1), shots)
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_nothing_leaks_between_real_sets(load):
     sets = {name: load(name) for name in ("aid", "lithology", "pacs")}
@@ -122,6 +124,7 @@ def test_nothing_leaks_between_real_sets(load):
             check(protocol, protocol.draw(trial, sets, 4, 1), 4)
 
 
+@pytest.mark.slow
 @needs_real_data
 @pytest.mark.parametrize(("name", "refused"), [("lithology", 3), ("chest_xray", 2), ("sar_acd", None), ("aid", None)])
 def test_base_to_novel_on_real_data(load, name, refused):
@@ -132,6 +135,7 @@ def test_base_to_novel_on_real_data(load, name, refused):
         BaseToNovel().trials({name: load(name)})
 
 
+@pytest.mark.slow
 @needs_real_data
 @pytest.mark.parametrize("name", ["lithology", "sar_acd"])
 def test_a_budget_has_the_imbalance_of_the_data(load, name):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SETS = {"aid": 30, "sar_acd": 6, "lithology": 3, "chest_xray": 2, "pacs": 7}
 DOMAINS = {"aid": "satellite", "sar_acd": "sar", "lithology": "thin_section", "chest_xray": "xray", "pacs": "natural"}
 
-pytestmark = needs_real_data
+pytestmark = [needs_real_data, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("name", SETS)
