@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acclimate.bench import read_spec
-from acclimate.bench.spec import _METHOD, _SOURCE, _SUITE, _TOP
+from acclimate.bench.spec import _Method, _Source, _Spec, _Suite
 from acclimate.errors import ConfigError
 from acclimate.metrics import MEASURES
 from acclimate.protocols import list_protocols
@@ -88,6 +88,7 @@ BAD = [
     ("data", ["a"], "data: give names with values"),
     ("data", {"a": {"path": "a", "paths": "b"}}, "data.a: unknown entry 'paths'; did you mean 'path'?"),
     ("data", {"a": {}}, "data.a: the entry 'path' is missing"),
+    ("data", {"a": {"layout": 3, "pth": "a"}}, "data.a: unknown entry 'pth'; did you mean 'path'? (entries: domain, "),
     ("data", {"a": None}, "data.a: give names with values"),
     ("data", {"a": {"path": ["x"]}}, "data.a.path: give text"),
     ("data", {"a": {"path": "a", "split_seed": "one"}}, "data.a.split_seed: give a whole number, not 'one'"),
@@ -98,6 +99,7 @@ BAD = [
     ),
     ("data", {"a": {"path": "a", "names": "x"}}, "data.a.names: give names with values"),
     ("data", {"a": {"path": "a", "names": {"cat": None}}}, "data.a.names.cat: give text"),
+    ("data", {"a": {"path": "a", "names": {2020: ["x"]}}}, "data.a.names.2020: give text, not ['x']; words that YAML"),
     ("data", {"b": "b"}, "suites[0].data: no data set is named 'a'"),
     ("method", "coop", "unknown entry 'method'; did you mean 'methods'?"),
     ("methods", [], "methods: give at least one"),
@@ -201,7 +203,7 @@ def test_the_page_has_every_entry_and_its_spec_can_be_read(tmp_path):
     example = re.search(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     read = read_spec(write_spec(tmp_path / "spec.yaml", example[1]))
     assert len(read.suites) == 2
-    entries = {*_TOP, *_SUITE, *_SOURCE, *_METHOD}
+    entries = {name for kind in (_Spec, _Suite, _Source, _Method) for name in kind.model_fields}
     assert [name for name in sorted(entries) if f"`{name}`" not in page] == []
     assert [name for name in MEASURES if f"`{name}`" not in page] == []
     assert [kind.name for kind in list_protocols() if f"`{kind.name}`" not in page] == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from acclimate.errors import AcclimateError, ConfigError
 from acclimate.options import nearest
@@ -44,66 +45,77 @@ def at(place: object) -> Iterator[None]:
         raise ConfigError(f"{place}: {error}") from None
 
 
-def mapping(
-    entry: Any, place: str, known: Collection[str] | None = None, required: Collection[str] = ()
-) -> dict[str, Any]:
-    """Return an entry that gives names with values, the names as text.
+def _listed(given: Any) -> Any:
+    values = given if isinstance(given, (list, tuple)) else [given]
+    return [] if values == [None] else values
+
+
+def _named(given: Any) -> Any:
+    return {str(name): value for name, value in given.items()} if isinstance(given, dict) else given
+
+
+T = TypeVar("T")
+Text = Annotated[str, Field(pattern=r"\S")]
+"""Text, or a number that is meant as text; not a word such as `no`, which YAML takes for false."""
+Names = Annotated[dict[str, T], BeforeValidator(_named)]
+"""Names with values; a name is text, whatever YAML takes it for."""
+Many = Annotated[tuple[T, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One or more; a single value is a list of one."""
+Open = Annotated[T, Field(default=None)]
+"""What may be left out, and where it stands must not be empty."""
+
+_WORDS = {
+    **dict.fromkeys(
+        ("string_type", "string_pattern_mismatch", "string_unicode"),
+        "give text, not {!r}; words that YAML reads otherwise stand in quotes",
+    ),
+    **dict.fromkeys(("dict_type", "model_type"), "give names with values (name: value), not {!r}"),
+    "int_type": "give a whole number, not {!r}",
+    "too_short": "give at least one",
+}
+
+
+class Entry(BaseModel):
+    """Base of what stands in a file as names with values; other names are refused."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def read_entry(kind: type[E], given: Any, place: str = "") -> E:
+    """Return what stands in a file at a place, checked.
 
     Args:
-        entry: what stands there.
-        place: where, for messages.
-        known: the names there are; none allows all.
-        required: those that must be given.
+        kind: what should stand there.
+        given: what stands there.
+        place: where, for messages; by default the whole file.
 
     Raises:
-        ConfigError: something else stands there, or a name is unknown or missing.
+        ConfigError: something is unknown, missing or wrong; the first such thing is named, with its place.
     """
-    if not isinstance(entry, dict):
-        raise ConfigError(f"{place}: give names with values (name: value), not {entry!r}")
-    values = {str(name): value for name, value in entry.items()}
-    for name in values:
-        if known is not None and name not in known:
-            raise ConfigError(
-                f"{place}: unknown entry '{name}'{nearest(name, known)} (entries: {', '.join(sorted(known))})"
-            )
-    for name in required:
-        if name not in values:
-            raise ConfigError(f"{place}: the entry '{name}' is missing")
-    return values
+    try:
+        return kind.model_validate(_named(given))
+    except ValidationError as error:
+        raise ConfigError(_line(error, list(kind.model_fields), place)) from None
 
 
-def sequence(entry: Any, place: str) -> list[Any]:
-    """Return an entry that lists values; a single value is a list of one.
-
-    Raises:
-        ConfigError: nothing stands there.
-    """
-    values = entry if isinstance(entry, list) else [entry]
-    if not values or values == [None]:
-        raise ConfigError(f"{place}: give at least one")
-    return values
-
-
-def text(entry: Any, place: str) -> str:
-    """Return an entry that is text, or a number that is meant as text.
-
-    Raises:
-        ConfigError: it is empty or something else, such as the word `no`, which YAML takes for false.
-    """
-    if isinstance(entry, (str, int, float)) and not isinstance(entry, bool) and str(entry).strip():
-        return str(entry)
-    raise ConfigError(f"{place}: give text, not {entry!r}; words that YAML reads otherwise stand in quotes")
-
-
-def whole(entry: Any, place: str) -> int:
-    """Return an entry that is a whole number.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    if isinstance(entry, int) and not isinstance(entry, bool):
-        return entry
-    raise ConfigError(f"{place}: give a whole number, not {entry!r}")
+def _line(error: ValidationError, known: Collection[str], place: str) -> str:
+    """Return one line about what is wrong first; a name that nobody knows explains another one that is missing."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    kind, where = first["type"], first["loc"]
+    if kind == "extra_forbidden":
+        where, name = where[:-1], str(where[-1])
+        words = f"unknown entry '{name}'{nearest(name, known)} (entries: {', '.join(sorted(known))})"
+    elif kind == "missing":
+        where, words = where[:-1], f"the entry '{where[-1]}' is missing"
+    elif kind == "value_error":
+        words = str(first["ctx"]["error"])
+    else:
+        words = _WORDS[kind].format(first["input"])
+    parts = [place, *(part for part in where if isinstance(part, str))]
+    return f"{'.'.join(filter(None, parts)) or 'the file'}: {words}"
 
 
 class _Loader(yaml.SafeLoader):

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from acclimate.bench.entries import at, mapping, read_yaml, sequence, text, whole
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
+
+from acclimate.bench.entries import Entry, Many, Names, Open, Text, at, read_entry, read_yaml
 from acclimate.data import parse_shots
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
@@ -25,25 +27,6 @@ PLACEHOLDER = "{data}"
 
 NAMED = ("domain_encoder", "reference_prompts")
 """What a method may read beside the pictures: named at the top, for a data set, or for a method, which wins."""
-
-_TOP = {
-    "title",
-    "about",
-    "backbones",
-    "data",
-    "suites",
-    "methods",
-    "shots",
-    "seeds",
-    "metric",
-    "reference",
-    "precision",
-    "domain_encoder",
-    "reference_prompts",
-}
-_SUITE = {"protocol", "options", "data", "shots", "seeds", "methods", "settings"}
-_SOURCE = {"path", "layout", "images_root", "split_seed", "domain", "names", "domain_encoder", "reference_prompts"}
-_METHOD = {"method", "label", "settings", "domain_encoder", "reference_prompts"}
 
 
 @dataclass(frozen=True)
@@ -165,55 +148,13 @@ def read_spec(path: Path, data_root: Path | None = None) -> Spec:
         return _spec(content, path, data_root or path.parent)
 
 
-def _spec(content: Any, path: Path, root: Path) -> Spec:
-    top = mapping(content, "the file", _TOP, ("data", "methods", "suites"))
-    usual = {entry: _named(top, entry, entry) for entry in NAMED}
-    sources = {name: _source(name, entry, root, usual) for name, entry in mapping(top["data"], "data").items()}
-    methods = _contenders(top["methods"], "methods")
-    suites = tuple(
-        _suite(entry, f"suites[{number}]", top, sources, methods)
-        for number, entry in enumerate(sequence(top["suites"], "suites"))
-    )
-    spec = Spec(
-        title=text(top.get("title", path.stem), "title"),
-        backbones=tuple(text(name, "backbones") for name in sequence(top.get("backbones", "mini-clip"), "backbones")),
-        data=sources,
-        suites=suites,
-        metric=text(top.get("metric", METRIC), "metric"),
-        reference=text(top["reference"], "reference") if top.get("reference") is not None else None,
-        precision=text(top.get("precision", "auto"), "precision"),
-        path=path,
-    )
-    with at("metric"):
-        get_measure(spec.metric)
-    if spec.reference is not None and spec.reference not in spec.labels:
-        raise ConfigError(f"reference: no method is labelled '{spec.reference}'{nearest(spec.reference, spec.labels)}")
-    if spec.precision not in get_args(Precision):
-        raise ConfigError(f"precision: '{spec.precision}' is not one of {', '.join(get_args(Precision))}")
-    return spec
-
-
-def _suite(
-    entry: Any, place: str, top: Mapping[str, Any], sources: Mapping[str, Source], methods: Sequence[Contender]
-) -> Suite:
-    entry = mapping(entry, place, _SUITE, ("protocol", "data"))
-    named, options = text(entry["protocol"], f"{place}.protocol"), mapping(entry.get("options", {}), f"{place}.options")
-    with at(f"{place}.protocol"):
-        kind = get_protocol(named)
-    with at(f"{place}.options"):
-        protocol = make_config(kind, options)
-    names = tuple(text(name, f"{place}.data") for name in sequence(entry["data"], f"{place}.data"))
-    for name in names:
-        if name not in sources:
-            raise ConfigError(f"{place}.data: no data set is named '{name}'{nearest(name, sources)}")
-    contenders = _contenders(entry["methods"], f"{place}.methods", methods) if "methods" in entry else tuple(methods)
-    contenders = _changed(contenders, entry.get("settings", {}), f"{place}.settings")
-    shots = sequence(entry.get("shots", top.get("shots", 16)), f"{place}.shots")
-    seeds = sequence(entry.get("seeds", top.get("seeds", [1, 2, 3])), f"{place}.seeds")
-    with at(f"{place}.shots"):
-        parsed = tuple(parse_shots(_budget(number)) for number in shots)
-    counted = tuple(whole(seed, f"{place}.seeds") for seed in seeds)
-    return Suite(protocol, names, parsed, counted, contenders)
+def _check_placeholders(name: str) -> str:
+    for placeholder in re.findall(r"\{[^{}]*\}|[{}]", name):
+        if placeholder != PLACEHOLDER:
+            raise ConfigError(
+                f"'{placeholder}' in '{name}' stands for nothing; {PLACEHOLDER} is the name of the data set"
+            )
+    return name
 
 
 def _budget(shots: Any) -> Any:
@@ -221,58 +162,102 @@ def _budget(shots: Any) -> Any:
     return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
 
 
-def _named(content: Mapping[str, Any], entry: str, place: str, usual: str | None = None) -> str | None:
-    """Return the domain encoder or file that an entry names, or else the usual one."""
-    if entry not in content:
-        return usual
-    name = text(content[entry], place)
-    for placeholder in re.findall(r"\{[^{}]*\}|[{}]", name):
-        if placeholder != PLACEHOLDER:
-            raise ConfigError(
-                f"{place}: '{placeholder}' in '{name}' stands for nothing; {PLACEHOLDER} is the name of the data set"
-            )
-    return name
+_Named = Annotated[Text, AfterValidator(_check_placeholders)]
 
 
-def _source(name: str, entry: Any, root: Path, usual: Mapping[str, str | None]) -> Source:
-    place = f"data.{name}"
-    entry = {"path": entry} if isinstance(entry, str) else mapping(entry, place, _SOURCE, ("path",))
-    images_root, domain = entry.get("images_root"), entry.get("domain")
-    if domain is not None:
-        domain = text(domain, f"{place}.domain")
-        with at(f"{place}.domain"):
-            get_domain(domain)
-    words = mapping(entry.get("names", {}), f"{place}.names")
-    return Source(
-        path=_below(root, entry["path"], f"{place}.path"),
-        layout=text(entry.get("layout", "auto"), f"{place}.layout"),
-        images_root=None if images_root is None else _below(root, images_root, f"{place}.images_root"),
-        split_seed=whole(entry.get("split_seed", 0), f"{place}.split_seed"),
-        domain=domain,
-        names={key: text(value, f"{place}.names.{key}") for key, value in words.items()},
-        **{key: _named(entry, key, f"{place}.{key}", usual[key]) for key in NAMED},
-    )
+class _Method(Entry):
+    method: Text
+    label: Open[Text]
+    settings: Open[Names[Any]]
+    domain_encoder: Open[_Named]
+    reference_prompts: Open[_Named]
 
 
-def _below(root: Path, entry: Any, place: str) -> Path:
-    return Path(os.path.expanduser(root)) / os.path.expanduser(text(entry, place))
+class _Source(Entry):
+    path: Text
+    layout: Open[Text]
+    images_root: Text | None = None
+    split_seed: Open[StrictInt]
+    domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
+    names: Open[Names[Text]]
+    domain_encoder: Open[_Named]
+    reference_prompts: Open[_Named]
 
 
-def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tuple[Contender, ...]:
+class _Suite(Entry):
+    protocol: Annotated[Text, AfterValidator(lambda name: get_protocol(name).name)]
+    options: Names[Any] = Field({})
+    data: Many[Text]
+    shots: Many[Annotated[Any, BeforeValidator(_budget), AfterValidator(parse_shots)]]
+    seeds: Many[StrictInt]
+    methods: Open[Many[Any]]
+    settings: Names[Names[Any]] = Field({})
+
+
+class _Spec(Entry):
+    title: Open[Text]
+    about: Any = None
+    backbones: Many[Text] = ("mini-clip",)
+    data: Names[Any]
+    suites: Many[Any]
+    methods: Many[Any]
+    shots: Any = 16
+    seeds: Any = (1, 2, 3)
+    metric: Annotated[Text, AfterValidator(lambda name: get_measure(name).name)] = METRIC
+    reference: Text | None = None
+    precision: Text = "auto"
+    domain_encoder: Open[_Named]
+    reference_prompts: Open[_Named]
+
+
+def _spec(content: Any, path: Path, root: Path) -> Spec:
+    top = read_entry(_Spec, content)
+    usual = top.model_dump(include=set(NAMED), exclude_unset=True)
+    sources = {name: _source(entry, f"data.{name}", root, usual) for name, entry in top.data.items()}
+    methods = _contenders(top.methods, "methods")
+    suites = tuple(_suite(entry, f"suites[{n}]", top, sources, methods) for n, entry in enumerate(top.suites))
+    title = top.title or path.stem
+    spec = Spec(title, top.backbones, sources, suites, top.metric, top.reference, top.precision, path)
+    if spec.reference is not None and spec.reference not in spec.labels:
+        raise ConfigError(f"reference: no method is labelled '{spec.reference}'{nearest(spec.reference, spec.labels)}")
+    if spec.precision not in get_args(Precision):
+        raise ConfigError(f"precision: '{spec.precision}' is not one of {', '.join(get_args(Precision))}")
+    return spec
+
+
+def _suite(given: Any, place: str, top: _Spec, sources: Mapping[str, Source], methods: Sequence[Contender]) -> Suite:
+    if isinstance(given, dict):
+        given = {"shots": top.shots, "seeds": top.seeds, **given}
+    entry = read_entry(_Suite, given, place)
+    with at(f"{place}.options"):
+        protocol = make_config(get_protocol(entry.protocol), entry.options)
+    for name in entry.data:
+        if name not in sources:
+            raise ConfigError(f"{place}.data: no data set is named '{name}'{nearest(name, sources)}")
+    contenders = _contenders(entry.methods, f"{place}.methods", methods) if entry.methods else tuple(methods)
+    contenders = _changed(contenders, entry.settings, f"{place}.settings")
+    return Suite(protocol, entry.data, entry.shots, entry.seeds, contenders)
+
+
+def _source(given: Any, place: str, root: Path, usual: Mapping[str, str]) -> Source:
+    entry = read_entry(_Source, {"path": given} if isinstance(given, str) else given, place)
+    values = entry.model_dump(exclude_unset=True)
+    root = Path(os.path.expanduser(root))
+    paths = {key: root / os.path.expanduser(values[key]) for key in ("path", "images_root") if values.get(key)}
+    return Source(**{**usual, **values, **paths})
+
+
+def _contenders(entries: Sequence[Any], place: str, known: Sequence[Contender] = ()) -> tuple[Contender, ...]:
     """Read a list of methods; in a suite, a bare word may be the label of one that stands at the top."""
     labelled = {contender.label: contender for contender in known}
     found = []
-    for number, entry in enumerate(sequence(entries, place)):
-        where = f"{place}[{number}]"
-        if isinstance(entry, str):
-            found.append(labelled.get(entry) or _checked(Contender(entry, entry), where))
+    for number, given in enumerate(entries):
+        word, where = isinstance(given, str), f"{place}[{number}]"
+        if word and given in labelled:
+            found.append(labelled[given])
             continue
-        values = mapping(entry, where, _METHOD, ("method",))
-        name = text(values["method"], f"{where}.method")
-        label = text(values.get("label", name), f"{where}.label")
-        settings = mapping(values.get("settings", {}), f"{where}.settings")
-        named = {key: _named(values, key, f"{where}.{key}") for key in NAMED}
-        found.append(_checked(Contender(label, name, settings, **named), where))
+        values = read_entry(_Method, {"method": given} if word else given, where).model_dump(exclude_unset=True)
+        found.append(_checked(Contender(**{"label": values["method"], **values}), where))
     labels = [contender.label for contender in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -280,14 +265,14 @@ def _contenders(entries: Any, place: str, known: Sequence[Contender] = ()) -> tu
     return tuple(found)
 
 
-def _changed(contenders: Sequence[Contender], entry: Any, place: str) -> tuple[Contender, ...]:
+def _changed(contenders: Sequence[Contender], changes: Mapping[str, dict], place: str) -> tuple[Contender, ...]:
     """Return the methods with other settings for those whose labels are named."""
     found = {contender.label: contender for contender in contenders}
-    for label, settings in mapping(entry, place).items():
+    for label, settings in changes.items():
         if label not in found:
             raise ConfigError(f"{place}: no method is labelled '{label}'{nearest(label, found)}")
-        changed = {**found[label].settings, **mapping(settings, f"{place}.{label}")}
-        found[label] = _checked(replace(found[label], settings=changed), f"{place}.{label}")
+        changed = replace(found[label], settings={**found[label].settings, **settings})
+        found[label] = _checked(changed, f"{place}.{label}")
     return tuple(found.values())
 
 
