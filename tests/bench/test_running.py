@@ -110,7 +110,10 @@ def test_columns_of_a_protocol(spec, planned, tmp_path):
 def test_one_bench_a_folder(world):
     read, jobs, out = world
     do(world, 0, 1)
-    with FileLock(out / ".lock"), pytest.raises(RunError, match=r"another bench is running in .*out; wait for its end"):
+    with (
+        FileLock(out / ".lock"),
+        pytest.raises(RunError, match=r"another bench is running in .*out; wait for its end, or name another `out`$"),
+    ):
         run_bench(read, jobs, out, Notes(), device="cpu")
     assert run_bench(read, jobs, out, Notes(), device="cpu").failures == []  # the lock went with its holder
     (out / ".lock").write_text("left behind by a process that was killed")
@@ -126,11 +129,15 @@ def test_a_folder_that_cannot_be_used(world, tmp_path):
         return str(raised.value)
 
     (tmp_path / "file").write_text("x")
-    assert "cannot make the folder" in error(tmp_path / "file")
-    assert "cannot make the folder" in error(tmp_path / "file/below")
+    for place in ("file", "file/below"):
+        message = error(tmp_path / place)
+        assert message.startswith(f"cannot make the folder {tmp_path / place}: ")
+        assert message.endswith("; choose another `out`")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/results.md").write_text("mine")
-    assert "docs holds other files (such as results.md); name a new or empty folder" in error(tmp_path / "docs")
+    assert "docs holds other files (such as results.md); name a new or empty folder with `out`" in error(
+        tmp_path / "docs"
+    )
     assert (tmp_path / "docs/results.md").read_text() == "mine"
 
 

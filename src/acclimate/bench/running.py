@@ -101,14 +101,14 @@ def _claimed(out: Path) -> Iterator[None]:
     try:
         present = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
         if present and "jobs" not in present:
-            raise RunError(f"{out} holds other files (such as {min(present)}); name a new or empty folder with --out")
+            raise RunError(f"{out} holds other files (such as {min(present)}); name a new or empty folder with `out`")
         (out / "jobs").mkdir(parents=True, exist_ok=True)
         with suppress(NotImplementedError):  # a file system without locks
             lock.acquire()
     except Timeout:
-        raise RunError(f"another bench is running in {out}; wait for its end, or name another --out") from None
+        raise RunError(f"another bench is running in {out}; wait for its end, or name another `out`") from None
     except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another `out`") from None
     try:
         yield
     finally:
