@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.methods import get_method
 from acclimate.methods.aape import AAPE
 from acclimate.methods.aape.aggregators import clip_reward
 from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from coop_step import build
 from measuring import command_line, in_turns, peak_in_fresh_process, write_record
 from text_tower import class_words

@@ -25,7 +25,7 @@ from acclimate.options import parse_assignments
 from acclimate.prompts import PromptSet, ReferencePrompts, get_domain
 from acclimate.prompts.references import read_reference_prompts
 from acclimate.protocols import FewShotValidation
-from acclimate.runs import Conditions, adapt_trial
+from acclimate.runs import RunOptions, adapt_trial
 
 AGGREGATORS = ("attention", "convex", "mean", "random")
 
@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data, backbone = acclimate.load_data(options.data), load_backbone(options.backbone)
     own = read_reference_prompts(options.prompts, data.class_names)
-    conditions = Conditions(cache_dir=default_cache_dir() / "features")
+    conditions = RunOptions(cache_dir=default_cache_dir() / "features")
     prompts, settings = PromptSet(get_domain(options.domain)), parse_assignments(options.set)
     print(f"{'aggregator':<12} {'own':>12} {'with foreign':>14} {'attention to foreign':>22}")
     for aggregator in AGGREGATORS:

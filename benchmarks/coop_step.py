@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import ClipFamily
-from acclimate.data.batch import Batch
 from acclimate.methods.contract import Method
 from acclimate.methods.coop import CoOp, CoOpConfig
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from measuring import StepCase, command_line, in_turns, peak_in_fresh_process, write_record
 from text_tower import CONTEXT, GEOMETRIES, MINI_CLIP, TOKENS, Plain, class_words
 

@@ -25,7 +25,6 @@ from torch.nn import functional as F
 
 import acclimate
 from acclimate.backbones import load_backbone, load_domain_encoder
-from acclimate.data.batch import Batch
 from acclimate.data.cache import default_cache_dir
 from acclimate.methods import TrainingFacts
 from acclimate.methods.contract import TextClassifier
@@ -33,9 +32,10 @@ from acclimate.methods.linear_probe import LinearProbe, LinearProbeConfig
 from acclimate.options import parse_assignments
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.protocols import FewShotValidation
-from acclimate.runs import Conditions, adapt_trial
+from acclimate.runs import RunOptions, adapt_trial
+from acclimate.training.batch import Batch
+from acclimate.training.feeding import evaluation_feed
 from acclimate.training.feeds import FeatureFeed, Feed, chunks
-from acclimate.training.serving import evaluation_feed
 
 ROWS = ("gdpl", "gdpl on its training pictures", "probe, frozen", "probe, adapted", "class means, adapted")
 
@@ -87,7 +87,7 @@ def main() -> None:
         trial = FewShotValidation().draw(data.name, {data.name: data}, options.shots, seed)
         (measured,) = trial.tests.values()
         model = adapt_trial(
-            trial, "gdpl", backbone, Conditions(cache_dir=cache), prompts=prompts, shots=options.shots, seed=seed,
+            trial, "gdpl", backbone, RunOptions(cache_dir=cache), prompts=prompts, shots=options.shots, seed=seed,
             settings=settings, domain_encoder=encoder,
         )  # fmt: skip
         method = model.method

@@ -28,11 +28,11 @@ from torch.nn import functional as F
 from acclimate.backbones import DomainEncoder, LowRankDeltas
 from acclimate.backbones.domain_encoder import wrap_encoder
 from acclimate.backbones.mae import MaskedAutoencoder
-from acclimate.data.batch import Batch
 from acclimate.methods.contract import Method
 from acclimate.methods.gdpl import GDPL, GDPLConfig
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from coop_step import build
 from maple_step import DeepPlain
 from measuring import StepCase, command_line, in_turns, peak_in_fresh_process, write_record

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.methods.contract import Method
 from acclimate.methods.maple import MaPLe, MaPLeConfig
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from coop_step import build
 from measuring import StepCase, command_line, in_turns, peak_in_fresh_process, write_record
 from text_tower import GEOMETRIES, Plain, class_words

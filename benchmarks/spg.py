@@ -28,10 +28,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.spg import SPG, SPGConfig
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from acclimate.training.devices import make_accelerator
 from acclimate.training.feeds import FeatureFeed, epoch_order
 from acclimate.training.fit import FitContext, fit

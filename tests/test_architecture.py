@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import acclimate
+from acclimate.methods import list_methods
 from tests.helpers.waiting import HANG
 
 ROOT = Path(acclimate.__file__).parent
@@ -18,6 +19,7 @@ ORDER = (
     ("bench",),
     ("runs",),
     ("protocols", "pretraining", "describing"),
+    ("tasks",),
     ("methods",),
     ("training",),
     ("backbones",),
@@ -67,6 +69,43 @@ def test_imports_point_downward(room):
         if room == "cli":
             above.discard("synthetic")
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """What a module imports when it is imported itself, in its functions and for type checkers aside."""
+    modules = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in files()}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {}
+    for module, path in modules.items():
+        wanted = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                wanted |= {name if name in modules else node.module for name in names} & modules.keys()
+        graph[module] = wanted - {module}
+    done, under_way = set(), []
+
+    def visit(module):
+        assert module not in under_way, " > ".join([*under_way[under_way.index(module) :], module])
+        if module not in done:
+            under_way.append(module)
+            for other in sorted(graph[module]):
+                visit(other)
+            done.add(under_way.pop())
+
+    for module in graph:
+        visit(module)
+
+
+def test_the_package_asks_for_tasks_and_capabilities_not_for_their_data_or_names():
+    """Which task it is, is known by the loader; which method it is, by nobody."""
+    asked = [path for path in files() if "isinstance(" in (text := path.read_text()) and ", CaptionData)" in text]
+    assert [path.relative_to(ROOT).as_posix() for path in asked] == ["data/captions.py"]
+    names = {method.name for method in list_methods()}
+    for room in ("tasks", "runs", "training", "protocols", "bench"):
+        for path in files(room):
+            constants = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+            assert not constants & names - {"coop"}, path  # `adapt` has a method by default
 
 
 def test_protocols_hold_no_training_code():

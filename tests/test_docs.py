@@ -287,7 +287,7 @@ def test_method_of_contributing_works(tmp_path, monkeypatch):
 
 def test_protocol_of_contributing_works(tmp_path, monkeypatch, tiny):
     import acclimate
-    from acclimate.runs import Conditions, adapt_trial
+    from acclimate.runs import RunOptions, adapt_trial
 
     _, block = blocks(read("CONTRIBUTING.md"), "python")
     monkeypatch.setattr(protocols.contract, "_PROTOCOLS", dict(protocols.contract._PROTOCOLS))
@@ -301,7 +301,7 @@ def test_protocol_of_contributing_works(tmp_path, monkeypatch, tiny):
     assert {len(part) for part in (trial.train, trial.val)} == {6}
     assert {key.partition("/")[0] for part in trial.splits.values() for key in part.keys} == {"south"}
     prompts = PromptSet(get_domain("natural"))
-    record = adapt_trial(trial, "zero-shot", tiny, Conditions(device="cpu"), prompts=prompts, shots=2, seed=1).record
+    record = adapt_trial(trial, "zero-shot", tiny, RunOptions(device="cpu"), prompts=prompts, shots=2, seed=1).record
     figures = protocol.figures({"test": record["metrics"]})
     assert figures["test"]["accuracy"] == record["metrics"]["accuracy"]["value"]
     with pytest.raises(acclimate.AcclimateError, match="no domain has 10 test images"):

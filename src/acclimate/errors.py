@@ -30,3 +30,7 @@ class TrainingError(AcclimateError):
 
 class LanguageModelError(AcclimateError):
     """A language model that does not answer, or not in a way that can be read."""
+
+
+class MissingInputError(AcclimateError, AttributeError):
+    """A method that asks a batch for a field which its inputs do not name."""

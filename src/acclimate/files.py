@@ -79,3 +79,9 @@ def make_folder(out: Path) -> set[str]:
         return {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
         raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 (hex) of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

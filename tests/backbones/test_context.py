@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from acclimate.backbones import LowRank, LowRankDeltas
+from acclimate.backbones.families import ClipFamily
 from acclimate.backbones.towers import class_sequences, make_layout
 from acclimate.errors import BackboneError
 from tests.helpers import plain
@@ -93,7 +94,7 @@ def test_before_projection(pair):
 
 def test_the_layout_is_that_of_the_picture(clip):
     """The example at the top of `acclimate.backbones.towers`."""
-    family, tokenizer = clip.backbone._family, clip.backbone.tokenizer
+    family, tokenizer = ClipFamily(clip.backbone.model), clip.backbone.tokenizer
     classes = clip.backbone.class_tokens(["cat", "bare land", "dog"])
     sequences = class_sequences(classes, 2, "end", tokenizer.lead, clip.backbone.context_length)
     layout = make_layout(family, tokenizer.pad_rows(sequences))

@@ -11,7 +11,7 @@ import pytest
 
 from acclimate.bench import plan_bench, read_spec, run_bench
 from acclimate.bench.jobs import load_source, plan
-from acclimate.bench.work import Workshop
+from acclimate.bench.work import Worker
 from acclimate.errors import AcclimateError, ConfigError
 from tests.helpers.benches import Notes, entries, record, write_spec
 from tests.helpers.pictures import make_split_pictures
@@ -248,7 +248,7 @@ def test_a_job_is_done_with_its_encoder(jobs, spec, encoders, tmp_path):
     folder = shutil.copytree(encoders / "animals", tmp_path / "encoder")
     given = {"animals": {"domain_encoder": str(folder)}}
     own, control = jobs(gdpl(), gdpl("self", domain_encoder="self"), given=given, backbones=spec().backbones)
-    shop = Workshop(spec().data, tmp_path / "out", "cpu", None)
+    shop = Worker(spec().data, tmp_path / "out", "cpu", None)
     for job in (own, control):
         shop.run(job)
         adapter = json.loads((job.folder(shop.out) / "adapter.json").read_text())
@@ -257,7 +257,7 @@ def test_a_job_is_done_with_its_encoder(jobs, spec, encoders, tmp_path):
     shutil.rmtree(folder)
     shutil.copytree(encoders / "other", folder)
     with pytest.raises(AcclimateError, match=r"domain_encoder .*encoder has changed since the bench began; start"):
-        Workshop(spec().data, tmp_path / "again", "cpu", None).run(own)
+        Worker(spec().data, tmp_path / "again", "cpu", None).run(own)
 
 
 @pytest.mark.slow

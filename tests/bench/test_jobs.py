@@ -12,7 +12,7 @@ import pytest
 from acclimate.backbones import load_backbone
 from acclimate.bench import Job
 from acclimate.bench.jobs import load_source, plan
-from acclimate.bench.work import Workshop
+from acclimate.bench.work import Worker
 from acclimate.errors import AcclimateError, ConfigError, DataError
 from tests.helpers.benches import COOP, entries, make_job, record, write_spec
 from tests.helpers.pictures import make_pictures, make_split_pictures, picture
@@ -201,7 +201,7 @@ def shop(spec, tmp_path):
     """Where jobs of the small spec are done in this process."""
 
     def open_shop(**changes):
-        return Workshop(spec(**changes).data, tmp_path / "out", "cpu", None)
+        return Worker(spec(**changes).data, tmp_path / "out", "cpu", None)
 
     return open_shop
 
@@ -248,7 +248,7 @@ def test_a_killed_job_goes_on_and_tells_how_far_it_is(planned, shop, tmp_path, m
     assert not job.is_done(out)
     assert (job.folder(out) / "log.jsonl").exists()
     shop().run(job)
-    whole = Workshop(shop().sources, tmp_path / "whole", "cpu", None)
+    whole = Worker(shop().sources, tmp_path / "whole", "cpu", None)
     whole.run(job)
     for name in ("adapter.safetensors", "log.jsonl", "splits.json"):
         assert (job.folder(out) / name).read_bytes() == (job.folder(whole.out) / name).read_bytes()

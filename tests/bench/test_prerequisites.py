@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from acclimate.bench import plan_bench, run_bench
-from acclimate.bench.work import Workshop
+from acclimate.bench.work import Worker
 from acclimate.errors import ConfigError, DataError
 from tests.helpers.benches import Notes, record
 from tests.helpers.pictures import make_split_pictures
@@ -32,7 +32,7 @@ def test_a_label_is_learned_once_whatever_is_held_out(spec, scenes, tmp_path):
         shots="all",
         seeds=[1],
     )
-    jobs, shop = plan_bench(read, "cpu"), Workshop(read.data, tmp_path / "out", "cpu", None)
+    jobs, shop = plan_bench(read, "cpu"), Worker(read.data, tmp_path / "out", "cpu", None)
     for job in jobs:
         shop.run(job)
     labels = [path for path in (shop.out / "prerequisites").iterdir() if path.is_dir()]
@@ -112,7 +112,7 @@ def test_given_labels_that_change_while_a_bench_runs(with_given_labels, write_la
         write_label(domain, 0.1)
     jobs = {job.content["trial"]: job for job in plan_bench(with_given_labels, "cpu")}
     write_label("dusk", 0.4)
-    shop = Workshop(with_given_labels.data, tmp_path / "out", "cpu", None)
+    shop = Worker(with_given_labels.data, tmp_path / "out", "cpu", None)
     shop.run(jobs["dusk"])  # learns from the others
     assert set(record(jobs["dusk"], shop.out)["prerequisites"]) == {"day", "night"}
     with pytest.raises(

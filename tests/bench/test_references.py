@@ -7,7 +7,7 @@ import json
 import pytest
 
 from acclimate.bench.jobs import load_source, plan
-from acclimate.bench.work import Workshop
+from acclimate.bench.work import Worker
 from acclimate.errors import ConfigError, DataError
 from tests.helpers.benches import record
 
@@ -85,10 +85,10 @@ def test_what_is_wrong_is_said_before_anything_runs(jobs, method, said):
 
 def test_a_job_is_done_with_its_sentences(jobs, spec, sentences, tmp_path):
     told, bank = jobs(aape("told", reference_prompts="one.json"), aape("bank"), backbones=spec().backbones)
-    shop = Workshop(spec().data, tmp_path / "out", "cpu", None)
+    shop = Worker(spec().data, tmp_path / "out", "cpu", None)
     for job, source in ((told, "one.json"), (bank, "bank")):
         shop.run(job)
         assert record(job, shop.out)["reference_prompts"]["source"] == source
     (sentences / "one.json").write_text((sentences / "two.json").read_text())
     with pytest.raises(DataError, match=r"one\.json: the reference prompts have changed since the bench began; start"):
-        Workshop(spec().data, tmp_path / "again", "cpu", None).run(told)
+        Worker(spec().data, tmp_path / "again", "cpu", None).run(told)

@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from acclimate.bench import collect, plan_bench, run_bench
-from acclimate.bench.work import Workshop
+from acclimate.bench.work import Worker
 from acclimate.errors import AcclimateError, ConfigError, RunError
 from tests.helpers.benches import Notes, record
 
@@ -23,7 +23,7 @@ def world(spec, planned, tmp_path):
 def do(world, *numbers):
     """Do some of the jobs in this process."""
     read, jobs, out = world
-    shop = Workshop(read.data, out, "cpu", None)
+    shop = Worker(read.data, out, "cpu", None)
     for number in numbers:
         shop.run(jobs[number])
 
@@ -101,7 +101,7 @@ def test_a_damaged_record_is_named(world, damage):
 def test_columns_of_a_protocol(spec, planned, tmp_path):
     changes = {"methods": ["linear-probe"], "seeds": 1, "suites": [{"protocol": "base-to-novel", "data": "animals"}]}
     (job,) = planned(**changes)
-    Workshop(spec(**changes).data, tmp_path / "out", "cpu", None).run(job)
+    Worker(spec(**changes).data, tmp_path / "out", "cpu", None).run(job)
     values = {score.column: score.value for score in collect([job], tmp_path / "out") if score.metric == "accuracy"}
     assert list(values) == ["base", "novel", "harmonic mean", "all classes"]
     assert [value is None for value in values.values()] == [False, True, True, True]  # a probe knows its classes only

@@ -26,10 +26,14 @@ def test_a_folder_with_captions(caption_folder):
     assert len(data) == 18
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [12, 0, 6]
     first = data.split("test")
-    assert first.images.keys[0] == "images/test-000.png"
+    assert first.keys[0] == "images/test-000.png"
     assert first.captions[0] == ("a small cat number 0", "a large cat number 1", "a old cat number 2")
-    assert data.images.image(0).size == (36, 32)
+    assert data.image(0).size == (36, 32)
     assert load_captions(data) is data
+    chosen = data.select([17, 0])
+    assert isinstance(chosen, CaptionData)
+    assert chosen.captions == [data.captions[17], data.captions[0]]
+    assert (set(chosen.label_names), chosen.task) == ({"image"}, "retrieval")
 
 
 def test_tables_of_all_kinds(caption_folder, folder):
@@ -51,9 +55,9 @@ def test_tables_of_all_kinds(caption_folder, folder):
 def test_a_split_is_made_where_there_is_none(folder):
     rows = [line.rsplit(",", 1)[0] for line in (folder / "captions.csv").read_text().splitlines()[1:]]
     data = load_captions(rewrite(folder, *rows, header="image,caption"))
-    assert data.images.split_origin == "made"
+    assert data.split_origin == "made"
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [9, 4, 5]
-    assert load_captions(folder).images.splits == data.images.splits
+    assert load_captions(folder).splits == data.splits
 
 
 def test_a_given_split_is_looked_at(folder, caplog):
@@ -133,5 +137,5 @@ def test_corrupt_images(folder):
     (folder / "images/train-003.png").write_bytes(b"nothing")
     data = load_captions(folder, on_corrupt="skip")
     assert isinstance(data, CaptionData)
-    assert data.images.skipped == ("images/train-003.png",)
+    assert data.skipped == ("images/train-003.png",)
     assert len(data.captions) == 17

@@ -19,7 +19,6 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from acclimate.data.augment import Augmentation
-from acclimate.data.batch import Batch
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError, ConfigError
 
@@ -294,15 +293,3 @@ def test_view_box() -> None:
     assert ImageTransform(resize=(20, 40), crop=(10, 10)).view_box(0.5) == (0.25, 0.375, 0.5, 0.25)
     assert ImageTransform(resize=None, crop=(10, 10)).view_box(2.0) == (0, 0.25, 1, 0.5)
     assert ImageTransform(resize=10, crop=(30, 30)).view_box(1.0) == (0, 0, 1, 1)
-
-
-def test_batch() -> None:
-    batch = Batch(pixels=torch.zeros(2, 3, 4, 4), labels=torch.tensor([0, 1]))
-    moved = batch.to("meta")
-    assert len(batch) == len(moved) == 2
-    assert moved.pixels is not None
-    assert moved.pixels.device.type == "meta"
-    assert moved.image_features is None
-    assert len(Batch()) == 0
-    with pytest.raises(ValueError, match="differ in length"):
-        Batch(labels=torch.zeros(2), index=torch.zeros(3))

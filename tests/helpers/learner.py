@@ -25,6 +25,10 @@ class Linear(nn.Module):
     def logits(self, batch):
         return batch.image_features @ self.weight.T
 
+    def accuracy(self, feed):
+        batch = feed.batch(torch.arange(len(feed)))
+        return float((self.logits(batch).argmax(1) == batch.labels).float().mean())
+
     def loss(self, batch):
         self.seen += batch.index.tolist()
         noisy = batch.image_features + 0.1 * torch.randn_like(batch.image_features)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import partial
 from types import SimpleNamespace
 
 import torch
 
 from acclimate.methods import TrainingFacts, get_method
+from acclimate.methods.parts.scores import accuracy
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.training.devices import make_accelerator
@@ -23,7 +24,7 @@ LONG = ("cat", "storage tank", "bare land of the large mill")  # classes of one 
 FACTS = TrainingFacts(images=18, shots=6)  # of the training images
 
 
-def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
+def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **settings):
     kind = get_method(name)
     config = make_config(kind.Config, settings)
     domain_encoder = getattr(world, "domain_encoder", None)  # a test may make a world without one
@@ -31,10 +32,13 @@ def make(world, name, classes=CLASSES, prompts=None, seed=0, **settings):
     torch.manual_seed(seed)
     method.bind(classes)
     learned = {}
+    if not adopt:
+        return method
     for number, (domain, one) in enumerate(kind.prerequisites(config, DOMAINS).items()):  # as if they had been learned
         state = make(world, one.method, classes, prompts, seed + number, **one.settings).learned_state()
         learned[domain] = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in state.items()}
-    method.adopt(learned)
+    if learned:
+        method.adopt(learned)
     return method
 
 
@@ -45,16 +49,30 @@ def on_vit_b_16(name, **settings):
     kind = get_method(name)
     config = make_config(kind.Config, {"context_init": None, **settings})
     method = kind(backbone, config, PromptSet("natural"), SimpleNamespace(width=512))
-    method.make_prompts()
+    method.build()
     return method
 
 
 def learn(world, method, facts, val=None):
     """Run the stages of a method; returns the lines of its log."""
+    lines = descend(method, stages_of(method, facts), world.train, val)
+    method.end_training()
+    method.eval()
+    return lines
+
+
+def stages_of(method, facts=FACTS):
+    """The stages of a method that is prepared for so much training data."""
+    method.prepare(facts)
+    return method.stages(facts)
+
+
+def descend(method, stages, train, val=None):
+    """Run stages; returns the lines of the log."""
     journal = Journal()
     context = FitContext(make_accelerator(torch.device("cpu")), journal=journal)
-    fit(method, method.stages(facts), world.train, val, context=context)
-    method.eval()
+    score = partial(accuracy, logits=method.logits, device=torch.device("cpu"))
+    fit(method, stages, train, val, context=context, score=score)
     return journal.lines
 
 
@@ -74,7 +92,7 @@ def count(*tensors):
 def without_domain_encoder(world):
     """The world, and a batch of it, as they are where no domain encoder is named."""
     other = SimpleNamespace(**{**vars(world), "domain_encoder": None})
-    return other, dataclasses.replace(whole(world.test), domain_features=None)
+    return other, whole(world.test).without("domain_features")
 
 
 def text_runs(world):

@@ -7,8 +7,8 @@ from transformers import CLIPModel, SiglipModel
 
 from acclimate.prompts import PromptSet
 from acclimate.prompts.references import compose_reference_prompts
-from acclimate.training.feeds import join_feeds
-from acclimate.training.serving import evaluation_feed, reference_feed
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
 from tests.helpers.methods import DOMAINS, NEEDS
 from tests.helpers.pictures import with_domains
 
@@ -19,14 +19,14 @@ def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
     backbone = tiny_backbones[request.param]
     pictures = with_domains(pictures, DOMAINS)
     references = compose_reference_prompts(pictures.class_names, PromptSet("natural"))
-    train = evaluation_feed(NEEDS, backbone, pictures.train, domain_encoder=domain_encoder)
+    given = Given(backbone, domain_encoder, references)
     kind = CLIPModel if request.param == "clip" else SiglipModel
     return SimpleNamespace(
         backbone=backbone,
         domain_encoder=domain_encoder,
         plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
         data=pictures,
-        train=join_feeds([train, reference_feed(backbone, references, pictures.train)]),
-        val=evaluation_feed(NEEDS, backbone, pictures.val, domain_encoder=domain_encoder),
-        test=evaluation_feed(NEEDS, backbone, pictures.test, domain_encoder=domain_encoder),
+        train=evaluation_feed({*NEEDS, "reference_prompts"}, pictures.train, given),
+        val=evaluation_feed(NEEDS, pictures.val, given),
+        test=evaluation_feed(NEEDS, pictures.test, given),
     )

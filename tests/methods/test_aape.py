@@ -12,11 +12,12 @@ from acclimate.methods.aape import AAPEConfig
 from acclimate.methods.aape.aggregators import AGGREGATORS, clip_reward, mean_prompt
 from acclimate.methods.aape.method import relative_entropy
 from acclimate.methods.aape.networks import Projection, PromptGenerator
+from acclimate.training.batch import Batch
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
-from tests.helpers.methods import CLASSES, FACTS, UNSEEN, count, learn, make, whole
+from tests.helpers.methods import CLASSES, FACTS, UNSEEN, count, learn, make, stages_of, whole
 from tests.helpers.tensors import close
 
 WIDTH = 32
@@ -24,8 +25,7 @@ WIDTH = 32
 
 def aggregator(kind, query_mode="image_conditioned", learned=True, images=3):
     torch.manual_seed(0)
-    made = AGGREGATORS[kind](WIDTH, AAPEConfig(aggregator=kind, query_mode=query_mode))
-    made.expect(images)
+    made = AGGREGATORS[kind](WIDTH, AAPEConfig(aggregator=kind, query_mode=query_mode), images)
     if learned:  # away from its zeros
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -200,7 +200,7 @@ def test_residual_starts_from_zero_shot(world, settings):
 
 def test_loss_by_hand(world):
     method, batch = make(world, "aape", aggregator="mean", distillation_weight=3.0), whole(world.train)
-    method.stages(FACTS)
+    method.prepare(FACTS)
     terms = method.loss(batch)
     x = F.normalize(batch.image_features, dim=-1)
     p = F.normalize(batch.reference_prompts, dim=-1)
@@ -216,7 +216,7 @@ def test_loss_by_hand(world):
 def test_gradients_stay_apart(world):
     """The reward reaches the aggregator alone, the other terms the networks that serve alone, none the backbone."""
     method = make(world, "aape")
-    method.stages(FACTS)
+    method.prepare(FACTS)
     torch.nn.init.normal_(method.aggregator.output.weight, std=0.1)  # zero at the start
     batch, aggregator = whole(world.train), list(method.aggregator.parameters())
     served = [*method.generator.parameters(), *method.projection.parameters()]
@@ -252,12 +252,12 @@ def test_the_generator_comes_nearer_to_the_aggregate(world):
 
 def test_without_distillation_no_prompts_are_needed(world):
     method = make(world, "aape", distillation_weight=0.0, epochs=2)
-    assert method.loss_needs == frozenset()
-    bare = dataclasses.replace(whole(world.train), reference_prompts=None, reference_mask=None)
-    (stage,) = method.stages(FACTS)
+    assert not method.inputs.training
+    bare = whole(world.train).without("reference_prompts", "reference_mask")
+    (stage,) = stages_of(method)
     assert set(stage.loss(bare)) == {"cross_entropy"}
     other = make(world, "aape", epochs=2)
-    other.stages(FACTS)
+    other.prepare(FACTS)
     close(other.loss(whole(world.train))["cross_entropy"], stage.loss(bare)["cross_entropy"])
 
 
@@ -266,7 +266,7 @@ def test_prediction_needs_no_prompts(world):
     learn(world, method, FACTS)
     assert method.aggregator is None
     assert not any("aggregator" in name for name in method.learned_state())
-    assert whole(world.test).reference_prompts is None
+    assert "reference_prompts" not in whole(world.test)
     with torch.no_grad():
         assert method.logits(whole(world.test)).shape == (len(world.test), len(CLASSES))
         method.bind(UNSEEN)
@@ -288,7 +288,7 @@ def test_two_stages_learn_the_same_aggregator(world):
     made = []
     for two_stage in (True, False):
         method = make(world, "aape", epochs=3, batch_size=18, two_stage=two_stage, warmup_epochs=0)
-        stages = method.stages(FACTS)
+        stages = stages_of(method)
         assert [stage.name for stage in stages] == (["aggregator"] if two_stage else []) + ["aape", "prompts"]
         aggregator = method.aggregator
         fit(method, stages, world.train, context=FitContext(make_accelerator(torch.device("cpu"))))
@@ -303,7 +303,7 @@ def test_an_interrupted_run_goes_on(world, tmp_path, settings):
         method = make(world, "aape", epochs=4, batch_size=6, **settings)
         files = CheckpointFile(path)
         context = FitContext(make_accelerator(torch.device("cpu")), checkpoints=files, checkpoint_seconds=0.0)
-        stages = list(method.stages(FACTS))
+        stages = list(stages_of(method))
         if stop is not None:
             steps, loss = iter(range(stop)), stages[0].loss
 
@@ -327,16 +327,16 @@ def test_a_limit_takes_the_first_prompts(world):
     few, cut = make(world, "aape", reference_limit=2), whole(world.train)
     all_of_them = make(world, "aape")
     for method in (few, all_of_them):
-        method.stages(FACTS)
-    shorter = dataclasses.replace(
-        cut, reference_prompts=cut.reference_prompts[:, :2], reference_mask=cut.reference_mask[:, :2]
-    )
+        torch.manual_seed(0)
+        method.prepare(FACTS)
+    prompts = Batch(reference_prompts=cut.reference_prompts[:, :2], reference_mask=cut.reference_mask[:, :2])
+    shorter = prompts | cut
     close(few.aggregate(cut)[0], all_of_them.aggregate(shorter)[0])
 
 
 def test_what_is_left_of_the_prompts_is_watched(world, caplog):
     method = make(world, "aape", epochs=1)
-    method.stages(FACTS)
+    method.prepare(FACTS)
     torch.nn.init.constant_(method.aggregator.output.bias, 100.0)  # drowns all that the prompts say
     journal = Journal()
     context = FitContext(make_accelerator(torch.device("cpu")), journal=journal)
@@ -355,7 +355,7 @@ def test_rates():
 
 def test_learning_rates_of_the_groups(world):
     method = make(world, "aape", lr=0.01, aggregator_lr=0.002)
-    stage = method.stages(FACTS)[0]
+    stage = stages_of(method)[0]
     aggregator = len(list(method.aggregator.parameters()))
     assert stage.rates == [pytest.approx(0.2)] * aggregator + [1.0] * (len(stage.parameters) - aggregator)
     assert stage.epochs == 200

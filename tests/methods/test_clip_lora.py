@@ -114,7 +114,7 @@ def test_the_published_count_at_vit_b_16():
     backbone = SimpleNamespace(**sizes, tokenize=list)
     for settings, expected in (({}, 184_320), ({"layers": "mid"}, 61_440), ({"towers": "vision"}, 110_592)):
         method = CLIPLoRA(backbone, CLIPLoRAConfig(**settings), PromptSet("natural"))
-        method._make_changes()
+        method.build()
         assert method.learned_parameters() == expected
 
 
@@ -133,7 +133,7 @@ def test_parts_of_a_tower():
     def changed(depth, part):
         backbone = SimpleNamespace(text_width=8, text_layers=depth, device="cpu")
         method = CLIPLoRA(backbone, CLIPLoRAConfig(towers="text", layers=part), PromptSet("natural"))
-        method._make_changes()
+        method.build()
         return list(method.changed["text"])
 
     assert changed(12, "all") == list(range(12))

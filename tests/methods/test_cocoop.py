@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from tests.helpers import plain
 from tests.helpers.methods import CLASSES, LONG, UNSEEN, learn, make, text_runs, whole
 from tests.helpers.tensors import close

@@ -8,7 +8,7 @@ import torch
 
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts, get_method
-from acclimate.methods.deep_prompts import DeepPromptClassifier, DeepPromptRecipe
+from acclimate.methods.parts.deep_prompts import DeepPromptClassifier, DeepPromptRecipe
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from tests.helpers.methods import CLASSES, UNSEEN, learn, make, whole
@@ -133,7 +133,7 @@ def published(name, sizes):
     kind = get_method(name)
     settings = {} if name == "vpt" else {"context_init": None}
     method = kind(SimpleNamespace(**sizes), make_config(kind.Config, settings), PromptSet("natural"))
-    method.make_prompts()
+    method.make()
     return method
 
 

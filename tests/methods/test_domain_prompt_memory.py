@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acclimate.data.batch import Batch
-from acclimate.methods import per_image
+from acclimate.methods.parts import scores
+from acclimate.training.batch import Batch
 from tests.helpers.methods import make
 from tests.helpers.tensors import close
 
@@ -47,7 +47,7 @@ def test_chunks_of_images_change_nothing(world, monkeypatch, name, variant):
     whole = logits_of(method, batch)
     seen = count_at_once(method, monkeypatch)
     for pairs, expected in ((1, [1] * BATCH), (6, [2, 2, 1]), (15, [BATCH])):
-        monkeypatch.setattr(per_image, "PAIRS", pairs)
+        monkeypatch.setattr(scores, "PAIRS", pairs)
         seen.clear()
         close(logits_of(method, batch), whole)
         assert seen == expected
@@ -56,8 +56,8 @@ def test_chunks_of_images_change_nothing(world, monkeypatch, name, variant):
 def test_chunks_of_images_change_no_gradient(world, monkeypatch):
     method, batch = start(world, "gdpl", conditioning="deep", low_rank="relation")
     gradients = []
-    for pairs in (per_image.PAIRS, 3):
-        monkeypatch.setattr(per_image, "PAIRS", pairs)
+    for pairs in (scores.PAIRS, 3):
+        monkeypatch.setattr(scores, "PAIRS", pairs)
         method.zero_grad()
         method.loss(batch)["cross_entropy"].backward()
         gradients.append([weight.grad.clone() for weight in method.parameters()])

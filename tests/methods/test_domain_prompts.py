@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 
 import pytest
 import torch
 
 from acclimate.errors import ConfigError
+from acclimate.training.batch import Batch
 from tests.helpers.methods import LONG, UNSEEN, make, some, whole, without_domain_encoder
 from tests.helpers.plain_domain import stir
 from tests.helpers.tensors import close
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 def batch_of(world, *images):
     """Images whose domain features have very different means."""
     batch = world.test.batch(torch.tensor(images))
-    return dataclasses.replace(batch, domain_features=batch.domain_features + torch.tensor(images)[:, None])
+    return Batch(domain_features=batch.domain_features + torch.tensor(images)[:, None]) | batch
 
 
 def alone(method, world):
@@ -78,7 +78,7 @@ def test_size_of_the_noise(world, name):
 
 def test_feature_norm_takes_size_and_mean_away(world, name):
     batch = some(world.test)
-    other = dataclasses.replace(batch, domain_features=5 * batch.domain_features + 2)
+    other = Batch(domain_features=5 * batch.domain_features + 2) | batch
     for norm in (True, False):
         method = stir(make(world, name, noise="none", feature_norm=norm)).eval()
         with torch.no_grad():
@@ -89,7 +89,7 @@ def test_the_domain_encoder_matters(world, name):
     """Other features, other logits; a corrected method that has learned nothing may as yet not heed them."""
     method = stir(make(world, name, noise="none")).eval()
     batch = some(world.test)
-    other = dataclasses.replace(batch, domain_features=batch.domain_features.flip(0))
+    other = Batch(domain_features=batch.domain_features.flip(0)) | batch
     with torch.no_grad():
         assert (method.logits(batch) - method.logits(other)).abs().max() > 1e-3
 

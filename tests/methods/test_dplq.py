@@ -210,7 +210,7 @@ def test_only_conditioned_layers_depend_on_the_image(world):
 def test_nothing_conditioned_needs_no_domain_encoder(world):
     bare, batch = without_domain_encoder(world)
     method = stir(make(bare, "dplq", LONG, **OFF))
-    assert method.needs == {"pixels"}
+    assert method.inputs.all == {"pixels"}
     assert method.domain_encoder is None
     assert not hasattr(method, "meta_net")
     runs, stop = text_runs(world)
@@ -224,7 +224,7 @@ def test_nothing_conditioned_needs_no_domain_encoder(world):
     for _ in range(2):
         method.logits(batch).sum().backward()  # what is kept holds no graph of an earlier pass
     for settings in ({"conditioning": "none", "image_bias": True}, {"conditioning": "first", "image_bias": False}):
-        assert make(world, "dplq", **settings).needs == {"pixels", "domain_features"}
+        assert make(world, "dplq", **settings).inputs.all == {"pixels", "domain_features"}
 
 
 # -------------------------------------------------------------------------------------------------------- the settings

@@ -277,7 +277,7 @@ def test_depth_and_layers_are_cut_to_the_towers(world, caplog):
 def test_nothing_conditioned_needs_no_domain_encoder(world):
     bare, batch = without_domain_encoder(world)
     method = stir(make(bare, "gdpl", LONG, low_rank="relation", **OFF), 0.1).eval()
-    assert method.needs == {"pixels"}
+    assert method.inputs.all == {"pixels"}
     runs, stop = text_runs(world)
     with torch.no_grad():
         for _ in range(3):

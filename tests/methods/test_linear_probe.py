@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from acclimate.errors import ConfigError
-from acclimate.methods.linear_probe.method import GRID
+from acclimate.methods.linear_probe import GRID
 from acclimate.training.feeds import FeatureFeed
 from tests.helpers.methods import FACTS, learn, make, whole
 

@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from acclimate.errors import ConfigError
-from acclimate.methods import get_method, list_methods, register
-from acclimate.methods.contract import Method, TextClassifier
+from acclimate.methods import Classifier, Method, PromptAttributor, Retriever, get_method, list_methods, register
+from acclimate.methods.parts.text import TextClassifier
 from acclimate.options import describe_options
+from acclimate.prompts import PromptSet
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import SolverStage, Stage
-from tests.helpers.methods import CLASSES, FACTS, NEEDS, UNSEEN, learn, make, text_runs, whole
+from tests.helpers.methods import CLASSES, FACTS, NEEDS, UNSEEN, descend, learn, make, stages_of, text_runs, whole
 from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
@@ -29,11 +30,15 @@ def settings(name):
     return {key: value for key, value in wanted.items() if key in known}
 
 
+def state_of(method):
+    return {name: tensor.clone() for name, tensor in method.learned_state().items()}
+
+
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request, world):
     weights = {name: tensor.clone() for name, tensor in world.backbone.model.state_dict().items()}
     method = make(world, request.param, **settings(request.param))
-    before = {name: tensor.clone() for name, tensor in method.learned_state().items()}
+    before = state_of(method)
     lines = learn(world, method, FACTS, world.val)
     return method, before, lines, weights
 
@@ -50,7 +55,9 @@ def test_training_changes_the_learned_tensors_and_nothing_else(fitted, world):
     method, before, lines, weights = fitted
     after = method.learned_state()
     assert after.keys() == before.keys()
-    assert all(not torch.equal(after[name], before[name]) for name in after if name != "labels.values")  # of before
+    bare = make(world, method.name, adopt=False, **settings(method.name)).learned_state()
+    adopted = {name for name in bare if not torch.equal(bare[name], before[name])}  # what prerequisites have learned
+    assert all(not torch.equal(after[name], before[name]) for name in after.keys() - adopted)
     assert bool(lines) == bool(after)
     model = world.backbone.model
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
@@ -60,9 +67,9 @@ def test_training_changes_the_learned_tensors_and_nothing_else(fitted, world):
 def test_learned_state_is_small(fitted, world):
     method, *_ = fitted
     frozen = sum(parameter.numel() for parameter in world.backbone.model.parameters())
-    share = 4 if "domain_features" in type(method).needs else 10  # mixers are large beside towers as narrow as these
-    if method.name != "spg":  # the hidden layers of its generator are as wide for any tower
-        assert method.learned_parameters() < frozen / share
+    share = 4 if method.inputs.domain_encoder else 10  # mixers are large beside towers as narrow as these
+    networks = 3_000_000 if method.inputs.domains else 0  # hidden layers that are as wide for any tower
+    assert method.learned_parameters() < max(frozen / share, networks)
     assert (method.learned_parameters() == 0) == (method.learns == "nothing")
     assert sum(tensor.numel() for tensor in method.parameters()) <= method.learned_parameters()
 
@@ -109,8 +116,7 @@ def test_text_is_encoded_once_in_evaluation(fitted, world):
         for index in torch.arange(len(world.test)).split(2):
             method.logits(world.test.batch(index))
     stop()
-    own_prompts = "domain_features" in method.needs or method.name == "spg"  # of each image
-    if isinstance(method, TextClassifier) and not own_prompts:
+    if isinstance(method, TextClassifier) and not method.prompts_per_image:
         assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
 
 
@@ -142,10 +148,78 @@ def test_binding_does_not_change_what_was_learned(world, fitted):
     method, *_ = fitted
     if not method.serves_new_classes:
         return
-    state = {name: tensor.clone() for name, tensor in method.learned_state().items()}
+    state = state_of(method)
     method.bind(UNSEEN)
     method.bind(CLASSES)
     assert all(torch.equal(tensor, state[name]) for name, tensor in method.learned_state().items())
+
+
+def test_binding_twice_changes_nothing(fitted, world):
+    method, *_ = fitted
+    state = state_of(method)
+    with torch.no_grad():
+        before = method.logits(whole(world.test))
+        for _ in range(2):
+            method.bind(CLASSES)
+        assert torch.equal(method.logits(whole(world.test)), before)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in method.learned_state().items())
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"), [("cat", "is one text"), ((), "no class"), (("cat", "dog", "cat"), "'cat' twice")]
+)
+def test_what_cannot_be_bound(fitted, classes, message):
+    method, *_ = fitted
+    with pytest.raises(ConfigError, match=message):
+        method.bind(classes)
+    assert method.class_names == CLASSES
+
+
+def test_what_serves_training_alone_is_gone(fitted, world):
+    """A loaded adapter does not make it, and a state from the midst of training fits a method that is prepared."""
+    method, *_ = fitted
+    parts = [method.get_submodule(name.rpartition(".")[0]) for name in method.training_only]
+    names = [name.rpartition(".")[2] for name in method.training_only]
+    assert all(getattr(part, name) is None for part, name in zip(parts, names, strict=True))
+    under_way = make(world, method.name, **settings(method.name))
+    under_way.prepare(FACTS)
+    state = state_of(under_way)
+    alone = {name for name in state if name.startswith(tuple(f"{part}." for part in method.training_only))}
+    assert state.keys() - alone == method.learned_state().keys()
+    assert bool(alone) == bool(method.training_only)
+    under_way.load_learned_state(state)
+    under_way.load_learned_state({name: state[name] for name in state.keys() - alone})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_listing_stages_changes_nothing(name, world):
+    method = make(world, name, **settings(name))
+    method.prepare(FACTS)
+    state, generator = state_of(method), torch.get_rng_state()
+    attributes = {key: id(value) for key, value in vars(method).items()}
+    method.stages(FACTS)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in method.learned_state().items())
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert {key: id(value) for key, value in vars(method).items()} == attributes
+
+
+@pytest.mark.parametrize("name", [method.name for method in list_methods() if issubclass(method, Retriever)])
+def test_retrievers_need_no_classes(name, world):
+    method = get_method(name)(world.backbone, get_method(name).Config(), PromptSet("natural"))
+    method.build()
+    queries = method.eval().queries(whole(world.test))
+    assert queries.shape == (len(world.test), world.backbone.embed_dim)
+    close(queries.norm(dim=-1), torch.ones(len(world.test)))
+
+
+@pytest.mark.parametrize("name", [method.name for method in list_methods() if issubclass(method, PromptAttributor)])
+def test_attribution_comes_before_the_end_of_training(name, world):
+    method = make(world, name, **settings(name))
+    descend(method, stages_of(method), world.train, world.val)
+    found = method.attribution(world.train)
+    assert found.prompts.shape == (len(world.train), world.backbone.embed_dim)
+    method.end_training()
+    assert method.attribution(world.train) is None
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -154,7 +228,8 @@ def test_what_the_tables_show(name):
     assert method.title
     assert method.learns
     assert method.paper.startswith("arXiv ")
-    assert method.needs <= NEEDS
+    assert method.inputs.prediction <= NEEDS
+    assert issubclass(method, Classifier | Retriever)
     assert method.__doc__
     assert "Source: " in method.__doc__
     for row in describe_options(method.Config):
@@ -165,7 +240,7 @@ def test_what_the_tables_show(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_stages_are_known_to_the_fit_loop(name, world):
     method = make(world, name, **settings(name))
-    for stage in method.stages(FACTS):
+    for stage in stages_of(method):
         assert isinstance(stage, Stage)
         if not isinstance(stage, SolverStage):
             assert isinstance(stage.recipe, Recipe)

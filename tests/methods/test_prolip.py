@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts, get_method
 from acclimate.methods.prolip import ProLIPConfig
-from tests.helpers.methods import CLASSES, FACTS, learn, make, whole
+from tests.helpers.methods import CLASSES, FACTS, learn, make, stages_of, whole
 from tests.helpers.plain_prompts import class_direction
 from tests.helpers.tensors import close
 
@@ -52,14 +52,14 @@ def test_only_the_change_of_the_projection_is_learned(world):
         "change": (backbone.embed_dim, backbone.vision_width)  # 512 x 768 = 393,216 in ViT-B/16
     }
     assert method.learned_parameters() == backbone.embed_dim * backbone.vision_width
-    (stage,) = method.stages(FACTS)
+    (stage,) = stages_of(method)
     assert [id(parameter) for parameter in stage.parameters] == [id(method.change)]
 
 
 def test_the_strength_is_one_over_the_shots(world):
     def strength(shots, **settings):
         method = make(world, "prolip", **settings)
-        method.stages(TrainingFacts(images=9, shots=shots))
+        method.prepare(TrainingFacts(images=9, shots=shots))
         with torch.no_grad():
             method.change[0, 0] = 2.0
         return float(method.loss(whole(world.train))["regularisation"].detach()) / 4.0
@@ -72,12 +72,12 @@ def test_the_strength_is_one_over_the_shots(world):
 
 def test_published_recipe(world):
     config = get_method("prolip").Config()
-    (stage,) = make(world, "prolip").stages(FACTS)
+    (stage,) = stages_of(make(world, "prolip"))
     assert (stage.epochs, stage.recipe.batch_size) == (300, FACTS.images)
     assert (config.optimizer, config.lr, config.weight_decay, config.epsilon) == ("adamw", 1e-5, 0.0, 1e-4)
     assert stage.recipe.learning_rate(0, 300) == pytest.approx(1e-5)
     assert stage.recipe.learning_rate(150, 300) == pytest.approx(0.5e-5)
-    (stage,) = make(world, "prolip", batch_size=4, epochs=2).stages(FACTS)
+    (stage,) = stages_of(make(world, "prolip", batch_size=4, epochs=2))
     assert (stage.epochs, stage.recipe.batch_size) == (2, 4)
 
 

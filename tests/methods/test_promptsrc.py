@@ -14,6 +14,7 @@ from acclimate.methods.promptsrc import PromptSRCConfig
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.training.devices import make_accelerator
 from acclimate.training.fit import FitContext, fit
+from acclimate.training.inputs import Inputs
 from tests.helpers.methods import FACTS, LONG, UNSEEN, learn, make, text_runs, whole
 from tests.helpers.plain_prompts import class_direction, image_direction
 from tests.helpers.tensors import close
@@ -192,8 +193,7 @@ def test_frozen_text_is_encoded_when_classes_are_bound_and_never_again(world):
 
 def test_prediction_needs_no_frozen_features(world):
     method = make(world, "promptsrc").eval()
-    assert method.needs == {"pixels"}
-    assert method.loss_needs == {"image_features"}
+    assert method.inputs == Inputs({"pixels"}, training={"image_features"})
     batch = whole(world.test)
     with torch.no_grad():
         logits = method.logits(type(batch)(pixels=batch.pixels))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from acclimate.errors import ConfigError
-from acclimate.methods.quaternion import QuaternionLinear, hamilton_product
+from acclimate.methods.parts.quaternions import QuaternionLinear, hamilton_product
 
 DRAWS = 500
 ONE, UNIT_I, UNIT_J, UNIT_K = torch.eye(4, dtype=torch.float64)[..., None]  # each (4, 1)

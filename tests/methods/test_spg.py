@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts
-from acclimate.methods.per_image import PAIRS
+from acclimate.methods.parts.scores import PAIRS
 from acclimate.methods.spg import SPG, SPGConfig
 from acclimate.methods.spg.inspection import troubles
 from acclimate.methods.spg.labels import PromptLabels
@@ -28,7 +28,7 @@ from acclimate.options import make_config
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.stages import AlternatingStage
 from tests.helpers import plain
-from tests.helpers.methods import DOMAINS, LONG, count, learn, make, some, text_runs
+from tests.helpers.methods import DOMAINS, LONG, count, descend, learn, make, some, stages_of, text_runs
 from tests.helpers.tensors import close
 
 FACTS = TrainingFacts(images=18, shots=6, domains=2)
@@ -121,7 +121,7 @@ def test_a_single_label_is_what_zero_stands_for():
 def test_the_turns_equal_their_formulas(world, scale, balanced, fake_batch):
     method = make(world, "spg", labels=scale, balanced=balanced, fake_batch=fake_batch)
     source = method.source
-    (stage, _) = method.stages(FACTS)
+    (stage, _) = stages_of(method)
     assert isinstance(stage, AlternatingStage)
     assert stage.batches == (2 if fake_batch == "independent" else 1)
     batches = [some(world.train, 5), world.train.batch(torch.tensor([1, 4, 7, 9, 11]))][: stage.batches]
@@ -203,7 +203,7 @@ def test_a_mixture_weighs_labels_by_the_domain(world, domains):
     images = F.one_hot(turns, world.backbone.embed_dim).float()
     feed = FeatureFeed(images, torch.zeros(18), turns)
 
-    (stage, _) = method.stages(FACTS)
+    (stage, _) = stages_of(method)
     assert stage.solve(feed, None)["domain_accuracy"] == 1.0
     close(method.image_prompts(images[:domains]), labels, 0.1)
     away = F.one_hot(torch.tensor([domains]), world.backbone.embed_dim).float()  # says nothing of any domain
@@ -270,13 +270,14 @@ def test_memory_is_bounded_for_many_classes(world):
 def test_the_discriminator_is_learned_and_then_dropped(world):
     method = make(world, "spg", **QUICK)
     assert not any("discriminator" in name for name in method.learned_state())
-    stages = method.stages(FACTS)
+    stages = stages_of(method)
     assert any("discriminator" in name for name in method.learned_state())  # so that a checkpoint holds it
     before = {name: tensor.clone() for name, tensor in method.source.discriminator.named_parameters()}
     discriminator = method.source.discriminator
     for turn in stages[0].turns:
         assert all(parameter.requires_grad for parameter in turn.parameters)
-    learn(world, method, FACTS)
+    descend(method, stages, world.train)
+    method.end_training()
     assert any(not torch.equal(before[name], tensor) for name, tensor in discriminator.named_parameters())
     assert not any("discriminator" in name for name in method.learned_state())
 
@@ -306,7 +307,7 @@ def test_prerequisites_are_coop_on_each_domain():
 
 def test_one_image_is_too_few(world):
     with pytest.raises(ConfigError, match="spg learns from two images or more, and there is one"):
-        make(world, "spg").stages(TrainingFacts(images=1, shots=1, domains=1))
+        make(world, "spg").prepare(TrainingFacts(images=1, shots=1, domains=1))
     with pytest.raises(ConfigError, match="batch_size=1 is out of range; choose a value of at least 2"):
         make_config(SPGConfig, {"batch_size": 1})
 
@@ -344,7 +345,7 @@ def test_collapse_is_warned_of(world, caplog):
     with torch.no_grad():
         method.source.network[11].weight.zero_()
     with caplog.at_level(logging.WARNING):
-        figures = method.stages(FACTS)[1].solve(world.train, world.val)
+        figures = stages_of(method)[1].solve(world.train, world.val)
     assert "spg: the generator has collapsed" in caplog.text
     assert figures["image_spread"] < 1e-6
     assert 0 <= figures["val_accuracy"] <= 1

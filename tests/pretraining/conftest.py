@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from acclimate.data.unlabelled import load_unlabelled
-from acclimate.pretraining import pretrain_mae
+from acclimate.runs.pretraining import pretrain_mae
 from tests.helpers.tiny_mae import SMALL
 
 

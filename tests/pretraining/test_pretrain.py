@@ -12,9 +12,9 @@ from PIL import Image
 from acclimate.backbones import load_domain_encoder
 from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import DataError, RunError
-from acclimate.pretraining import pretrain_mae
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.sheet import GAP, HEAD, HIDDEN, TILE
+from acclimate.runs.pretraining import pretrain_mae
 from tests.helpers.killing import kill_often
 from tests.helpers.tiny_mae import SMALL
 
@@ -83,7 +83,7 @@ def test_a_finished_run_is_not_repeated(pictures, tmp_path, caplog):
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()} == before
     assert "nothing to do" in caplog.text
     for other in ({"seed": 2}, {"settings": {**ONE, "mask_ratio": 0.5}}, {"split": "all"}, {"domain": "xray"}):
-        with pytest.raises(RunError, match="other pictures or settings"):
+        with pytest.raises(RunError, match="other images or settings"):
             train(pictures, tmp_path / "a", **other)
     again = train(pictures, tmp_path / "a", seed=2, overwrite=True)
     assert again["loss"] != record["loss"]
@@ -132,7 +132,7 @@ def test_a_corrupt_picture_is_named_before_training(tmp_path):
     (tmp_path / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1\.png"):
         train(load_unlabelled(tmp_path), tmp_path / "out")
-    assert not (tmp_path / "out/log.jsonl").exists()
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [("log.jsonl", "")]
 
 
 def test_the_schedule_rises_and_falls_step_by_step():
@@ -143,7 +143,7 @@ def test_the_schedule_rises_and_falls_step_by_step():
 
 PREPARE = """
 from acclimate.data.unlabelled import load_unlabelled
-from acclimate.pretraining import pretrain_mae
+from acclimate.runs.pretraining import pretrain_mae
 import acclimate.pretraining.mae, acclimate.backbones.mae, transformers.models.vit_mae.modeling_vit_mae
 
 data, settings = load_unlabelled(inputs[0]), json.loads(inputs[1])

@@ -7,7 +7,7 @@ from acclimate.errors import DataError
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.protocols import BaseToNovel
 from acclimate.protocols.classes import halves
-from acclimate.runs import Conditions, adapt_trial
+from acclimate.runs import RunOptions, adapt_trial
 from tests.helpers.pictures import make_split_pictures
 from tests.helpers.tables import Row, grid, images, leaks, metrics, table
 
@@ -98,7 +98,7 @@ def test_a_method_that_serves_no_new_classes_has_no_figures_there(tmp_path, tiny
     prompts, found = PromptSet(get_domain("natural")), {}
     for method in ("zero-shot", "linear-probe"):
         trial = BaseToNovel().draw("four", {"four": data}, 1, 1)
-        record = adapt_trial(trial, method, tiny, Conditions(device="cpu"), prompts=prompts, shots=1, seed=1).record
+        record = adapt_trial(trial, method, tiny, RunOptions(device="cpu"), prompts=prompts, shots=1, seed=1).record
         found[method] = BaseToNovel().figures(record["tests"])
     for column in ("base", "novel", "harmonic mean", "all classes"):
         assert found["zero-shot"][column]["accuracy"] is not None

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 import acclimate
 from acclimate.backbones import load_domain_encoder
 from acclimate.errors import BackboneError, ConfigError, RunError
-from acclimate.methods import Method, register, registry
+from acclimate.methods import Classifier, register, registry
 from acclimate.runs import prediction
+from acclimate.training.inputs import Inputs
 from acclimate.training.progress import Silent
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
@@ -31,18 +32,17 @@ class BesideConfig(Recipe):
     """Settings of a method of these tests."""
 
 
-class Beside(Method):
+class Beside(Classifier):
     """A linear layer on what the backbone makes of the pixels, beside what the domain encoder makes of the image."""
 
     name = "test-beside"
     title = "Both encoders"
     learns = "a layer"
-    needs = frozenset({"pixels", "domain_features"})
+    inputs = Inputs({"pixels", "domain_features"})
     Config = BesideConfig
 
-    def bind(self, class_names):
-        self.class_names = tuple(class_names)
-        self.head = nn.Linear(self.backbone.embed_dim + self.domain_encoder.width, len(class_names))
+    def make(self):
+        self.head = nn.Linear(self.backbone.embed_dim + self.domain_encoder.width, len(self.class_names))
 
     def logits(self, batch):
         both = self.backbone.encode_image(batch.pixels), batch.domain_features

@@ -10,7 +10,8 @@ import torch
 
 import acclimate
 from acclimate.errors import ConfigError, RunError
-from acclimate.training.serving import evaluation_feed
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
 from tests.helpers.runs import quick
 from tests.helpers.tiny_mae import tiny_mae
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.parametrize("method", ["gdpl", "dplq", "dcpl"])
 
 def logits_of(model, data):
     method = model.method.eval()
-    feed = evaluation_feed(method.needs, model.backbone, data.test, domain_encoder=method.domain_encoder)
+    feed = evaluation_feed(method.inputs.prediction, data.test, Given(model.backbone, method.domain_encoder))
     with torch.no_grad():
         return method.logits(feed.batch(torch.arange(len(feed))))
 

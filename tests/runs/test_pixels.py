@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import acclimate
-from acclimate.methods import Method, get_method, list_methods, register, registry
+from acclimate.methods import Classifier, get_method, list_methods, register, registry
 from acclimate.options import option
+from acclimate.training.inputs import Inputs
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
 from tests.helpers.runs import quick
@@ -23,25 +24,21 @@ class BrightConfig(Recipe):
     prompts: int = option(2, "prompt tokens of the image tower", low=1)
 
 
-class Bright(Method):
+class Bright(Classifier):
     """Learns image prompts and a linear layer on what the tower then sees."""
 
     name = "test-bright"
     title = "Visual prompts of a test"
     learns = "prompts"
-    needs = frozenset({"pixels"})
+    inputs = Inputs({"pixels"})
     Config = BrightConfig
 
-    def bind(self, class_names):
-        self.class_names = tuple(class_names)
+    def make(self):
         self.prompt = nn.Parameter(torch.randn(self.config.prompts, self.backbone.vision_width))
-        self.head = nn.Linear(self.backbone.embed_dim, len(class_names))
+        self.head = nn.Linear(self.backbone.embed_dim, len(self.class_names))
 
     def logits(self, batch):
         return self.head(F.normalize(self.backbone.encode_image(batch.pixels, prompts=[self.prompt]), dim=-1))
-
-    def loss(self, batch):
-        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
 
     def stages(self, facts):
         return [GradientStage(self.name, self.config, self.config.epochs or 2, self.loss, list(self.parameters()))]

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from acclimate.errors import DataError
-from acclimate.runs.evaluation import probabilities
-from acclimate.training.serving import evaluation_feed
+from acclimate.tasks.classification import probabilities
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
 from tests.helpers.command import run_code
 from tests.helpers.pictures import picture
 
@@ -32,8 +33,8 @@ def names(rows):
 
 
 def test_probabilities_are_those_of_evaluation(run, pictures):
-    test = pictures.test
-    expected = probabilities(run.model.method, evaluation_feed(run.model.method.needs, run.model.backbone, test))
+    test, method = pictures.test, run.model.method
+    expected = probabilities(method, evaluation_feed(method.inputs.prediction, test, Given(run.model.backbone)))
     rows = run.model.predict(test.paths, batch_size=4)
     np.testing.assert_allclose(np.stack([row.probabilities for row in rows]), expected, atol=1e-5)
     for row, path in zip(rows, test.paths, strict=True):

@@ -15,7 +15,7 @@ import acclimate
 from acclimate.errors import ConfigError, DataError
 from acclimate.prompts import PromptSet
 from acclimate.protocols import LeaveOneDomainOut, SingleSource
-from acclimate.runs import Conditions, adapt_trial
+from acclimate.runs import RunOptions, adapt_trial
 from acclimate.runs.prediction_files import open_writer
 from acclimate.training.progress import Silent
 from tests.helpers.pictures import with_domains
@@ -30,7 +30,7 @@ def scenes(pictures):
     return with_domains(pictures, DOMAINS)
 
 
-def learn(scenes, tiny, target, protocol=None, seed=1, settings=None, shared=None, **conditions):
+def learn(scenes, tiny, target, protocol=None, seed=1, settings=None, **options):
     protocol = protocol or LeaveOneDomainOut()
     trial = protocol.draw(target, {scenes.name: scenes}, "all", seed)
     settings = {**SETTINGS, **(settings or {})}
@@ -38,12 +38,11 @@ def learn(scenes, tiny, target, protocol=None, seed=1, settings=None, shared=Non
         trial,
         "spg",
         tiny,
-        Conditions(**conditions),
+        RunOptions(**options),
         prompts=PromptSet("natural"),
         shots="all",
         seed=seed,
         settings=settings,
-        shared=shared,
     )
 
 
@@ -162,9 +161,9 @@ def test_the_spread_of_several_draws_is_in_the_predictions(scenes, tiny, tmp_pat
     assert all(0 <= row.spread <= 0.6 for row in rows)
     assert max(row.spread for row in rows) > 1e-6
     for suffix in ("csv", "jsonl", "parquet"):
-        writer = open_writer(tmp_path / f"x.{suffix}", model.class_names, model.method.predicts_spread)
+        writer = open_writer(tmp_path / f"x.{suffix}", model.task.columns(model.method))
         for row in rows:
-            writer.write(row)
+            writer.write(model.task.row(model.method, row))
         writer.close()
     with (tmp_path / "x.csv").open(newline="") as file:
         table = list(csv.DictReader(file))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 
 import acclimate
 from acclimate.errors import ConfigError, DataError
-from acclimate.runs.prompt_labels import find_label, read_label
+from acclimate.files import file_digest
+from acclimate.methods import Prerequisite
+from acclimate.methods.spg.label_files import given_label, read_label
+from acclimate.runs.prerequisites import given_files
 from tests.helpers.pictures import with_domains
 from tests.helpers.runs import quick
 
@@ -27,23 +30,32 @@ def as_released(path, label, dtype=torch.float16):
     return path
 
 
+def read(path, width):
+    """The label in a file, for a text tower of a width."""
+    return read_label(path.read_bytes(), SimpleNamespace(text_width=width))["context"]
+
+
+def find(folder, domain):
+    """The hash of the file that stands in for the run of a domain."""
+    return given_files({domain: Prerequisite("coop", {}, domain, given=given_label(str(folder), domain))})[domain]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("width", [24, 512])
-def test_a_released_file_is_read_without_unpickling(tmp_path, monkeypatch, dtype, width):
+def test_a_released_file(tmp_path, dtype, width):
     label = 0.03 * torch.randn(4, width)
     path = as_released(tmp_path / "PACS_CoOp_p.pt", label, dtype)
     assert path.stat().st_size > 100 * 4 * width * 2 * 0.9  # what the view drags along
-    monkeypatch.setattr(pickle, "loads", None)
-    monkeypatch.setattr(torch, "load", None)
-    found = read_label(path, width)
+    found = read(path, width)
     assert found.dtype == torch.float32
     assert torch.equal(found, label.to(dtype).float())
+    assert found.untyped_storage().nbytes() == 4 * 4 * width  # which stays in the file
 
 
 def test_strides_are_followed(tmp_path):
     label = torch.randn(6, 4)
     torch.save(label.T, tmp_path / "x.pt")
-    assert torch.equal(read_label(tmp_path / "x.pt", 6), label.T)
+    assert torch.equal(read(tmp_path / "x.pt", 6), label.T)
 
 
 class Evil:
@@ -54,12 +66,16 @@ class Evil:
         return os.system, (f"touch {self.marker}",)
 
 
-def test_a_pickle_is_never_followed(tmp_path):
+def test_a_pickle_is_never_followed(tmp_path, pictures, tiny):
     marker = tmp_path / "was-here"
-    torch.save(Evil(marker), tmp_path / "x.pt")
-    with pytest.raises(DataError, match=r"x\.pt: not a prompt label; give one file for each domain"):
-        read_label(tmp_path / "x.pt", 8)
+    for domain in ("day", "night"):
+        torch.save(Evil(marker), tmp_path / f"{domain}.pt")
+    settings = {**SETTINGS, "label_files": str(tmp_path)}
+    with pytest.raises(DataError, match=r"day\.pt: not a prompt label; give one file for each domain"):
+        quick(with_domains(pictures, ("day", "night")), tiny, method="spg", settings=settings)
     assert not marker.exists()
+    torch.load(tmp_path / "day.pt", weights_only=False)
+    assert marker.exists()  # what it would have done
 
 
 def rewritten(path, change):
@@ -84,26 +100,26 @@ def test_other_files(tmp_path):
     save_file({"other": torch.zeros(4, 8)}, tmp_path / "other.safetensors")
     for path in (*paths, *(tmp_path / name for name in ("text.pt", "short.pt", "nan.pt", "other.safetensors"))):
         with pytest.raises(DataError, match="not a prompt label; give one file for each domain"):
-            read_label(path, 8)
+            read(path, 8)
 
 
 def test_a_label_of_another_backbone(tmp_path):
     with pytest.raises(DataError, match=r"width 16, but the text tower has 24; name the backbone"):
-        read_label(as_released(tmp_path / "x_CoOp_a.pt", torch.zeros(4, 16)), 24)
+        read(as_released(tmp_path / "x_CoOp_a.pt", torch.zeros(4, 16)), 24)
 
 
 def test_the_file_of_a_domain(tmp_path):
-    as_released(tmp_path / "PACS_CoOp_a.pt", torch.zeros(4, 8))
-    assert find_label(tmp_path, "art_painting").name == "PACS_CoOp_a.pt"
+    released = as_released(tmp_path / "PACS_CoOp_a.pt", torch.zeros(4, 8))
+    assert find(tmp_path, "art_painting") == file_digest(released)
     with pytest.raises(DataError, match="no prompt label of the domain 'sketch'; give one file for each domain"):
-        find_label(tmp_path, "sketch")
+        find(tmp_path, "sketch")
     as_released(tmp_path / "VLCS_CoOp_a.pt", torch.zeros(4, 8))
-    with pytest.raises(
-        DataError, match=r"2 prompt labels \(PACS_CoOp_a.pt, VLCS_CoOp_a.pt\) of the domain 'art_painting'"
-    ):
-        find_label(tmp_path, "art_painting")
-    save_file({"context": torch.zeros(4, 8)}, tmp_path / "art_painting.safetensors")
-    assert find_label(tmp_path, "art_painting").name == "art_painting.safetensors"
+    told = r"2 files \(PACS_CoOp_a.pt, VLCS_CoOp_a.pt\) with the prompt label of the domain 'art_painting'; give"
+    with pytest.raises(DataError, match=told):
+        find(tmp_path, "art_painting")
+    own = tmp_path / "art_painting.safetensors"
+    save_file({"context": torch.zeros(4, 8)}, own)
+    assert find(tmp_path, "art_painting") == file_digest(own)
 
 
 def test_given_labels_take_the_place_of_stage_one(tmp_path, pictures, tiny):

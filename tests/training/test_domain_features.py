@@ -12,11 +12,12 @@ from PIL import Image
 from acclimate.backbones import load_domain_encoder
 from acclimate.data import load_data
 from acclimate.data.augment import Augmentation
-from acclimate.data.batch import Batch
+from acclimate.training.encoding import encoders_of
+from acclimate.training.feeding import evaluation_feed, training_feed
 from acclimate.training.feeds import FreshFeed, PixelFeed, chunks
+from acclimate.training.inputs import Given
 from acclimate.training.progress import Silent, Timed
 from acclimate.training.recipe import Recipe
-from acclimate.training.serving import encoders_of, evaluation_feed, training_feed
 
 AUGMENTATION = Augmentation(min_scale=0.2, flip=True)
 FRESH = Recipe(augment="crop+flip", views=0)
@@ -100,9 +101,10 @@ def test_without_crops_each_sees_what_its_own_transform_shows(ramps, tiny, domai
     assert min(abs(left - right) for left, right, _, _ in shown[0]) < 0.8
 
 
-@pytest.mark.parametrize("needs", [{"pixels", "domain_features"}, {"domain_features"}])
-def test_fresh_views_are_those_encoded_one_by_one(ramps, tiny, domain_encoder, tmp_path, needs):
-    feed = training_feed(needs, tiny, ramps, FRESH, AUGMENTATION, 3, tmp_path, domain_encoder=domain_encoder)
+@pytest.mark.parametrize("names", [{"pixels", "domain_features"}, {"domain_features"}])
+def test_fresh_views_are_those_encoded_one_by_one(ramps, tiny, domain_encoder, tmp_path, names):
+    given = Given(tiny, domain_encoder, cache_dir=tmp_path)
+    feed = training_feed(names, ramps, given, FRESH, AUGMENTATION, 3)
     pixels = PixelFeed(ramps, domain_encoder, AUGMENTATION, seed=3)
     for epoch in (0, 1, 0, 7):
         found = [feed.batch(torch.tensor([row]), epoch).domain_features for row in range(len(ramps))]
@@ -112,10 +114,10 @@ def test_fresh_views_are_those_encoded_one_by_one(ramps, tiny, domain_encoder, t
         torch.testing.assert_close(torch.cat(found), torch.cat(expected), atol=1e-4, rtol=1e-4)
     batch = feed.batch(torch.tensor([2, 0]), 1)
     assert batch.labels.tolist() == ramps.labels[[2, 0]].tolist()
-    if "pixels" in needs:
+    if "pixels" in names:
         seen = PixelFeed(ramps, tiny, AUGMENTATION, seed=3).batch(torch.tensor([2, 0]), 1).pixels
         torch.testing.assert_close(batch.pixels, seen)
-    plain = evaluation_feed({"domain_features"}, tiny, ramps, domain_encoder=domain_encoder)
+    plain = evaluation_feed({"domain_features"}, ramps, Given(tiny, domain_encoder))
     torch.testing.assert_close(features(feed), features(plain))  # the evaluation view, where no epoch is named
 
 
@@ -125,9 +127,8 @@ def test_an_epoch_is_encoded_once_and_found_again_by_the_next_run(ramps, tiny, d
     counts = []
     for _ in range(2):
         counted = Counted(domain_encoder)
-        feed = training_feed(
-            {"pixels", "domain_features"}, tiny, ramps, FRESH, AUGMENTATION, 3, place, domain_encoder=counted.encoder
-        )
+        given = Given(tiny, counted.encoder, cache_dir=place)
+        feed = training_feed({"pixels", "domain_features"}, ramps, given, FRESH, AUGMENTATION, 3)
         for epoch in range(3):
             for index in torch.arange(len(ramps)).split(3):
                 feed.batch(index, epoch)
@@ -141,21 +142,19 @@ def test_other_shots_find_the_views_of_their_images(ramps, tiny, domain_encoder,
     for rows in ([1, 3], [0, 1, 2, 3]):
         counted = Counted(domain_encoder)
         some = ramps.select(rows)
-        feed = training_feed(
-            {"domain_features"}, tiny, some, FRESH, AUGMENTATION, 3, tmp_path, domain_encoder=counted.encoder
-        )
+        given = Given(tiny, counted.encoder, cache_dir=tmp_path)
+        feed = training_feed({"domain_features"}, some, given, FRESH, AUGMENTATION, 3)
         found = features(feed, 1)
         counts.append(counted.images)
     assert counts == [2, 2]
-    anew = training_feed({"domain_features"}, tiny, ramps, FRESH, AUGMENTATION, 3, domain_encoder=domain_encoder)
+    anew = training_feed({"domain_features"}, ramps, Given(tiny, domain_encoder), FRESH, AUGMENTATION, 3)
     torch.testing.assert_close(found, features(anew, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_other_views_and_other_encoders_are_never_taken_from_the_cache(ramps, tiny, domain_encoder, tmp_path):
     def drawn(epoch=0, augmentation=AUGMENTATION, seed=3, encoder=domain_encoder):
-        feed = training_feed(
-            {"domain_features"}, tiny, ramps, FRESH, augmentation, seed, tmp_path, domain_encoder=encoder
-        )
+        given = Given(tiny, encoder, cache_dir=tmp_path)
+        feed = training_feed({"domain_features"}, ramps, given, FRESH, augmentation, seed)
         return features(feed, epoch)
 
     first, own = drawn(), load_domain_encoder("self", tiny)
@@ -167,7 +166,7 @@ def test_other_views_and_other_encoders_are_never_taken_from_the_cache(ramps, ti
 
 def test_cached_views_are_served_in_turn(ramps, tiny, domain_encoder):
     settings = Recipe(augment="crop+flip", views=2)
-    feed = training_feed({"domain_features"}, tiny, ramps, settings, AUGMENTATION, 3, domain_encoder=domain_encoder)
+    feed = training_feed({"domain_features"}, ramps, Given(tiny, domain_encoder), settings, AUGMENTATION, 3)
     pixels = PixelFeed(ramps, domain_encoder, AUGMENTATION, seed=3)
     for epoch in range(5):
         expected = domain_encoder.encode_image(pixels.batch(torch.arange(len(ramps)), epoch % 2).pixels)
@@ -175,23 +174,22 @@ def test_cached_views_are_served_in_turn(ramps, tiny, domain_encoder):
 
 
 @pytest.mark.parametrize("views", [0, 2])
-@pytest.mark.parametrize("needs", [{"pixels", "image_features"}, {"pixels"}, {"image_features"}])
-def test_self_gives_the_features_of_the_backbones_own_view(ramps, tiny, tmp_path, needs, views):
+@pytest.mark.parametrize("names", [{"pixels", "image_features"}, {"pixels"}, {"image_features"}])
+def test_self_gives_the_features_of_the_backbones_own_view(ramps, tiny, tmp_path, names, views):
     own, settings = load_domain_encoder("self", tiny), Recipe(augment="crop+flip", views=views)
-    feed = training_feed(
-        needs | {"domain_features"}, tiny, ramps, settings, AUGMENTATION, 3, tmp_path, domain_encoder=own
-    )
+    given = Given(tiny, own, cache_dir=tmp_path)
+    feed = training_feed(names | {"domain_features"}, ramps, given, settings, AUGMENTATION, 3)
     for epoch in (None, 0, 1, 2):
         batch = feed.batch(torch.tensor([3, 1]), epoch)
-        seen = batch.image_features if "pixels" not in needs else tiny.encode_image(batch.pixels)
+        seen = batch.image_features if "pixels" not in names else tiny.encode_image(batch.pixels)
         torch.testing.assert_close(batch.domain_features, seen, atol=1e-4, rtol=1e-4)
 
 
 def test_evaluation_views_are_encoded_once_through_the_encoders_own_transform(ramps, tiny, domain_encoder, tmp_path):
     counted = Counted(domain_encoder)
-    needs = {"pixels", "image_features", "domain_features"}
+    names = {"pixels", "image_features", "domain_features"}
     for _ in range(2):
-        feed = evaluation_feed(needs, tiny, ramps, tmp_path, domain_encoder=counted.encoder)
+        feed = evaluation_feed(names, ramps, Given(tiny, counted.encoder, cache_dir=tmp_path))
         batches = list(chunks(feed, 3))
     assert counted.images == len(ramps)
     pixels = torch.stack([domain_encoder.transform(ramps.image(row)) for row in range(len(ramps))])
@@ -199,7 +197,7 @@ def test_evaluation_views_are_encoded_once_through_the_encoders_own_transform(ra
     found = torch.cat([batch.domain_features for batch in batches])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert batches[0].pixels.shape[-1] == 32
-    assert all(batch.image_features is not None for batch in batches)
+    assert all(batch.image_features.shape[1:] == (tiny.embed_dim,) for batch in batches)
 
 
 def test_a_fresh_feed_keeps_one_epoch():
@@ -221,22 +219,13 @@ def test_a_fresh_feed_keeps_one_epoch():
 
 def test_domain_features_without_a_domain_encoder(ramps, tiny):
     with pytest.raises(ValueError, match="no domain encoder"):
-        evaluation_feed({"domain_features"}, tiny, ramps)
+        evaluation_feed({"domain_features"}, ramps, Given(tiny))
     assert encoders_of({"image_features"}, tiny, None) == [(tiny, {"image_features"})]
 
 
 def test_the_time_of_both_encoders_is_booked_apart(ramps, tiny, domain_encoder):
     seconds = {}
-    evaluation_feed({"image_features", "domain_features"}, tiny, ramps, None, Timed(Silent(), seconds), domain_encoder)
+    given = Given(tiny, domain_encoder, progress=Timed(Silent(), seconds))
+    evaluation_feed({"image_features", "domain_features"}, ramps, given)
     assert set(seconds) == {"image features", "domain features"}
     assert all(value > 0 for value in seconds.values())
-
-
-def test_two_batches_of_the_same_images_become_one():
-    one = Batch(pixels=torch.zeros(2, 3, 4, 4), labels=torch.tensor([0, 1]))
-    both = one | Batch(domain_features=torch.ones(2, 5), labels=torch.tensor([7, 7]))
-    assert both.labels.tolist() == [0, 1]
-    assert both.pixels is one.pixels
-    assert both.domain_features.shape == (2, 5)
-    with pytest.raises(ValueError, match="differ in length"):
-        one | Batch(domain_features=torch.ones(3, 5))

@@ -6,11 +6,12 @@ from PIL import Image
 
 from acclimate.data import load_data
 from acclimate.data.augment import Augmentation
-from acclimate.training import features
-from acclimate.training.feeds import EncodedFeed, FeatureFeed, PixelFeed, chunks, label_tensors
+from acclimate.training.encoding import augmented_features, image_features
+from acclimate.training.feeding import EncodedFeed, evaluation_feed, training_feed
+from acclimate.training.feeds import FeatureFeed, PixelFeed, chunks, label_tensors
+from acclimate.training.inputs import Given
 from acclimate.training.progress import Silent
 from acclimate.training.recipe import Recipe
-from acclimate.training.serving import evaluation_feed, training_feed
 from tests.helpers.pictures import picture
 
 SIZES = [(36, 32), (90, 40), (31, 77), (400, 300)]  # smaller than the input, wide, tall, and larger than a canvas
@@ -39,7 +40,7 @@ class Counter(Silent):
 
 def views(feed, index, epoch):
     batch = feed.batch(torch.tensor(index), epoch)
-    return batch.image_features if batch.pixels is None else batch.pixels
+    return batch.pixels if "pixels" in batch else batch.image_features
 
 
 def test_pixels_are_those_of_the_evaluation_transform(mixed, tiny):
@@ -91,7 +92,7 @@ def test_encoded_feed_is_the_tower_on_the_pixels(mixed, tiny):
 
 
 def test_cached_views_are_those_of_the_pixels(mixed, tiny, tmp_path):
-    stack = features.augmented_features(tiny, mixed, AUGMENTATION, 3, seed=1, cache_dir=tmp_path)
+    stack = augmented_features(tiny, mixed, AUGMENTATION, 3, seed=1, cache_dir=tmp_path)
     pixels = PixelFeed(mixed, tiny, AUGMENTATION, seed=1)
     assert stack.shape == (3, len(mixed), tiny.embed_dim)
     for view in range(3):
@@ -105,30 +106,30 @@ def test_the_second_call_reads_the_cache(mixed, tiny, tmp_path, cached):
     counts = []
     for _ in range(2):
         counter = Counter()
-        first = features.image_features(tiny, mixed, place, counter)
-        second = features.augmented_features(tiny, mixed, AUGMENTATION, 2, 1, place, counter)
+        first = image_features(tiny, mixed, place, counter)
+        second = augmented_features(tiny, mixed, AUGMENTATION, 2, 1, place, counter)
         counts.append(counter.images)
     distinct = len({mixed.digest(row) for row in range(len(mixed))})
     assert counts == ([3 * distinct, 0] if cached else [3 * len(mixed)] * 2)
-    torch.testing.assert_close(first, features.image_features(tiny, mixed))
-    again = features.augmented_features(tiny, mixed, AUGMENTATION, 2, 1, place)
+    torch.testing.assert_close(first, image_features(tiny, mixed))
+    again = augmented_features(tiny, mixed, AUGMENTATION, 2, 1, place)
     torch.testing.assert_close(second, again)
 
 
 def test_other_views_are_never_taken_from_the_cache(mixed, tiny, tmp_path):
     def drawn(augmentation=AUGMENTATION, seed=1):
-        return features.augmented_features(tiny, mixed, augmentation, 1, seed, tmp_path)
+        return augmented_features(tiny, mixed, augmentation, 1, seed, tmp_path)
 
     first = drawn()
     assert not torch.allclose(drawn(seed=2), first)
     assert not torch.allclose(drawn(Augmentation(min_scale=0.2)), first)
-    assert not torch.allclose(features.image_features(tiny, mixed, tmp_path), first[0])
+    assert not torch.allclose(image_features(tiny, mixed, tmp_path), first[0])
 
 
 def test_two_backbones_share_a_cache(mixed, tiny_backbones, tmp_path):
     for backbone in tiny_backbones.values():
-        found = features.image_features(backbone, mixed, tmp_path)
-        torch.testing.assert_close(found, features.image_features(backbone, mixed))
+        found = image_features(backbone, mixed, tmp_path)
+        torch.testing.assert_close(found, image_features(backbone, mixed))
 
 
 def test_feature_feed_serves_views_in_turn():
@@ -138,7 +139,7 @@ def test_feature_feed_serves_views_in_turn():
     assert torch.equal(feed.batch(index).image_features, plain[index])
     for epoch in range(7):
         assert torch.equal(feed.batch(index, epoch).image_features, drawn[epoch % 3][index])
-    assert feed.batch(index).domains is None
+    assert "domains" not in feed.batch(index)
 
 
 def test_chunks_serve_everything_once():
@@ -149,8 +150,8 @@ def test_chunks_serve_everything_once():
 
 def test_no_images_give_no_features(mixed, tiny, tmp_path):
     nothing = mixed.select([])
-    assert features.image_features(tiny, nothing, tmp_path).shape == (0, tiny.embed_dim)
-    assert features.image_features(tiny, nothing).shape == (0, tiny.embed_dim)
+    assert image_features(tiny, nothing, tmp_path).shape == (0, tiny.embed_dim)
+    assert image_features(tiny, nothing).shape == (0, tiny.embed_dim)
 
 
 def test_pictures_without_a_domain(pictures):
@@ -169,8 +170,7 @@ def test_grey_and_transparent_pictures_feed_like_others(tmp_path, tiny):
 
 
 def test_joined_feeds_serve_one_image(mixed, tiny):
-    needs = {"pixels", "image_features", "pooled_features"}
-    feed = evaluation_feed(needs, tiny, mixed)
+    feed = evaluation_feed({"pixels", "image_features", "pooled_features"}, mixed, Given(tiny))
     assert len(feed) == len(mixed)
     batch = feed.batch(torch.tensor([4, 1]))
     torch.testing.assert_close(batch.image_features, tiny.encode_image(batch.pixels))
@@ -180,28 +180,28 @@ def test_joined_feeds_serve_one_image(mixed, tiny):
 
 
 @pytest.mark.parametrize("views", [0, 2])
-@pytest.mark.parametrize("needs", [{"pixels", "image_features"}, {"image_features", "pooled_features"}, {"pixels"}])
-def test_features_of_random_views_belong_to_those_views(mixed, tiny, needs, views):
+@pytest.mark.parametrize("names", [{"pixels", "image_features"}, {"image_features", "pooled_features"}, {"pixels"}])
+def test_features_of_random_views_belong_to_those_views(mixed, tiny, names, views):
     settings = Recipe(augment="crop", views=views)
-    feed = training_feed(needs, tiny, mixed, settings, AUGMENTATION, seed=1)
+    feed = training_feed(names, mixed, Given(tiny), settings, AUGMENTATION, seed=1)
     index = torch.tensor([2, 5])
     first, second = feed.batch(index, 0), feed.batch(index, 1)
     pixels = PixelFeed(mixed, tiny, AUGMENTATION, seed=1).batch(index, 1).pixels
-    for name in needs:
+    for name in names:
         assert not torch.equal(getattr(first, name), getattr(second, name))
-    if "image_features" in needs:
+    if "image_features" in names:
         torch.testing.assert_close(second.image_features, tiny.encode_image(pixels))
-    if "pooled_features" in needs:
+    if "pooled_features" in names:
         torch.testing.assert_close(second.pooled_features, tiny.encode_image(pixels, project=False))
-    if "pixels" in needs:
+    if "pixels" in names:
         torch.testing.assert_close(second.pixels, pixels)
-    assert (second.pixels is None) == ("pixels" not in needs)
+    assert ("pixels" in second) == ("pixels" in names)
 
 
 def test_features_before_the_projection_have_a_cache_of_their_own(mixed, tiny, tmp_path):
     counter = Counter()
     for _ in range(2):
-        plain = features.image_features(tiny, mixed, tmp_path, counter)
-        pooled = features.image_features(tiny, mixed, tmp_path, counter, kind="pooled_features")
+        plain = image_features(tiny, mixed, tmp_path, counter)
+        pooled = image_features(tiny, mixed, tmp_path, counter, kind="pooled_features")
     assert counter.images == 2 * len({mixed.digest(row) for row in range(len(mixed))})
     torch.testing.assert_close(pooled @ tiny.vision_projection.T, plain)

@@ -19,20 +19,17 @@ from tests.helpers.learner import Linear, blobs, context, recipe
 def learn(accelerator, *recipes, train=None, val=None, **settings):
     learner, journal = Linear(), Journal()
     train = train or blobs()
-    fit(learner, learner.stages(*recipes), train, val, context=context(accelerator, journal=journal, **settings))
+    where = context(accelerator, journal=journal, **settings)
+    fit(learner, learner.stages(*recipes), train, val, context=where, score=learner.accuracy)
     return learner, journal.lines
-
-
-def accuracy(learner, feed):
-    return float((learner.logits(feed.batch(torch.arange(len(feed)))).argmax(1) == feed.labels).float().mean())
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_learns_what_can_be_separated(accelerator, optimizer):
     train = blobs()
-    assert accuracy(Linear(), train) < 0.9
+    assert Linear().accuracy(train) < 0.9
     learner, lines = learn(accelerator, recipe(epochs=40, optimizer=optimizer), train=train)
-    assert accuracy(learner, train) == 1.0
+    assert learner.accuracy(train) == 1.0
     assert lines[-1]["cross_entropy"] < 0.2 * lines[0]["cross_entropy"]
 
 
@@ -178,6 +175,29 @@ def test_selection_needs_validation_images(accelerator, val):
         learn(accelerator, recipe(select="best-val"), val=val)
 
 
+def test_selection_needs_a_score(accelerator):
+    learner = Linear()
+    with pytest.raises(TrainingError, match=r"select=best-val needs a score of validation images.*select=last"):
+        fit(learner, learner.stages(recipe(select="best-val")), blobs(), blobs(seed=1), context=context(accelerator))
+
+
+def test_the_best_epoch_is_that_of_the_highest_score(accelerator):
+    """Whatever the score counts; it sees the validation images and nothing else."""
+    learner, val, asked = Linear(), blobs(seed=1), []
+
+    def score(feed):
+        asked.append(feed)
+        return [2.0, 7.5, -1.0][len(asked) - 1]
+
+    journal = Journal()
+    stages = learner.stages(recipe(select="best-val"))
+    fit(learner, stages, blobs(), val, context=context(accelerator, journal=journal), score=score)
+    assert len(asked) == 3
+    assert all(feed is val for feed in asked)
+    kept = journal.lines[-1]
+    assert (kept["kept_epoch"], kept["val_accuracy"]) == (1, 7.5)
+
+
 def test_stages_run_in_order(accelerator):
     learner, journal = Linear(), Journal()
 
@@ -199,7 +219,7 @@ def test_bf16_autocast_learns_too():
     accelerator = make_accelerator(torch.device("cpu"), "bf16")
     learner, _ = learn(accelerator, recipe(epochs=8))
     assert learner.weight.dtype == torch.float32
-    assert accuracy(learner, blobs()) > 0.9
+    assert learner.accuracy(blobs()) > 0.9
 
 
 class Watched(Linear):

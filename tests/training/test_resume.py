@@ -48,6 +48,7 @@ class Run:
                 progress=progress,
                 checkpoint_seconds=self.every,
             ),
+            score=learner.accuracy,
         )
         return learner.learned_state(), self.log.read_bytes()
 

@@ -18,16 +18,18 @@ from acclimate.bench.references import References
 from acclimate.bench.scores import Run
 from acclimate.bench.spec import NAMED, Contender, Source, Spec, Suite
 from acclimate.bench.tables import describe_shots
-from acclimate.data import ImageData, load_data
+from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.errors import ConfigError
 from acclimate.files import fingerprint
 from acclimate.methods import get_method
 from acclimate.options import identifying, make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.prompts.domains import DEFAULT_DOMAIN
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.runs import folder
 from acclimate.runs.prerequisites import given_files
+from acclimate.tasks import open_data, task_of
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
                 if contender.reads_domain:
                     name, known = encoders.find(contender, job.sources, backbone)
                     job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
-                if contender.reads_references:
+                if contender.reads_references and class_names:
                     file, sentences = references.find(
                         contender, job.sources, class_names, prompts_of(facts, job.sources)
                     )
@@ -161,10 +163,14 @@ def _contents(
         chosen = {name: sets[name] for name in group}
         for trial in protocol.trials(chosen):
             # what the trial lacks, for the protocol or for a method, is said before anything runs
-            drawn = protocol.draw(trial, chosen, suite.shots[0], suite.seeds[0])
+            task = task_of(next(iter(chosen.values())))
+            numbers = list(dict.fromkeys(task.parse_shots(shots) for shots in suite.shots))
+            drawn = protocol.draw(trial, chosen, numbers[0], suite.seeds[0])
             domains = drawn.train.domain_names
+            for one in suite.contenders:
+                task.check(get_method(one.method), drawn.train.name)
             given = {one.label: given_labels(one.method, one.settings, domains) for one in suite.contenders}
-            for contender, shots, seed in product(suite.contenders, suite.shots, suite.seeds):
+            for contender, shots, seed in product(suite.contenders, numbers, suite.seeds):
                 content = {
                     "format": FORMAT,
                     "protocol": {"name": protocol.name, **vars(protocol)},
@@ -177,7 +183,7 @@ def _contents(
                 }
                 if given[contender.label]:
                     content["files"] = given[contender.label]
-                yield content, contender, drawn.train.class_names
+                yield content, contender, drawn.train.class_names if task.has_classes else ()
 
 
 def given_labels(method: str, settings: Mapping[str, Any], domains: Sequence[str]) -> dict[str, str]:
@@ -237,7 +243,9 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
     """Return what decides results on a data set: its pictures with their labels and splits, and its words."""
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(data.digest, range(len(data))))
-    domain = source.domain
+    domain, task = source.domain, task_of(data)
+    if domain is None and not task.has_classes:
+        domain = DEFAULT_DOMAIN
     if domain is None:
         guessed, reason = guess_domain(data.class_names, data.name)
         logger.info(
@@ -250,6 +258,7 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
         "domain": domain,
         "names": dict(source.names),
         "prompts": fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
+        **task.facts_of(data),
     }
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
         facts["classes"] = fingerprint(list(data.class_names))[:16]
@@ -275,7 +284,7 @@ def load_source(name: str, source: Source) -> ImageData:
         ConfigError: it cannot be loaded, or lacks a class that has words.
     """
     with at(f"data.{name}"):
-        data = load_data(
+        data = open_data(
             source.path, layout=source.layout, images_root=source.images_root, split_seed=source.split_seed
         )
         for known in source.names:

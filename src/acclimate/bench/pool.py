@@ -53,12 +53,20 @@ class Pool:
         processes: how many, 1 or more.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: folder of the feature cache, or none.
+        plugins: modules with methods, which each process imports.
     """
 
     def __init__(
-        self, sources: Mapping[str, Source], out: Path, processes: int, device: str, cache_dir: Path | None
+        self,
+        sources: Mapping[str, Source],
+        out: Path,
+        processes: int,
+        device: str,
+        cache_dir: Path | None,
+        plugins: Sequence[str] = (),
     ) -> None:
         self.hello = {
+            "plugins": list(plugins),
             "sources": {name: source_entry(source) for name, source in sources.items()},
             "out": str(out),
             "device": device,

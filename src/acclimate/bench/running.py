@@ -62,6 +62,7 @@ def run_bench(
     processes: int = 1,
     device: str = "auto",
     cache_dir: Path | None = None,
+    plugins: Sequence[str] = (),
 ) -> Outcome:
     """Do the jobs that are not done yet and collect the scores of all.
 
@@ -73,6 +74,7 @@ def run_bench(
         processes: local processes, 1 or more.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: folder of the feature cache, or none.
+        plugins: what `load_plugin` returned for modules with methods, which each process imports.
 
     Raises:
         RunError: `out` cannot be used, or another bench is running there; or a record is damaged.
@@ -81,7 +83,7 @@ def run_bench(
     with _claimed(out):
         missing = [job for job in jobs if not job.is_done(out)]
         if missing:
-            Pool(spec.data, out, processes, device, cache_dir).run(missing, failures)
+            Pool(spec.data, out, processes, device, cache_dir, plugins).run(missing, failures)
         return Outcome(list(jobs), collect(jobs, out), failures.list)
 
 

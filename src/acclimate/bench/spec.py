@@ -52,13 +52,13 @@ class Contender:
     def reads_domain(self) -> bool:
         """Whether it reads the features of a domain encoder."""
         kind = get_method(self.method)
-        return "domain_features" in kind.needs_of(make_config(kind.Config, self.settings))
+        return kind.inputs_of(make_config(kind.Config, self.settings)).domain_encoder
 
     @property
     def reads_references(self) -> bool:
         """Whether it learns from reference prompts."""
         kind = get_method(self.method)
-        return "reference_prompts" in kind.loss_needs_of(make_config(kind.Config, self.settings))
+        return kind.inputs_of(make_config(kind.Config, self.settings)).reference_prompts
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, listing, 
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
+from acclimate.methods import load_plugin
 from acclimate.prompts import ReferencePrompts, open_reference_prompts
-from acclimate.runs import Conditions, adapt_trial, folder
+from acclimate.runs import RunOptions, adapt_trial, folder
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ PULSE = 0.5  # seconds between two reports of progress
 LAST_FRAMES = 3  # lines of a traceback that a report shows; all of it is in the output of the job
 
 
-class Workshop:
+class Worker:
     """What jobs share within a process: loaded data sets, and the encoders of the last jobs.
 
     Args:
@@ -97,12 +98,13 @@ class Workshop:
             trial,
             content["method"],
             backbone,
-            Conditions(
+            RunOptions(
                 out=place,
                 device=self.device,
                 precision=content["precision"],
                 cache_dir=self.cache_dir,
                 progress=_Pulse(report),
+                shared=self.out / folder.PREREQUISITES,
             ),
             prompts=prompts_of(facts, job.sources),
             test_prompts={name: prompts_of(facts, [name]) for name in trial.tests if name in {*facts} - {*job.sources}},
@@ -111,7 +113,6 @@ class Workshop:
             settings=content["config"],
             domain_encoder=domain_encoder,
             reference_prompts=_references(job, trial.train.class_names),
-            shared=self.out / folder.PREREQUISITES,
         )
         (place / DONE).touch()
 
@@ -166,7 +167,9 @@ def main() -> NoReturn:
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     hello = json.loads(sys.stdin.readline())
-    shop = Workshop(
+    for plugin in hello["plugins"]:
+        load_plugin(plugin)
+    worker = Worker(
         {name: _source(entry) for name, entry in hello["sources"].items()},
         Path(hello["out"]),
         hello["device"],
@@ -176,7 +179,7 @@ def main() -> NoReturn:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     while True:
         job = Job(**orders.get())
-        _say(replies, _attempt(shop, job, lambda share: _say(replies, {"progress": share})))
+        _say(replies, _attempt(worker, job, lambda share: _say(replies, {"progress": share})))
 
 
 def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -186,11 +189,11 @@ def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(0)
 
 
-def _attempt(shop: Workshop, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
+def _attempt(worker: Worker, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     started = time.monotonic()
     try:
-        with _output(job.folder(shop.out)):
-            shop.run(job, report)
+        with _output(job.folder(worker.out)):
+            worker.run(job, report)
     except AcclimateError as error:
         return {"failed": [str(error)]}
     except Exception as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -38,83 +38,51 @@ def demo(
 
 def adapt(
     data: opt.DataPath,
-    method: Annotated[str, typer.Option(help="Method, see `acclimate methods`.")] = "coop",
-    backbone: Annotated[
-        str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")
-    ] = DEFAULT_BACKBONE,
+    method: opt.MethodName = "coop",
+    backbone: opt.Backbone = DEFAULT_BACKBONE,
     domain_encoder: opt.DomainEncoder = None,
-    reference_prompts: Annotated[
-        Path | None,
-        typer.Option(help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them."),
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Earlier run of the same method and backbone, from which learning goes on.")
-    ] = None,
-    look_at: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE", help="Training image whose reading of reference prompts is shown; repeatable."),
-    ] = None,
-    shots: Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")] = "16",
-    seed: Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")] = 1,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
-    domain: Annotated[
-        str | None, typer.Option(help="Domain of the prompt templates; guessed and shown if not given.")
-    ] = None,
-    names: Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")] = None,
+    reference_prompts: opt.ReferencePrompts = None,
+    start: opt.Start = None,
+    look_at: opt.LookAt = None,
+    shots: opt.Shots = "16",
+    seed: opt.Seed = 1,
+    set_: opt.Settings = None,
+    out: opt.RunFolder = None,
+    overwrite: opt.Overwrite = False,
+    domain: opt.PromptDomain = None,
+    names: opt.Names = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
-    precision: Annotated[opt.Precision, typer.Option(help="Number format of a training step.")] = opt.Precision.auto,
+    precision: opt.PrecisionOption = opt.Precision.auto,
     no_cache: opt.NoCache = False,
+    plugin: opt.Plugins = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
-    from acclimate.data import ImageData, parse_budget
     from acclimate.prompts import read_names_file
     from acclimate.runs import adapt as run
+    from acclimate.tasks import task_of
 
-    images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt)
-    told = {
-        "domain_encoder": domain_encoder,
-        "reference_prompts": reference_prompts,
-        "start": start,
-        "look_at": look_at,
-    }
-    if not isinstance(images, ImageData):
-        shots = parse_budget(shots)
-    out = out or _default_out(images.name, method, backbone, shots, seed, told, *(set_ or ()))
+    opt.use_plugins(plugin)
+    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt)
+    task = task_of(images)
+    given = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
+    told: dict[str, Any] = {name: value for name, value in {**given, "look_at": look_at}.items() if value is not None}
+    drawn, settings, cache = task.parse_shots(shots), parse_assignments(set_ or ()), opt.feature_cache(no_cache)
+    out = out or _default_out(images.name, method, backbone, str(drawn), seed, told, *(set_ or ()))
+    told["names"] = read_names_file(names, images.class_names) if names and task.has_classes else None
+    told |= {"shots": drawn, "seed": seed, "domain": domain, "settings": settings, "out": out, "overwrite": overwrite}
     with Progress(quiet) as progress:
-        model = run(
-            images,
-            method,
-            backbone,
-            shots=shots,
-            seed=seed,
-            domain=domain,
-            names=read_names_file(names, images.class_names) if names and isinstance(images, ImageData) else None,
-            settings=parse_assignments(set_ or ()),
-            out=out,
-            overwrite=overwrite,
-            device=device.value,
-            precision=precision.value,
-            cache_dir=opt.feature_cache(no_cache),
-            progress=progress,
-            domain_encoder=domain_encoder,
-            reference_prompts=reference_prompts,
-            start=start,
-            look_at=look_at or (),
-        )
-    tables.show_record(model.record, as_json)
+        told |= {"device": device.value, "precision": precision.value, "cache_dir": cache, "progress": progress}
+        model = run(images, method, backbone, **told)
+    tables.show_record(model.record, task, as_json)
     if not as_json:
-        tables.show_next_steps(out, captions=not isinstance(images, ImageData))
+        tables.show_next_steps(out, task)
 
 
 def evaluate(
@@ -134,21 +102,24 @@ def evaluate(
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     no_cache: opt.NoCache = False,
+    plugin: opt.Plugins = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure a saved adapter on other data: labelled images, or images with captions."""
     console.show_notes(quiet)
-    from acclimate.data import ImageData
     from acclimate.runs import choose_evaluation_images, load
+    from acclimate.tasks import task_of
 
+    opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
-    images = opt.load_captions_or_images(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
-    if rebind and isinstance(images, ImageData):
+    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
+    task = task_of(images)
+    if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
         metrics = model.evaluate(choose_evaluation_images(run, images, split), progress=progress)
-    tables.show_metrics(metrics, f"{run} on {images.name}", as_json)
+    tables.show_metrics(metrics, task, f"{run} on {images.name}", as_json)
 
 
 def predict(
@@ -159,6 +130,7 @@ def predict(
     domain_encoder: opt.SavedDomainEncoder = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
+    plugin: opt.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -166,6 +138,7 @@ def predict(
     console.show_notes(quiet)
     from acclimate.runs import load
 
+    opt.use_plugins(plugin)
     model = load(run, backbone, device.value, domain_encoder=domain_encoder)
     with Progress(quiet) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
@@ -189,7 +162,9 @@ def _label(
     """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
-    writer = open_writer(out, model.class_names, model.method.predicts_spread) if out else None
+    task, method = model.task, model.method
+    task.check_predicts(method)
+    writer = open_writer(out, task.columns(method)) if out else None
     failed: list[str] = []
     count = 0
     progress.start("images", None)
@@ -199,7 +174,7 @@ def _label(
             if prediction.error:
                 failed.append(prediction.error)
             if writer:
-                writer.write(prediction)
+                writer.write(task.row(method, prediction))
             elif as_json:
                 print(json.dumps(tables.prediction_row(prediction, model.class_names), ensure_ascii=False))
             else:
@@ -219,7 +194,7 @@ def _default_out(
 ) -> Path:
     """Return a folder named by what is run; a hash tells other encoders, files and settings apart."""
     name = f"{data}-{method}-{shots.replace(':', '')}shot-seed{seed}"
-    told = [*sorted(settings), *(f"{name}={value}" for name, value in named.items() if value is not None)]
+    told = [*sorted(settings), *(f"{name}={value}" for name, value in named.items())]
     if told or backbone != DEFAULT_BACKBONE:
         name += "-" + hashlib.sha256("\n".join([backbone, *told]).encode()).hexdigest()[:6]
     return Path("runs") / name

@@ -28,6 +28,7 @@ def bench(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")] = False,
     device: opt.DeviceOption = opt.Device.auto,
     no_cache: opt.NoCache = False,
+    plugin: opt.Plugins = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -37,6 +38,7 @@ def bench(
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
+    plugins = opt.use_plugins(plugin)
     read = read_spec(spec, data_root)
     metric, reference = check_choice(read, metric, compare)
     out = out or Path("runs") / f"bench-{spec.stem}"
@@ -46,7 +48,9 @@ def bench(
         return
     try:
         with LiveBench(planned, out, jobs, quiet) as live:
-            outcome = run_bench(read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache))
+            outcome = run_bench(
+                read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache), plugins=plugins
+            )
     except KeyboardInterrupt:  # what is done may be looked at before the next start
         write_results(read, Outcome(planned, collect(planned, out)), out, metric, reference)
         raise

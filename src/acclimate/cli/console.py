@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.theme import Theme
 
+from acclimate.cli.wording import in_dashes
+
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
 
 PIPE_WIDTH = 140  # columns where the output is not a terminal, so that tables in files and logs are not cut
@@ -30,7 +32,7 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = "warning" if record.levelno >= logging.WARNING else "note"
         label = "warning: " if record.levelno >= logging.WARNING else ""
-        err.print(f"[{style}]{label}{escape(record.getMessage())}[/]", soft_wrap=True)
+        err.print(f"[{style}]{label}{escape(in_dashes(record.getMessage()))}[/]", soft_wrap=True)
 
 
 def show_notes(quiet: bool = False) -> None:
@@ -43,4 +45,4 @@ def show_notes(quiet: bool = False) -> None:
 
 def show_error(message: str) -> None:
     """Print the one line of an error."""
-    err.print(f"[error]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    err.print(f"[error]error:[/] {escape(in_dashes(' '.join(message.split())))}", soft_wrap=True)

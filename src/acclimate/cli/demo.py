@@ -102,7 +102,7 @@ def _compare(records: list[dict[str, Any]]) -> None:
             rows.setdefault(name, (metrics, record["cost"]["seconds"][name]))
     shown = tables.table("method", "accuracy", "balanced", "ECE", "s")
     for name, (metrics, spent) in sorted(rows.items(), key=lambda row: row[1][0]["accuracy"]["value"]):
-        figures = (tables.figure(metric, metrics[metric]) for metric in ("accuracy", "balanced_accuracy", "ece"))
+        figures = (tables.figure(metric, metrics) for metric in ("accuracy", "balanced_accuracy", "ece"))
         shown.add_row(name, *figures, f"{spent:.1f}")
     out.print(shown)
     settings = "; ".join(

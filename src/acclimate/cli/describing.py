@@ -44,7 +44,7 @@ def describe(
     from acclimate.describing import Description, Sampling, open_writer
     from acclimate.prompts import read_names_file
     from acclimate.prompts.questions import list_questions, read_questions
-    from acclimate.runs import choose_prompts
+    from acclimate.tasks import choose_prompts
 
     images = opt.load_images(data, layout, images_root, split_seed=0)
     words = read_names_file(names, images.class_names) if names else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from acclimate.data import CaptionData, ImageData
+    from acclimate.data import ImageData
 
 
 class OnCorrupt(StrEnum):
@@ -54,14 +54,50 @@ SavedDomainEncoder = Annotated[
     str | None,
     typer.Option("--domain-encoder", metavar="ID|DIR", help="Where the domain encoder is, if not where it was."),
 ]
+MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.")]
+Backbone = Annotated[str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")]
+ReferencePrompts = Annotated[
+    Path | None,
+    typer.Option(help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them."),
+]
+Start = Annotated[
+    Path | None, typer.Option(help="Earlier run of the same method and backbone, from which learning goes on.")
+]
+LookAt = Annotated[
+    list[str] | None,
+    typer.Option(metavar="IMAGE", help="Training image whose reading of reference prompts is shown; repeatable."),
+]
+Shots = Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")]
+Seed = Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
+]
+RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")]
+PromptDomain = Annotated[
+    str | None, typer.Option(help="Domain of the prompt templates; guessed and shown if not given.")
+]
+Names = Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Layout = Annotated[str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.")]
 ImagesRoot = Annotated[Path | None, typer.Option(help="Folder that a manifest's paths are relative to.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.")]
 Corrupt = Annotated[OnCorrupt, typer.Option(help="Stop at an image that cannot be read, or leave it out and count it.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help="Module or .py file with methods of your own; repeatable."),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute image features anew.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes, warnings only.")]
+
+
+def use_plugins(plugins: list[str] | None) -> list[str]:
+    """Import modules with methods, and return how other processes find them."""
+    from acclimate.methods import load_plugin
+
+    return [load_plugin(name) for name in plugins or ()]
 
 
 def load_images(
@@ -72,33 +108,36 @@ def load_images(
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
 ) -> ImageData:
-    """Load DATA as the options say."""
+    """Load labelled images as the options say."""
     from acclimate.data import load_data
 
-    return load_data(
-        path,
-        layout=layout,
-        images_root=images_root,
-        split_seed=split_seed,
-        on_corrupt=on_corrupt.value,
-        allow_one_class=allow_one_class,
-    )
+    return load_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
 
 
-def load_captions_or_images(
+def open_any(
     path: Path,
     layout: str,
     images_root: Path | None,
     split_seed: int,
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
-) -> CaptionData | ImageData:
-    """Load DATA as the options say: images with captions where it has a table of captions, else labelled images."""
-    from acclimate.data import find_captions, load_captions
+) -> ImageData:
+    """Load DATA of whatever task it is for, as the options say."""
+    from acclimate.tasks import open_data
 
-    if layout == "auto" and find_captions(path) is not None:
-        return load_captions(path, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value)
-    return load_images(path, layout, images_root, split_seed, on_corrupt, allow_one_class)
+    return open_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
+
+
+def _told(
+    layout: str, images_root: Path | None, split_seed: int, on_corrupt: OnCorrupt, allow_one_class: bool
+) -> dict[str, Any]:
+    return {
+        "layout": layout,
+        "images_root": images_root,
+        "split_seed": split_seed,
+        "on_corrupt": on_corrupt.value,
+        "allow_one_class": allow_one_class,
+    }
 
 
 def feature_cache(no_cache: bool) -> Path | None:

@@ -66,7 +66,7 @@ def mae(
     """Train a masked autoencoder on DATA; its encoder serves as --domain-encoder."""
     console.show_notes(quiet)
     from acclimate.data.unlabelled import load_unlabelled
-    from acclimate.pretraining import pretrain_mae
+    from acclimate.runs.pretraining import pretrain_mae
 
     images = load_unlabelled(
         data, layout=layout, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value

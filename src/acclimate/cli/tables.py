@@ -15,7 +15,7 @@ from acclimate.cli.console import out
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
-    from acclimate.runs.prediction import Prediction
+    from acclimate.tasks import Prediction, Task
 
 LEADING = 2  # figures that are shown with their intervals where a line must fit into 80 columns
 
@@ -43,11 +43,14 @@ def data_line(images: ImageData) -> str:
     return f"{images.name}: {len(images)} images, {len(images.class_names)} classes{domains}{skipped}"
 
 
-def figure(name: str, value: dict[str, float], interval: bool = True) -> str:
-    """Return a metric, with its interval unless told otherwise, in percent where it is a share of images."""
-    from acclimate.metrics import get_measure
+def figure(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
+    """Return one of some metrics, with its interval unless told otherwise, in percent where it is a share of images."""
+    from acclimate.metrics import find_figure, get_measure
 
-    point, low, high = (get_measure(name).show(value[end]) for end in ("value", "low", "high"))
+    measure, found = get_measure(name), find_figure(metrics, name)
+    if found is None:
+        return ""
+    point, low, high = (measure.show(found[end]) for end in ("value", "low", "high"))
     return f"{point} [{low}, {high}]" if interval else point
 
 
@@ -56,9 +59,9 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def show_record(record: dict[str, Any], as_json: bool = False) -> None:
-    """Show the method beside zero-shot and the linear probe."""
-    from acclimate.metrics import CLASSIFICATION, get_measure
+def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) -> None:
+    """Show the method beside the baselines of its task."""
+    from acclimate.metrics import get_measure
 
     if as_json:
         print_json(record)
@@ -67,46 +70,18 @@ def show_record(record: dict[str, Any], as_json: bool = False) -> None:
         out.print("Nothing was measured: the data have no test images.")
         return
     rows = {**record["baselines"], record["method"]: record["metrics"]}
-    if "image_to_text" in record["metrics"]:
-        _show_retrieval(rows, f"{record['data']['name']}, captions, seed {record['seed']}")
-        return
     seconds = record["cost"]["seconds"]
-    shots = _shots(record["shots"])
-    title = f"{record['data']['name']}, {shots}, seed {record['seed']}"
-    shown = table("method", *(get_measure(metric).short for metric in CLASSIFICATION), "s", title=escape(title))
+    title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
+    shown = table("method", *(get_measure(name).short for name in task.figures), "s", title=escape(title))
+    leading = LEADING if len(task.figures) <= 5 else 0
     for name, metrics in rows.items():
-        style = "best" if name == record["method"] else ""
-        time = f"{seconds.get(name, 0.0):.1f}"
-        figures = (figure(key, metrics[key], place < LEADING) for place, key in enumerate(CLASSIFICATION))
-        shown.add_row(name, *figures, time, style=style)
-    out.print()
-    out.print(shown)
-    test = record["metrics"]
+        cells = [figure(key, metrics, place < leading) for place, key in enumerate(task.figures)]
+        shown.add_row(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == record["method"] else "")
     beside = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
-    spent = ", ".join(f"{name} {seconds[name]:.1f} s" for name in beside)
-    out.print(
-        f"[note]{test['samples']} test images; brackets: 95 % bootstrap interval over {test['groups']} groups; "
-        f"{spent}[/]"
-    )
-
-
-def _show_retrieval(rows: Mapping[str, dict[str, Any]], title: str) -> None:
-    """Show Recall@K in both directions, a row a method; the last of them is the one that learned."""
-    from acclimate.metrics import flat_values, get_measure
-
-    columns = [get_measure(name).short for name in flat_values(next(iter(rows.values())))]
-    shown = table("method", *columns, title=escape(title))
-    for number, (name, metrics) in enumerate(rows.items(), start=1):
-        cells = [get_measure(measure).show(value) for measure, value in flat_values(metrics).items()]
-        shown.add_row(escape(name), *cells, style="best" if number == len(rows) > 1 else "")
-    last = [*rows.values()][-1]
+    spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in beside)
     out.print()
     out.print(shown)
-    out.print(
-        f"[note]Recall@K in percent, finding texts by images and images by texts, among {last['captions']} captions of "
-        f"{last['images']} images[/]",
-        soft_wrap=True,
-    )
+    out.print(f"[note]{task.note(record['metrics'])}{spent}[/]", soft_wrap=True)
 
 
 def _shots(shots: int | str) -> str:
@@ -115,35 +90,35 @@ def _shots(shots: int | str) -> str:
     return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
 
 
-def show_next_steps(run: Path, captions: bool = False) -> None:
-    """Show what to do with a finished run; one that has learned from captions predicts no classes."""
+def show_next_steps(run: Path, task: Task[Any]) -> None:
+    """Show what to do with a finished run."""
     quoted = escape(shlex.quote(str(run)))
     out.print(f"\nThe adapter is in {escape(str(run))}. Next:", soft_wrap=True)
-    if not captions:
+    if task.has_classes:
         out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
-    out.print(f"  acclimate evaluate {quoted} OTHER_{'CAPTIONS' if captions else 'DATA'}", soft_wrap=True)
+    out.print(f"  acclimate evaluate {quoted} {task.other_data}", soft_wrap=True)
 
 
-def show_metrics(metrics: dict[str, Any], title: str, as_json: bool = False) -> None:
-    """Show the metrics of one evaluation, with the classes."""
-    from acclimate.metrics import CLASSIFICATION, get_measure
+def show_metrics(metrics: dict[str, Any], task: Task[Any], title: str, as_json: bool = False) -> None:
+    """Show the metrics of one evaluation, and whatever its task has to say of their parts."""
+    from acclimate.metrics import get_measure
 
     if as_json:
         print_json(metrics)
         return
-    if "image_to_text" in metrics:
-        _show_retrieval({"recall": metrics}, title)
-        return
     shown = table("metric", "value [95 % interval]", title=escape(title))
-    for name in CLASSIFICATION:
-        shown.add_row(get_measure(name).short, figure(name, metrics[name]))
+    for name in task.figures:
+        shown.add_row(get_measure(name).short, figure(name, metrics))
     out.print(shown)
-    classes = table("class", "images", "precision", "recall", "F1")
-    for name, row in metrics["per_class"].items():
-        figures = (f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1"))
-        classes.add_row(escape(name), str(row["support"]), *figures)
-    out.print()
-    out.print(classes)
+    out.print(f"[note]{task.note(metrics)}[/]", soft_wrap=True)
+    details = task.details(metrics)
+    if details is not None:
+        headings, rows = details
+        second = table(*headings)
+        for row in rows:
+            second.add_row(*map(escape, row))
+        out.print()
+        out.print(second)
 
 
 def prediction_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -226,7 +201,7 @@ def show_methods(as_json: bool = False) -> None:
         {
             "name": method.name,
             "title": method.title,
-            "needs": ", ".join(sorted(method.needs)),
+            "inputs": str(method.inputs),
             "learns": method.learns,
             "paper": method.paper,
         }
@@ -235,7 +210,7 @@ def show_methods(as_json: bool = False) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = listing("method", "what it is", "input", "learns", "paper")
+    shown = listing("method", "what it is", "reads", "learns", "paper")
     for row in rows:
         shown.add_row(*row.values())
     out.print(shown)

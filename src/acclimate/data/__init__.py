@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acclimate.data.augment import Augmentation
-    from acclimate.data.batch import Batch
     from acclimate.data.cache import FeatureCache
     from acclimate.data.captions import CaptionData, find_captions, load_captions
     from acclimate.data.check import CheckReport, Finding, check_data
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Augmentation": "augment",
-    "Batch": "batch",
     "CaptionData": "captions",
     "CheckReport": "check",
     "FeatureCache": "cache",
@@ -49,7 +47,6 @@ _HOMES = {
 
 __all__ = [
     "Augmentation",
-    "Batch",
     "CaptionData",
     "CheckReport",
     "FeatureCache",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import ClassVar, Literal
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.load import build_data, settle_split, without_corrupt
@@ -26,44 +23,27 @@ PATH, CAPTION, OPTIONAL = ("image", "path", "file_name"), "caption", ("split", "
 LABEL = "image"  # the one class of images that have none
 
 
-@dataclass(frozen=True, eq=False)
-class CaptionData:
-    """Images with captions.
+@dataclass(frozen=True, eq=False, repr=False)
+class CaptionData(ImageData):
+    """Images, all of one class, with captions of each.
 
     Attributes:
-        images: the images, all of one class, with their splits.
         by_key: the captions of each image, by its key; at least one, in the order of the source.
     """
 
-    images: ImageData
-    by_key: Mapping[str, tuple[str, ...]]
+    task: ClassVar[str] = "retrieval"
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.images)
-
-    @property
-    def name(self) -> str:
-        """What messages and file names call this data."""
-        return self.images.name
+    by_key: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def captions(self) -> list[tuple[str, ...]]:
         """The captions of every image, in row order."""
-        return [self.by_key[key] for key in self.images.keys]
+        return [self.by_key[key] for key in self.keys]
 
     @property
     def fingerprint(self) -> str:
         """A hash of the captions with the names of their images."""
-        return fingerprint({key: list(self.by_key[key]) for key in self.images.keys})
-
-    def split(self, name: str) -> CaptionData:
-        """Return the images of split `name`, which may be none."""
-        return dataclasses.replace(self, images=self.images.split(name))
-
-    def select(self, indices: Iterable[int] | np.ndarray) -> CaptionData:
-        """Return the images at these rows, in this order."""
-        return dataclasses.replace(self, images=self.images.select(indices))
+        return fingerprint({key: list(self.by_key[key]) for key in self.keys})
 
 
 def find_captions(source: object) -> Path | None:
@@ -122,7 +102,9 @@ def load_captions(
     images = build_data(rows, None)
     if on_corrupt == "skip":
         images = without_corrupt(images)
-    return CaptionData(settle_split(images, split_seed), captions)
+    images = settle_split(images, split_seed)
+    known = {name.name: getattr(images, name.name) for name in fields(images)}
+    return CaptionData(**known, by_key=captions)
 
 
 def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:

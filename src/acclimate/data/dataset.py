@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,8 @@ class ImageData:
         store: the encoded images of a source held in memory, else None: rows
             `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
     """
+
+    task: ClassVar[str] = "classification"  # what such data are for, see `acclimate.tasks`
 
     name: str
     table: pa.Table
@@ -113,25 +115,25 @@ class ImageData:
         return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
 
     @property
-    def train(self) -> ImageData:
+    def train(self) -> Self:
         """The images of the training split."""
         return self.split("train")
 
     @property
-    def val(self) -> ImageData:
+    def val(self) -> Self:
         """The images of the validation split."""
         return self.split("val")
 
     @property
-    def test(self) -> ImageData:
+    def test(self) -> Self:
         """The images of the test split."""
         return self.split("test")
 
-    def split(self, name: str) -> ImageData:
+    def split(self, name: str) -> Self:
         """Return the images of split `name`, which may be none."""
         return self.select([row for row, split in enumerate(self.splits) if split == name])
 
-    def select(self, indices: Iterable[int] | np.ndarray) -> ImageData:
+    def select(self, indices: Iterable[int] | np.ndarray) -> Self:
         """Return the images at these rows, in this order, as data with the same classes.
 
         Args:
@@ -141,14 +143,14 @@ class ImageData:
         rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
         return dataclasses.replace(self, table=self.table.take(integers(rows)))
 
-    def with_splits(self, splits: Sequence[str], origin: str) -> ImageData:
+    def with_splits(self, splits: Sequence[str], origin: str) -> Self:
         """Return the same images with another `split` column; `origin` is "given" or "made"."""
         column = self.table.schema.get_field_index("split")
         return dataclasses.replace(
             self, table=self.table.set_column(column, "split", texts(splits)), split_origin=origin
         )
 
-    def filter_domains(self, domains: Iterable[str]) -> ImageData:
+    def filter_domains(self, domains: Iterable[str]) -> Self:
         """Return the images of these domains; an image keeps its split.
 
         Raises:
@@ -161,7 +163,7 @@ class ImageData:
             raise DataError(f"{self.name}: no domain {unknown[0]!r}; it has {have}")
         return self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
 
-    def filter_classes(self, names: Iterable[str]) -> ImageData:
+    def filter_classes(self, names: Iterable[str]) -> Self:
         """Return the images of these classes as data that has no others; an image keeps its split.
 
         Raises:

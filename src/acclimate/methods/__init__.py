@@ -1,15 +1,21 @@
-"""Adaptation methods: one room each, one registration line."""
+"""Adaptation methods: one file or folder each, one registration line; `parts` has what several of them share."""
 
-from acclimate.methods.contract import Method, Prerequisite, Reading, TextClassifier, TrainingFacts
-from acclimate.methods.registry import get_method, list_methods, register
+from acclimate.methods.capabilities import Classifier, Generator, PromptAttribution, PromptAttributor, Retriever
+from acclimate.methods.contract import GivenFile, Method, Prerequisite, TrainingFacts
+from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
+    "Classifier",
+    "Generator",
+    "GivenFile",
     "Method",
     "Prerequisite",
-    "Reading",
-    "TextClassifier",
+    "PromptAttribution",
+    "PromptAttributor",
+    "Retriever",
     "TrainingFacts",
     "get_method",
     "list_methods",
+    "load_plugin",
     "register",
 ]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import logging
+import os
 import pkgutil
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TypeVar
 
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method
 from acclimate.options import nearest
 
+GROUP = "acclimate.methods"  # of entry points, by which an installed package brings methods of its own
+
 _METHODS: dict[str, type[Method]] = {}
+
+logger = logging.getLogger("acclimate.methods")
 
 M = TypeVar("M", bound=type[Method])
 
@@ -38,13 +49,60 @@ def get_method(name: str) -> type[Method]:
     _discover()
     if name not in _METHODS:
         known = sorted(_METHODS)
-        raise ConfigError(f"unknown method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
+        raise ConfigError(
+            f"unknown method '{name}'{nearest(name, known)} (methods: {', '.join(known)}; one of another package: name "
+            "its module, --plugin)"
+        )
     return _METHODS[name]
 
 
+def load_plugin(name: str) -> str:
+    """Import a module with methods that register themselves, and return a name by which other processes find it.
+
+    Args:
+        name: a module, which may lie in the working directory, or a path to a .py file.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    path = Path(name)
+    is_file = path.suffix == ".py" or os.sep in name
+    try:
+        if is_file:
+            _import_file(path.resolve())
+        elif (here := os.getcwd()) in sys.path:
+            importlib.import_module(name)
+        else:
+            sys.path.append(here)  # other modules beside it may be imported later, too
+            importlib.import_module(name)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"plugin {name}: cannot be imported ({type(error).__name__}: {reason})") from error
+    return str(path.resolve()) if is_file else name
+
+
+def _import_file(path: Path) -> None:
+    if path.stem in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"no such file {path}")
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+
+
+@cache
 def _discover() -> None:
-    """Import every room of this package once; a new method needs its folder and nothing else."""
+    """Import every module and package of this room, and what installed packages bring; once."""
     package = importlib.import_module("acclimate.methods")
     for module in pkgutil.iter_modules(package.__path__):
-        if module.ispkg:
-            importlib.import_module(f"acclimate.methods.{module.name}")
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:  # one package that is broken must not take all methods with it
+            logger.warning("methods of %s cannot be imported (%s)", point.value, " ".join(str(error).split()))

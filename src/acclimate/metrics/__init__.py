@@ -11,12 +11,21 @@ from acclimate.metrics.functional import (
     macro_f1,
     negative_log_likelihood,
 )
-from acclimate.metrics.measures import CLASSIFICATION, MEASURES, Measure, flat_values, get_measure
+from acclimate.metrics.measures import (
+    CLASSIFICATION,
+    MEASURES,
+    RETRIEVAL,
+    Measure,
+    find_figure,
+    flat_values,
+    get_measure,
+)
 from acclimate.metrics.retrieval import evaluate_retrieval
 
 __all__ = [
     "CLASSIFICATION",
     "MEASURES",
+    "RETRIEVAL",
     "Measure",
     "accuracy",
     "balanced_accuracy",
@@ -24,6 +33,7 @@ __all__ = [
     "evaluate_classification",
     "evaluate_retrieval",
     "expected_calibration_error",
+    "find_figure",
     "flat_values",
     "get_measure",
     "macro_f1",

@@ -74,6 +74,8 @@ MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL,
 """All measures by name, in the order in which they are listed everywhere."""
 CLASSIFICATION = tuple(measure.name for measure in _CLASSIFICATION)
 """The figures of `evaluate_classification`."""
+RETRIEVAL = tuple(measure.name for measure in _RETRIEVAL)
+"""The figures of `evaluate_retrieval`."""
 
 
 def get_measure(name: str) -> Measure:
@@ -100,12 +102,18 @@ def flat_values(metrics: Mapping[str, Any]) -> dict[str, float]:
     >>> flat_values({"images": 20, "image_to_text": recalls})
     {'image_to_text.recall@1': 0.5}
     """
-    found = {}
-    for name in MEASURES:
-        group, _, last = name.rpartition(".")
-        figures = metrics.get(group, {}) if group else metrics
-        if last in figures:
-            found[name] = float(figures[last]["value"])
-    if not found:
+    found = {name: find_figure(metrics, name) for name in MEASURES}
+    values = {name: float(figure["value"]) for name, figure in found.items() if figure is not None}
+    if not values:
         raise ValueError(f"no known figure among {', '.join(metrics) or 'none'}")
-    return found
+    return values
+
+
+def find_figure(metrics: Mapping[str, Any], name: str) -> Mapping[str, float] | None:
+    """Return a figure of an evaluation with its interval (`value`, `low`, `high`), by its name; none where it is not.
+
+    >>> find_figure({"image_to_text": {"recall@1": {"value": 0.5}}}, "image_to_text.recall@1")
+    {'value': 0.5}
+    """
+    group, _, last = name.rpartition(".")
+    return (metrics.get(group, {}) if group else metrics).get(last)

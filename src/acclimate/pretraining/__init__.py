@@ -1,5 +1,1 @@
-"""Domain encoders from unlabelled images."""
-
-from acclimate.pretraining.mae import pretrain_mae
-
-__all__ = ["pretrain_mae"]
+"""Domain encoders from images without labels: which images are learned from, the settings, and what is learned."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,6 +18,11 @@ from acclimate.files import fingerprint
 from acclimate.prompts.files import closest, read_entries
 from acclimate.prompts.names import class_words
 from acclimate.prompts.promptset import PromptSet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from acclimate.data import ImageData
 
 BANK = "bank"
 
@@ -56,6 +61,14 @@ class ReferencePrompts:
         if missing:
             raise DataError(f"{self.source}: no reference prompts for {_named(missing)}; write at least one for each")
         return [self.sentences[name] for name in class_names]
+
+    def sets(self, data: ImageData) -> tuple[list[tuple[str, ...]], np.ndarray]:
+        """Return the sentences of each class, and which of these sets describes each image (N,).
+
+        Raises:
+            DataError: a class has none.
+        """
+        return self.of(data.class_names), data.labels
 
 
 def open_reference_prompts(

@@ -44,11 +44,12 @@ def open_domain_encoder(
     """
     from acclimate.backbones import DomainEncoder, load_domain_encoder
 
-    if not method.reads_domain(config, encoder):
+    if not method.inputs_of(config).domain_encoder:
         if encoder is not None:
             logger.info("%s reads no domain encoder; the one that is named is not used", method.name)
         return None
-    assert encoder is not None
+    method.check_domain_encoder(config, encoder)
+    assert encoder is not None  # else it was refused
     return encoder if isinstance(encoder, DomainEncoder) else load_domain_encoder(os.fspath(encoder), backbone, device)
 
 

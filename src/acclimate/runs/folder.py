@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acclimate.errors import RunError
-from acclimate.files import make_folder, remove_parts, replace_file
+from acclimate.files import make_folder, read_json, remove_parts, replace_file
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
@@ -17,25 +18,49 @@ SPLITS = "splits.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
-FILES = (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT, READING)
 PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
-BESIDE = (PREREQUISITES, "job.json", "output.txt", "done")  # what else may lie there; a bench writes the last three
 
 
-def open_folder(out: Path, overwrite: bool = False) -> Path:
+@dataclass(frozen=True)
+class Layout:
+    """What lies in the folder of a kind of run.
+
+    Attributes:
+        files: what a run writes there; the record and the log are among them.
+        beside: what else may lie there.
+        kind: what `pretraining` in its record says; none: its record has no such entry.
+    """
+
+    files: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    kind: str | None = None
+
+
+ADAPTATION = Layout(
+    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT, READING),
+    (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
+)
+
+
+def open_folder(out: Path, overwrite: bool = False, layout: Layout = ADAPTATION) -> Path:
     """Make a run folder, or accept the one that is there; what a killed run has left half written is removed.
 
     Args:
         out: the folder.
         overwrite: remove the files of an earlier run first.
+        layout: what may lie there.
 
     Raises:
-        RunError: when `out` is a file, holds other things than a run, or cannot be made.
+        RunError: when `out` is a file, holds other things than such a run, or cannot be made.
     """
     present = make_folder(out)
-    if present and not present & {*FILES, *BESIDE}:
+    if present and not present & {*layout.files, *layout.beside}:
         raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
-    for name in FILES:
+    if RECORD in present:
+        record = read_json(out / RECORD, "restore the file, or name a new folder with --out")
+        if not isinstance(record, dict) or record.get("pretraining") != layout.kind:
+            raise RunError(f"{out} holds a run of another kind; name a new or empty folder with --out")
+    for name in layout.files:
         remove_parts(out / name)
         if overwrite:
             (out / name).unlink(missing_ok=True)

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import acclimate
-from acclimate.data.captions import CaptionData
+from acclimate.data import ImageData
 from acclimate.data.frozen import freeze_splits
 from acclimate.errors import ConfigError, RunError
 from acclimate.files import read_json, write_json
-from acclimate.methods.registry import get_method
+from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
 from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
-from acclimate.runs.evaluation import evaluate, evaluate_captions
-from acclimate.runs.prediction import ImageSource, Prediction, stream_predictions
+from acclimate.runs.prediction import ImageSource, stream_predictions
+from acclimate.tasks import get_task, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
-from acclimate.training.serving import evaluation_feed
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
+from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
-    from acclimate.data import ImageData
     from acclimate.methods import Method
-    from acclimate.training.progress import Progress
 
 FORMAT = 1  # of adapter.json
 
@@ -46,7 +46,7 @@ class AdaptedModel:
         splits: the images of the train, val and test splits, where the model was adapted in this process.
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
-        trained_classes: the classes of the training data, which stay the same when others are bound.
+        task: what it has learned.
     """
 
     def __init__(
@@ -59,12 +59,17 @@ class AdaptedModel:
     ) -> None:
         self.method, self.record, self.splits = method, record, splits
         self.journal, self.cache_dir = list(journal), cache_dir
-        self.trained_classes = method.class_names
+        self.task = get_task(record.get("task", ImageData.task))
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of the probabilities."""
-        return self.method.class_names
+        """The classes, in the order of the probabilities; none where it tells none apart."""
+        return self.method.class_names if isinstance(self.method, Classifier) else ()
+
+    @property
+    def trained_classes(self) -> tuple[str, ...]:
+        """The classes of the training data, which stay the same when others are bound."""
+        return self.method.trained_classes if isinstance(self.method, Classifier) else ()
 
     @property
     def backbone(self) -> DualEncoder:
@@ -75,14 +80,15 @@ class AdaptedModel:
         """Serve other classes with the same learned tensors, where the method can.
 
         Raises:
-            ConfigError: when the method has weights for its own classes only.
+            ConfigError: when the method has weights for its own classes only, or tells no classes apart.
         """
+        if not isinstance(self.method, Classifier):
+            raise ConfigError(f"{self.method.name} tells no classes apart")
         self.method.bind(class_names)
+        self.task = get_task(ImageData.task)
         return self
 
-    def evaluate(
-        self, data: ImageData | CaptionData, resamples: int = 1000, progress: Progress | None = None
-    ) -> dict[str, Any]:
+    def evaluate(self, data: ImageData, resamples: int = 1000, progress: Progress | None = None) -> dict[str, Any]:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
@@ -94,14 +100,20 @@ class AdaptedModel:
             DataError: when there is no image, or a class that the model does not know.
             ConfigError: the method cannot compare images with captions.
         """
-        method = self.method
-        if isinstance(data, CaptionData):
-            return evaluate_captions(method, data, self.cache_dir, progress, resamples)
-        feed = evaluation_feed(method.needs, self.backbone, data, self.cache_dir, progress, method.domain_encoder)
-        return evaluate(method, feed, data, resamples)
+        method, task = self.method, task_of(data)
+        task.check(type(method), data.name)
+        given = Given(
+            self.backbone,
+            method.domain_encoder,
+            config=method.config,
+            cache_dir=self.cache_dir,
+            progress=progress or Silent(),
+        )
+        feed = evaluation_feed(method.inputs.prediction, data, given, f"{method.name} reads {method.inputs}")
+        return task.evaluate(method, feed, data, given, resamples)
 
-    def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Prediction]:
-        """Return a prediction for each image.
+    def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Any]:
+        """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
 
         Args:
             images: files, folders, glob patterns or Pillow images; one of them or several.
@@ -114,16 +126,12 @@ class AdaptedModel:
 
     def stream(
         self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32, on_corrupt: str = "error"
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Any]:
         """Yield a prediction for each image without holding more than two batches; see `stream_predictions`."""
-        if not self.class_names:
-            raise ConfigError(
-                "this run has learned from captions and knows no classes; give it some with `rebind`, or measure it on "
-                "captions with `evaluate`"
-            )
+        self.task.check_predicts(self.method)
         if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
             images = [images]
-        return stream_predictions(self.method, images, batch_size, on_corrupt)
+        return stream_predictions(self.task, self.method, images, batch_size, on_corrupt)
 
     def describe(self) -> dict[str, Any]:
         """Return what `adapter.json` holds."""
@@ -211,7 +219,7 @@ def load(
         saved_backbone = SavedEncoder.of_backbone(info)
         method_class = get_method(info["method"])
         config: Any = make_config(method_class.Config, info["config"])
-        reads_domain = "domain_features" in method_class.needs_of(config)
+        reads_domain = method_class.inputs_of(config).domain_encoder
         saved_encoder = SavedEncoder.of_domain_encoder(info) if reads_domain else None
         prompts = PromptSet.from_dict(info["prompts"])
         class_names = [str(name) for name in info["class_names"]]
@@ -223,10 +231,13 @@ def load(
     saved_backbone.check(backbone, path)
     encoder = reopen_domain_encoder(path, saved_encoder, domain_encoder, method_class, config, backbone, torch_device)
     method = method_class(backbone, config, prompts, encoder)
-    method.bind(trained_classes)  # the classes that the tensors belong to
+    if trained_classes and isinstance(method, Classifier):
+        method.bind(trained_classes)  # the classes that the tensors belong to
+    else:
+        method.build()
     tensors, _ = read_tensors(path / folder.ADAPTER)
     method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
     method.eval()
     record = read_json(path / folder.RECORD, next_step)
     model = AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
-    return model if class_names == trained_classes else model.rebind(class_names)
+    return model if class_names == list(model.class_names) else model.rebind(class_names)

@@ -5,56 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from acclimate.data import open_image
-from acclimate.data.batch import Batch
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.images import decoding, to_rgb
 from acclimate.errors import DataError
-from acclimate.training.feeds import DECODERS, encode_pixels
-from acclimate.training.serving import encoders_of
+from acclimate.training.batch import Batch
+from acclimate.training.encoding import encode, encoders_of
+from acclimate.training.feeding import other_names
+from acclimate.training.feeds import DECODERS
+from acclimate.training.inputs import Given, find_kind
 
 if TYPE_CHECKING:
-    from acclimate.data.transforms import ImageTransform
     from acclimate.methods import Method
-    from acclimate.training.feeds import Encoder
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the adapter says of one image.
-
-    Attributes:
-        path: the file, or empty for an image in memory.
-        label: most probable class; empty where the image could not be read.
-        probability: of that class, 0 to 1.
-        probabilities: (C,) in the order of the adapter's classes; empty where the image could not be read.
-        error: why the image could not be read, else empty.
-        spread: of a method that predicts several times, the standard deviation of `probability`; else none.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: np.ndarray
-    error: str = ""
-    spread: float | None = None
+    from acclimate.tasks import Task
 
 
 def stream_predictions(
-    method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
-) -> Iterator[Prediction]:
+    task: Task[Any], method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
+) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 
     Args:
-        method: bound to its classes.
+        task: says what a prediction is.
+        method: ready to predict.
         sources: images, files, folders and patterns; see `find_images`.
         batch_size: images a pass.
         on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
@@ -64,26 +43,44 @@ def stream_predictions(
     """
     method.eval()
     images = find_images(sources)
-    encoders = encoders_of(method.needs, method.backbone, method.domain_encoder)
-    transforms = [encoder.transform for encoder, _ in encoders]
+    given = Given(method.backbone, method.domain_encoder, config=method.config)
+    reader = _Reader(method, given)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
-            window.append((chunk, [pool.submit(_decode, transforms, image) for image in chunk]))
+            window.append((chunk, [pool.submit(reader.decode, image) for image in chunk]))
             if len(window) == 2:  # the tower works on one batch while the next is decoded
-                yield from _predict_batch(method, encoders, *window.pop(0), on_corrupt)
+                yield from _predict_batch(task, method, reader, *window.pop(0), on_corrupt)
         for batch in window:
-            yield from _predict_batch(method, encoders, *batch, on_corrupt)
+            yield from _predict_batch(task, method, reader, *batch, on_corrupt)
 
 
-def _decode(transforms: Sequence[ImageTransform], image: ImageSource) -> list[torch.Tensor]:
-    """Return the pixels of one image through each transform."""
-    if isinstance(image, Image.Image):
-        with decoding("in memory"):
-            rgb = to_rgb(image)
-    else:
-        rgb = open_image(image)
-    return [transform(rgb) for transform in transforms]
+class _Reader:
+    """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
+
+    def __init__(self, method: Method, given: Given) -> None:
+        self.given, names = given, method.inputs.prediction
+        self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
+        self.others = [find_kind(name) for name in other_names(names, self.encoders)]
+        self.words = f"{method.name} reads {method.inputs}"
+
+    def decode(self, image: ImageSource) -> list[torch.Tensor]:
+        """Return the pixels of one image through the transform of each encoder."""
+        if isinstance(image, Image.Image):
+            with decoding("in memory"):
+                rgb = to_rgb(image)
+        else:
+            rgb = open_image(image)
+        return [encoder.transform(rgb) for encoder, _ in self.encoders]
+
+    def batch(self, images: Sequence[ImageSource], pixels: Sequence[Sequence[torch.Tensor]]) -> Batch:
+        """Return a batch of images whose pixels are decoded."""
+        batch = Batch(self.words)
+        for (encoder, names), views in zip(self.encoders, zip(*pixels, strict=True), strict=True):
+            batch |= encode(encoder, encoder.transform.normalise(torch.stack(views)).to(encoder.device), names)
+        for kind in self.others:
+            batch |= kind.batch(images, self.given)
+        return batch
 
 
 def _printable(path: str | os.PathLike[str]) -> str:
@@ -93,8 +90,8 @@ def _printable(path: str | os.PathLike[str]) -> str:
 
 @torch.no_grad()
 def _predict_batch(
-    method: Method, encoders: list[tuple[Encoder, frozenset[str]]], chunk: list, futures: list, on_corrupt: str
-) -> Iterator[Prediction]:
+    task: Task[Any], method: Method, reader: _Reader, chunk: list, futures: list, on_corrupt: str
+) -> Iterator[Any]:
     pixels, errors = [], []
     for future in futures:
         try:
@@ -104,20 +101,11 @@ def _predict_batch(
             if on_corrupt == "error":
                 raise
             errors.append(str(error))
-    rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
-    if pixels:
-        batch = Batch()
-        for (encoder, part), views in zip(encoders, zip(*pixels, strict=True), strict=True):
-            inputs = encoder.transform.normalise(torch.stack(views)).to(encoder.device)
-            batch |= encode_pixels(encoder, inputs, part)
-        logits, spread = method.logits_and_spread(batch)
-        spreads = [None] * len(logits) if spread is None else spread.tolist()
-        rows = zip(logits.double().softmax(dim=-1).cpu().numpy(), spreads, strict=True)
-    for image, reason in zip(chunk, errors, strict=True):
-        path = "" if isinstance(image, Image.Image) else _printable(image)
-        if reason:
-            yield Prediction(path, "", 0.0, np.zeros(0), reason)
-            continue
-        row, differ = next(rows)
-        best = int(row.argmax())
-        yield Prediction(path, method.class_names[best], float(row[best]), row, spread=differ)
+    paths = ["" if isinstance(image, Image.Image) else _printable(image) for image in chunk]
+    fine = [place for place, reason in enumerate(errors) if not reason]
+    rows: Iterator[Any] = iter(())
+    if fine:
+        batch = reader.batch([chunk[place] for place in fine], pixels)
+        rows = task.predict(method, batch, [paths[place] for place in fine])
+    for path, reason in zip(paths, errors, strict=True):
+        yield task.unreadable(path, reason) if reason else next(rows)

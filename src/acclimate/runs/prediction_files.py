@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from acclimate.errors import RunError
-from acclimate.runs.prediction import Prediction
 
 ROW_GROUP = 1024  # rows of a Parquet row group
+
+
+Row = Mapping[str, str | float | None]
 
 
 class PredictionWriter(Protocol):
     """Where predictions go, one row at a time."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Row) -> None:
         """Add one row."""
         ...
 
@@ -31,11 +34,14 @@ class PredictionWriter(Protocol):
         ...
 
 
-def open_writer(path: Path, class_names: tuple[str, ...], spread: bool = False) -> PredictionWriter:
-    """Return a writer for `.csv`, `.jsonl` or `.parquet`: columns path, label, probability, p(class) ..., error.
+def open_writer(path: Path, columns: Mapping[str, type]) -> PredictionWriter:
+    """Return a writer for `.csv`, `.jsonl` or `.parquet`.
 
-    With `spread`, a column of that name follows the probability. The rows go to a hidden file beside `path`, which
-    takes its place when all are written.
+    The rows go to a hidden file beside `path`, which takes its place when all are written.
+
+    Args:
+        path: the file.
+        columns: `str` or `float`, by name, see `Task.columns`.
 
     Raises:
         RunError: for another suffix, or a folder that cannot be written to.
@@ -45,7 +51,7 @@ def open_writer(path: Path, class_names: tuple[str, ...], spread: bool = False) 
         raise RunError(f"{path}: write predictions to a file that ends in {', '.join(kinds)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return kinds[path.suffix.lower()](path, class_names, spread)
+        return kinds[path.suffix.lower()](path, columns)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
@@ -55,22 +61,14 @@ class _FileWriter:
 
     file: Any  # what `begin` opens
 
-    def __init__(self, path: Path, class_names: tuple[str, ...], spread: bool) -> None:
-        self.path, self.class_names = path, class_names
-        self.figures = ["probability", *(["spread"] if spread else []), *(f"p({name})" for name in class_names)]
+    def __init__(self, path: Path, columns: Mapping[str, type]) -> None:
+        self.path, self.columns = path, dict(columns)
         self.part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self.begin()
 
-    def row(self, prediction: Prediction) -> dict[str, str | float | None]:
-        scores = prediction.probabilities.tolist() or [None] * len(self.class_names)
-        known = {f"p({name})": score for name, score in zip(self.class_names, scores, strict=True)}
-        known |= {"probability": None if prediction.error else prediction.probability, "spread": prediction.spread}
-        figures = {name: known[name] for name in self.figures}
-        return {"path": prediction.path, "label": prediction.label, **figures, "error": prediction.error}
-
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Row) -> None:
         try:
-            self.add(self.row(prediction))
+            self.add(row)
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and run it again") from None
 
@@ -89,7 +87,7 @@ class _FileWriter:
     def begin(self) -> None:
         raise NotImplementedError
 
-    def add(self, row: dict[str, str | float | None]) -> None:
+    def add(self, row: Row) -> None:
         raise NotImplementedError
 
     def end(self) -> None:
@@ -99,10 +97,10 @@ class _FileWriter:
 class _CsvWriter(_FileWriter):
     def begin(self) -> None:
         self.file = self.part.open("w", newline="", encoding="utf-8")
-        self.rows = csv.DictWriter(self.file, ["path", "label", *self.figures, "error"])
+        self.rows = csv.DictWriter(self.file, list(self.columns))
         self.rows.writeheader()
 
-    def add(self, row: dict[str, str | float | None]) -> None:
+    def add(self, row: Row) -> None:
         self.rows.writerow(row)
 
     def end(self) -> None:
@@ -113,7 +111,7 @@ class _JsonlWriter(_FileWriter):
     def begin(self) -> None:
         self.file = self.part.open("w", encoding="utf-8")
 
-    def add(self, row: dict[str, str | float | None]) -> None:
+    def add(self, row: Row) -> None:
         self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def end(self) -> None:
@@ -125,20 +123,20 @@ class _ParquetWriter(_FileWriter):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        figures = [(name, pa.float64()) for name in self.figures]
-        self.schema = pa.schema([("path", pa.string()), ("label", pa.string()), *figures, ("error", pa.string())])
+        kinds = {str: pa.string(), float: pa.float64()}
+        self.schema = pa.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
         self.table = pa.Table
         self.file = pq.ParquetWriter(self.part, self.schema)
-        self.pending: list[dict] = []
+        self.pending: list[Row] = []
 
-    def add(self, row: dict[str, str | float | None]) -> None:
+    def add(self, row: Row) -> None:
         self.pending.append(row)
         if len(self.pending) == ROW_GROUP:
             self._flush()
 
     def _flush(self) -> None:
         if self.pending:
-            self.file.write_table(self.table.from_pylist(self.pending, self.schema))
+            self.file.write_table(self.table.from_pylist(list(map(dict, self.pending)), self.schema))
             self.pending = []
 
     def end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -11,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from torch import Tensor
 
-from acclimate.data import ImageData
 from acclimate.errors import DataError, RunError
-from acclimate.files import make_folder
-from acclimate.methods import Prerequisite, get_method
+from acclimate.files import file_digest, make_folder
+from acclimate.methods import GivenFile, Method, Prerequisite, get_method
 from acclimate.options import make_config
-from acclimate.protocols import Trial
-from acclimate.runs.prompt_labels import digest, find_label, read_label
+from acclimate.runs import folder
+from acclimate.runs.parts import RunPart
 
 if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.runs.experiment import Experiment
     from acclimate.runs.model import AdaptedModel
-    from acclimate.runs.task import Task
+    from acclimate.runs.run_files import RunFiles
 
-VALIDATION = "validation"  # what the validation images of such a run are measured as
+CarryOut = Callable[["Experiment"], "AdaptedModel"]
+"""Carries out an experiment in its run folder, without baselines."""
 
 
 @dataclass(frozen=True)
@@ -39,74 +42,101 @@ class Learned:
     facts: Mapping[str, Any]
 
 
-def learn_prerequisites(
-    wanted: Mapping[str, Prerequisite],
-    task: Task,
-    trial: Trial,
-    precision: str,
-    store: Path | None,
-    learn: Callable[[Trial, Prerequisite, int, Path | None], AdaptedModel],
-) -> dict[str, Learned]:
-    """Return what a method builds on, by name; runs that are finished in the store are loaded.
+class Prerequisites(RunPart):
+    """What a method builds on; runs that are finished in a store are loaded.
 
     Several processes may share a store: whoever comes second waits for the first.
 
     Args:
         wanted: what the method asks for.
-        task: that of the method.
-        trial: its images.
-        precision: as in `adapt`.
-        store: folder of such runs, or none to keep them in memory.
-        learn: makes such a run of images, what is asked for, a seed and a run folder.
+        carry_out: makes such a run.
 
     Raises:
-        DataError: training images name no domain, or a given file is missing or unfit.
-        RunError: the store cannot be used.
+        DataError: a given file is missing.
     """
-    unnamed = trial.train.domains.count("") if wanted else 0
-    if unnamed:
-        raise DataError(f"{trial.train.name}: {unnamed} training images name no domain; name it, or leave them out")
-    return {name: _learn(one, task, trial, precision, store, learn) for name, one in wanted.items()}
+
+    def __init__(self, wanted: Mapping[str, Prerequisite], carry_out: CarryOut) -> None:
+        self.wanted, self.carry_out = wanted, carry_out
+        self.given = given_files(wanted)
+        self.learned: dict[str, Learned] = {}
+
+    def files(self) -> Mapping[str, str]:
+        """Return the hashes of the files that are given in the place of runs."""
+        return self.given
+
+    def ready(self, experiment: Experiment, files: RunFiles) -> None:
+        """Learn what is not there yet.
+
+        Raises:
+            DataError: training images name no domain, or a given file is unfit.
+            RunError: the store cannot be used.
+        """
+        train, started = experiment.trial.train, time.monotonic()
+        unnamed = train.domains.count("")
+        if unnamed:
+            raise DataError(f"{train.name}: {unnamed} training images name no domain; name it, or leave them out")
+        store = experiment.options.shared or (files.path and files.path / folder.PREREQUISITES)
+        for name, one in self.wanted.items():
+            given = one.given and _read(one.given, experiment.backbone)
+            self.learned[name] = given or self._learn(one, experiment, store)
+        experiment.spend("prerequisites", started)
+
+    def begin(self, method: Method) -> None:
+        """Give the method what was learned."""
+        method.adopt({name: learned.state for name, learned in self.learned.items()})
+
+    def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
+        """Return where it comes from."""
+        return {"prerequisites": {name: dict(learned.facts) for name, learned in self.learned.items()}}
+
+    def _learn(self, one: Prerequisite, experiment: Experiment, store: Path | None) -> Learned:
+        kind = get_method(one.method)
+        config: Any = make_config(kind.Config, one.settings)
+        seed = experiment.seed if one.seed is None else one.seed
+        own = experiment.of_domain(one.domain, kind, config, seed)
+        place = store and store / own.identity()[:16]
+        own = replace(own, options=own.options.of_part(place))
+        with _locked(place):
+            model = self.carry_out(own)
+        measured = model.record["tests"].get("validation") or {}
+        facts = {
+            "method": one.method,
+            "seed": seed,
+            "identity": model.record["identity"],
+            "val_accuracy": measured.get("accuracy", {}).get("value"),
+        }
+        return Learned(model.method.learned_state(), facts)
 
 
 def given_files(wanted: Mapping[str, Prerequisite]) -> dict[str, str]:
-    """Return the sha256 of the files that stand in for runs, by the name of what they stand for."""
-    return {name: digest(find_label(Path(one.given), one.domain)) for name, one in wanted.items() if one.given}
+    """Return the sha256 of the files that stand in for runs, by the name of what they stand for.
+
+    Raises:
+        DataError: a file is missing, or there are several.
+    """
+    return {name: file_digest(_find(one.given)) for name, one in wanted.items() if one.given}
 
 
-def _learn(
-    one: Prerequisite,
-    task: Task,
-    trial: Trial,
-    precision: str,
-    store: Path | None,
-    learn: Callable[[Trial, Prerequisite, int, Path | None], AdaptedModel],
-) -> Learned:
-    if one.given is not None:
-        path = find_label(Path(one.given), one.domain)
-        label = read_label(path, task.backbone.text_width)
-        return Learned({"context": label}, {"file": str(path), "sha256": digest(path)})
-    val = _of_domain(trial.val, one.domain)
-    part = Trial(_of_domain(trial.train, one.domain), val, {VALIDATION: val} if len(val) else {})
-    seed = task.seed if one.seed is None else one.seed
-    config: Any = make_config(get_method(one.method).Config, one.settings)
-    bare: dict[str, Any] = {"test_prompts": {}, "domain_encoder": None, "references": None, "seconds": {}, "_feeds": {}}
-    own = replace(task, splits=part.splits, seed=seed, **bare)
-    place = store and store / own.identity(one.method, config, precision)[:16]
-    with _locked(place):
-        model = learn(part, one, seed, place)
-    measured = model.record["tests"].get(VALIDATION) or {}
-    facts = {
-        "method": one.method,
-        "seed": seed,
-        "identity": model.record["identity"],
-        "val_accuracy": measured.get("accuracy", {}).get("value"),
-    }
-    return Learned(model.method.learned_state(), facts)
+def _find(given: GivenFile) -> Path:
+    """Return the only file that the first group of patterns with any finds."""
+    place = Path(given.folder)
+    groups = ([path for name in names for path in sorted(place.glob(name))] for names in given.patterns)
+    found = next((files for files in groups if files), [])
+    if len(found) != 1:
+        count = f"{len(found)} files ({', '.join(file.name for file in found)}) with the" if found else "no"
+        raise DataError(f"{place}: {count} {given.words}; {given.advice}")
+    return found[0]
 
 
-def _of_domain(data: ImageData, domain: str) -> ImageData:
-    return data.select([row for row, name in enumerate(data.domains) if name == domain])
+def _read(given: GivenFile, backbone: DualEncoder) -> Learned:
+    path = _find(given)
+    try:
+        state = given.read(path.read_bytes(), backbone)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); {given.advice}") from None
+    return Learned(state, {"file": str(path), "sha256": file_digest(path)})
 
 
 @contextmanager

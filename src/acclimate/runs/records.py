@@ -1,69 +1,76 @@
-"""What `record.json` says of every run, whatever it has learned from."""
+"""What `record.json` says of a run, whatever it has learned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from acclimate.training.devices import make_accelerator
 from acclimate.training.environment import environment, peak_memory
+from acclimate.training.fit import FitContext
 
 if TYPE_CHECKING:
-    from acclimate.data import ImageData
     from acclimate.methods import Method
+    from acclimate.runs.experiment import Experiment
 
 PRECISIONS = {"no": "fp32"}  # accelerate's words, and ours
 
 
-def run_record(
-    method: Method,
-    identity: str,
-    *,
-    metrics: Mapping[str, Any] | None,
-    tests: Mapping[str, Any],
-    baselines: Mapping[str, Any],
-    splits: Mapping[str, ImageData],
-    splits_hash: str,
-    shots: int | str,
-    seed: int,
-    precision: str,
-    seconds: Mapping[str, float],
+def make_record(
+    experiment: Experiment, method: Method, identity: str, baselines: bool, precision: str
 ) -> dict[str, Any]:
-    """Return a record, ready for JSON.
+    """Measure a method on every test, and its baselines on the test split, and return the record, ready for JSON.
 
     Args:
+        experiment: the run.
         method: after its training.
         identity: fingerprint of everything that decides the result.
-        metrics: of the test split.
-        tests: metrics of other tests, by their names.
-        baselines: metrics of other methods on the test split, by their names.
-        splits: the images of the run; "train" is among them.
-        splits_hash: which image was in which split.
-        shots, seed: as in `adapt`.
+        baselines: whether the baselines of the task are measured.
         precision: the mixed precision of the accelerator.
-        seconds: wall-clock time by purpose.
     """
-    train, backbone = splits["train"], method.backbone
-    return {
+    tests = experiment.score_all(method)
+    beside = _baselines(experiment, method, tests.get("test")) if baselines else {}
+    train, backbone, encoder = experiment.trial.train, experiment.backbone, experiment.domain_encoder
+    record: dict[str, Any] = {
         "identity": identity,
         "method": method.name,
-        "metrics": metrics,
-        "tests": dict(tests),
-        "baselines": dict(baselines),
+        "metrics": tests.pop("test", None),
+        "tests": tests,
+        "baselines": beside,
         "data": {
             "name": train.name,
             "split": train.split_origin,
-            "images": {name: len(part) for name, part in splits.items()},
-            "splits_hash": splits_hash,
+            "images": {name: len(part) for name, part in experiment.splits.items()},
+            "splits_hash": experiment.splits_hash,
             "skipped": list(train.skipped),
         },
-        "shots": shots,
-        "seed": seed,
+        "shots": experiment.shots,
+        "seed": experiment.seed,
         "precision": PRECISIONS.get(precision, precision),
         "backbone": {"id": backbone.name, "fingerprint": backbone.fingerprint},
         "cost": {
-            "seconds": dict(seconds),
+            "seconds": experiment.seconds,
             "peak_memory": peak_memory(backbone.device),
             "learned_parameters": method.learned_parameters(),
         },
         "environment": environment(backbone.device),
+        "domain_encoder": encoder and {"id": encoder.name, "fingerprint": encoder.fingerprint, "width": encoder.width},
     }
+    if experiment.reference_prompts is not None:
+        record["reference_prompts"] = experiment.reference_prompts.describe()
+    experiment.task.describe(record, experiment.splits, experiment.prompts)
+    return record
+
+
+def _baselines(experiment: Experiment, method: Method, own: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
+    """Return the metrics of the baselines, by name; where the method is one of them, its own."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for kind in experiment.task.baselines(experiment.domain_encoder is not None):
+        if kind is type(method):
+            found[kind.name] = own
+            continue
+        baseline = experiment.make(kind)
+        accelerator = make_accelerator(experiment.backbone.device, "fp32")
+        experiment.learn(baseline, FitContext(accelerator, experiment.seed, progress=experiment.options.progress))
+        baseline.end_training()
+        found[kind.name] = experiment.score(baseline)
+    return found

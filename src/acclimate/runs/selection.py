@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TypeVar
 
-from acclimate.data import CaptionData, load_splits
+from acclimate.data import ImageData, load_splits
 from acclimate.errors import ConfigError, DataError
 from acclimate.runs import folder
 
-if TYPE_CHECKING:
-    from acclimate.data import ImageData
-
 logger = logging.getLogger("acclimate.runs")
+
+Images = TypeVar("Images", bound=ImageData)
 
 SPLITS = ("auto", "all", "train", "val", "test")
 
 
-@overload
-def choose_evaluation_images(run: str | os.PathLike[str], data: ImageData, split: str = "auto") -> ImageData: ...
-
-
-@overload
-def choose_evaluation_images(run: str | os.PathLike[str], data: CaptionData, split: str = "auto") -> CaptionData: ...
-
-
-def choose_evaluation_images(
-    run: str | os.PathLike[str], data: ImageData | CaptionData, split: str = "auto"
-) -> ImageData | CaptionData:
+def choose_evaluation_images(run: str | os.PathLike[str], data: Images, split: str = "auto") -> Images:
     """Return the images of a data set that a run is measured on.
 
     `auto` never returns images that the run has learned from or selected by: on the run's own data these are the test
@@ -39,15 +27,13 @@ def choose_evaluation_images(
 
     Args:
         run: run folder.
-        data: labelled images, or images with captions.
+        data: images of any task.
         split: `auto`, `all`, or the name of a split of `data`.
 
     Raises:
         ConfigError: for an unknown split.
         DataError: when the chosen split has no image.
     """
-    if isinstance(data, CaptionData):
-        return replace(data, images=choose_evaluation_images(run, data.images, split))
     if split not in SPLITS:
         raise ConfigError(f"--split {split}: choose {', '.join(SPLITS)}")
     if split == "all":
@@ -58,7 +44,7 @@ def choose_evaluation_images(
     return chosen
 
 
-def _unseen(run: Path, data: ImageData) -> ImageData:
+def _unseen(run: Path, data: Images) -> Images:
     if (run / folder.SPLITS).exists():
         frozen = load_splits(run / folder.SPLITS)["splits"]
         seen = {row["sha256"] for name in ("train", "val") for row in frozen.get(name, ())}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,14 +13,12 @@ import torch
 from torch import Tensor
 
 from acclimate.data.augment import Augmentation
-from acclimate.data.batch import Batch
+from acclimate.training.batch import Batch
 from acclimate.training.seeding import generator
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Encoder
     from acclimate.data import ImageData
-
-    Encoder = DualEncoder | DomainEncoder
 
 CANVAS_FACTOR = 1.5  # canvas side in multiples of the input side: crops lose little detail and stay small in memory
 DECODERS = min(8, os.cpu_count() or 1)
@@ -53,6 +50,26 @@ def chunks(feed: Feed, batch_size: int) -> Iterator[Batch]:
         yield feed.batch(index)
 
 
+class LabelFeed:
+    """Labels, and domains where there are some, without the images themselves.
+
+    Args:
+        labels: (N,) class indices.
+        domains: (N,) domain indices, or none.
+    """
+
+    def __init__(self, labels: Tensor, domains: Tensor | None = None) -> None:
+        self.labels, self.domains = labels, domains
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return labels and domains at `index` (B,)."""
+        domains = None if self.domains is None else self.domains[index]
+        return Batch(labels=self.labels[index], domains=domains, index=index)
+
+
 class FeatureFeed:
     """Features of a frozen encoder, computed once.
 
@@ -82,28 +99,6 @@ class FeatureFeed:
         source = self.features if self.views is None or epoch is None else self.views[epoch % len(self.views)]
         domains = None if self.domains is None else self.domains[index]
         return Batch(labels=self.labels[index], domains=domains, index=index, **{self.kind: source[index]})
-
-
-class ReferenceFeed:
-    """Text features of the reference prompts of each image, beside feeds that show the images.
-
-    Args:
-        prompts: (S, n, E) text features of S sets of prompts, padded with zeros.
-        mask: (S, n), true for prompts, false for padding.
-        sets: (N,) which set describes each image: that of its class, or one of its own.
-        labels: (N,) class indices.
-    """
-
-    def __init__(self, prompts: Tensor, mask: Tensor, sets: Tensor, labels: Tensor) -> None:
-        self.prompts, self.mask, self.sets, self.labels = prompts, mask, sets, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
-        """Return the prompts of the images at `index` (B,), the same in every epoch."""
-        sets = self.sets[index]
-        return Batch(reference_prompts=self.prompts[sets], reference_mask=self.mask[sets], index=index)
 
 
 class FreshFeed:
@@ -140,7 +135,7 @@ class PixelFeed:
 
     Args:
         data: images.
-        encoder: gives the evaluation transform.
+        encoder: what gives the evaluation transform.
         augmentation: random views for training, or none.
         seed: the view of an image in epoch e depends on (seed, e, image bytes) alone, not on its batch or place.
     """
@@ -205,41 +200,16 @@ class PixelFeed:
         return self.transform.canvas(self.data.image(position), CANVAS_FACTOR)
 
 
-class EncodedFeed:
-    """Features of pixels that change in every epoch: the frozen encoder runs in each step, without gradient.
-
-    Args:
-        pixels: gives the views.
-        encoder: what encodes them.
-        needs: what a batch holds, see `encode_pixels`.
-    """
-
-    def __init__(
-        self, pixels: PixelFeed, encoder: Encoder, needs: Collection[str] = frozenset({"image_features"})
-    ) -> None:
-        self.pixels, self.encoder, self.needs = pixels, encoder, needs
-        self.labels = pixels.labels
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
-        """Return what is needed of the views at `index` (B,)."""
-        batch = self.pixels.batch(index, epoch)
-        assert batch.pixels is not None
-        encoded = encode_pixels(self.encoder, batch.pixels, self.needs)
-        return replace(encoded, labels=batch.labels, domains=batch.domains, index=index)
-
-
 class JoinedFeed:
     """Several feeds of the same images, whose batches become one: pixels to learn from beside features to compare with.
 
     Args:
         feeds: at least one.
+        reader: who reads the batches, for messages.
     """
 
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self.feeds = tuple(feeds)
+    def __init__(self, feeds: Sequence[Feed], reader: str = "") -> None:
+        self.feeds, self.reader = tuple(feeds), reader
         self.labels = self.feeds[0].labels
 
     def __len__(self) -> int:
@@ -247,36 +217,7 @@ class JoinedFeed:
 
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
         """Return everything that the feeds know of the images at `index` (B,)."""
-        return reduce(or_, (feed.batch(index, epoch) for feed in self.feeds))
-
-
-def join_feeds(feeds: Sequence[Feed]) -> Feed:
-    """Return one feed that serves what all of them do."""
-    return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
-
-
-@torch.no_grad()
-def encode_pixels(encoder: Encoder, pixels: Tensor, needs: Collection[str]) -> Batch:
-    """Run a frozen encoder, where it is needed at all.
-
-    Args:
-        encoder: a backbone, of which the image tower runs, or a domain encoder.
-        pixels: (B, 3, H, W), normalised for it.
-        needs: any of "pixels", "image_features" and "pooled_features" of a backbone, or "domain_features".
-    """
-    from acclimate.backbones import DualEncoder
-
-    if not isinstance(encoder, DualEncoder):
-        return Batch(domain_features=encoder.encode_image(pixels.to(encoder.device)))
-    backbone = encoder
-    found: dict[str, Tensor] = {"pixels": pixels} if "pixels" in needs else {}
-    if "pooled_features" in needs:
-        found["pooled_features"] = backbone.encode_image(pixels.to(backbone.device), project=False)
-        if "image_features" in needs:
-            found["image_features"] = found["pooled_features"] @ backbone.vision_projection.T
-    elif "image_features" in needs:
-        found["image_features"] = backbone.encode_image(pixels.to(backbone.device))
-    return Batch(**found)
+        return reduce(or_, (feed.batch(index, epoch) for feed in self.feeds), Batch(self.reader))
 
 
 def label_tensors(data: ImageData) -> tuple[Tensor, Tensor | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from acclimate.errors import TrainingError
 from acclimate.training.checkpoint import Checkpoint, CheckpointFile, Position, optimizer_tensors, restore_optimizers
-from acclimate.training.feeds import Feed, chunks, epoch_order
+from acclimate.training.feeds import Feed, epoch_order
 from acclimate.training.journal import Journal
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.seeding import seed_step
@@ -22,11 +23,13 @@ from acclimate.training.stages import DescentStage, SolverStage, Stage, Turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from acclimate.data.batch import Batch
+    from acclimate.training.batch import Batch
     from acclimate.training.recipe import Recipe
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where every look waits for the device
-EVALUATION_BATCH = 256
+
+Score = Callable[[Feed], float]
+"""Maps images to a number that says how well they are served, the higher the better."""
 
 
 class Learner(Protocol):
@@ -34,10 +37,6 @@ class Learner(Protocol):
 
     def train(self, mode: bool = True) -> Learner:
         """Switch between training and evaluation."""
-        ...
-
-    def logits(self, batch: Batch) -> Tensor:
-        """Return (B, C) logits."""
         ...
 
     def learned_state(self) -> dict[str, Tensor]:
@@ -71,7 +70,13 @@ class FitContext:
 
 
 def fit(
-    method: Learner, stages: Sequence[Stage], train: Feed, val: Feed | None = None, *, context: FitContext
+    method: Learner,
+    stages: Sequence[Stage],
+    train: Feed,
+    val: Feed | None = None,
+    *,
+    context: FitContext,
+    score: Score | None = None,
 ) -> Position:
     """Run the stages of a method in order and leave the learned tensors in it.
 
@@ -84,6 +89,7 @@ def fit(
         train: training images.
         val: validation images, for stages that select by them; never test images.
         context: device, seed, log and checkpoints.
+        score: what stages that select an epoch go by: maps validation images to a number, the higher the better.
 
     Returns:
         The final position, with the seconds spent over all attempts.
@@ -92,14 +98,21 @@ def fit(
         TrainingError: when a loss stops being finite; the last checkpoint stays.
         RunError: when a checkpoint cannot be read or written.
     """
-    return _Fit(method, stages, train, val, context).run()
+    return _Fit(method, stages, train, val, context, score).run()
 
 
 class _Fit:
     def __init__(
-        self, method: Learner, stages: Sequence[Stage], train: Feed, val: Feed | None, context: FitContext
+        self,
+        method: Learner,
+        stages: Sequence[Stage],
+        train: Feed,
+        val: Feed | None,
+        context: FitContext,
+        score: Score | None,
     ) -> None:
         self.method, self.stages, self.train, self.val, self.context = method, stages, train, val, context
+        self.score = score
         self.accelerator = context.accelerator
         self.journal = context.journal or Journal()
         self.files = context.checkpoints or CheckpointFile(None)
@@ -218,12 +231,10 @@ class _Fit:
     def _end_epoch(self, stage: DescentStage, epoch: int, lr: float, means: dict[str, float]) -> None:
         entry: dict[str, float | str | int] = {"stage": stage.name, "epoch": epoch, "lr": lr, **means}
         if _is_candidate(stage, epoch):
-            if self.val is None or len(self.val) == 0:
-                raise TrainingError("select=best-val needs validation images and there are none; use select=last")
-            accuracy = self._validate(self.val)
-            entry["val_accuracy"] = accuracy
-            if self.position.best is None or accuracy > self.position.best:
-                self.position.best, self.position.best_epoch = accuracy, epoch
+            value = self._validate()
+            entry["val_accuracy"] = value
+            if self.position.best is None or value > self.position.best:
+                self.position.best, self.position.best_epoch = value, epoch
                 self.best = {name: tensor.clone() for name, tensor in self.method.learned_state().items()}
         if stage.averaging is not None:
             share = stage.averaging[epoch] / sum(stage.averaging)
@@ -232,14 +243,14 @@ class _Fit:
         self.journal.write(**entry)
 
     @torch.no_grad()
-    def _validate(self, val: Feed) -> float:
+    def _validate(self) -> float:
+        if self.val is None or len(self.val) == 0:
+            raise TrainingError("select=best-val needs validation images and there are none; use select=last")
+        if self.score is None:
+            raise TrainingError("select=best-val needs a score of validation images and there is none; use select=last")
         self.method.train(False)
-        device, right = self.accelerator.device, 0
-        for batch in chunks(val, EVALUATION_BATCH):
-            assert batch.labels is not None
-            with self.accelerator.autocast():
-                right += int((self.method.logits(batch.to(device)).argmax(-1).cpu() == batch.labels).sum())
-        return right / len(val)
+        with self.accelerator.autocast():
+            return self.score(self.val)
 
     def _save(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self.position.journal = self.journal.size

@@ -13,7 +13,7 @@ from acclimate.errors import ConfigError
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from acclimate.data.batch import Batch
+    from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
 
 

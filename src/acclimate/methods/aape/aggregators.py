@@ -39,14 +39,12 @@ class Aggregator(nn.Module):
     Args:
         width: E.
         config: settings.
+        images: how many images are learned from.
     """
 
-    def __init__(self, width: int, config: AAPEConfig) -> None:
+    def __init__(self, width: int, config: AAPEConfig, images: int) -> None:
         super().__init__()
         self.width, self.config = width, config
-
-    def expect(self, images: int) -> None:
-        """Be told how many images are learned from."""
 
     def forward(
         self, prompts: Tensor, mask: Tensor, images: Tensor, index: Tensor | None = None
@@ -78,8 +76,8 @@ class BottleneckMean(Aggregator):
     Source: Huang et al. 2024 (AAPE, arXiv 2410.23698), appendix B.1.
     """
 
-    def __init__(self, width: int, config: AAPEConfig) -> None:
-        super().__init__(width, config)
+    def __init__(self, width: int, config: AAPEConfig, images: int) -> None:
+        super().__init__(width, config, images)
         hidden = hidden_width(width)
         self.network = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), zeros(nn.Linear(hidden, width)))
         self.share = nn.Parameter(torch.tensor(0.5))
@@ -104,8 +102,8 @@ class PromptAttention(Aggregator):
     enters, heads, widths and normalisation.
     """
 
-    def __init__(self, width: int, config: AAPEConfig) -> None:
-        super().__init__(width, config)
+    def __init__(self, width: int, config: AAPEConfig, images: int) -> None:
+        super().__init__(width, config, images)
         self.heads = max(1, width // HEAD_WIDTH)
         while width % self.heads:
             self.heads -= 1
@@ -114,17 +112,13 @@ class PromptAttention(Aggregator):
         self.key = nn.Linear(width, width, bias=False)  # one would move all scores alike
         if config.query_mode == "image_conditioned":
             self.of_image = zeros(nn.Linear(width, width, bias=False))
-        self.own: nn.Parameter | None = None
+        per_image = config.query_mode == "per_image"
+        self.own = nn.Parameter(torch.zeros(images, width)) if per_image else None
         if config.aggregator == "attention":
             self.value, self.output = nn.Linear(width, width), zeros(nn.Linear(width, width))
             self.last_norm = nn.LayerNorm(width)
             wide = EXPANSION * width
             self.network = nn.Sequential(nn.Linear(width, wide), nn.GELU(), zeros(nn.Linear(wide, width)))
-
-    def expect(self, images: int) -> None:
-        """Make a vector for each training image, where the query asks for one."""
-        if self.config.query_mode == "per_image":
-            self.own = nn.Parameter(torch.zeros(images, self.width, device=self.query.weight.device))
 
     def forward(
         self, prompts: Tensor, mask: Tensor, images: Tensor, index: Tensor | None = None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods.contract import Reading
+from acclimate.methods.capabilities import PromptAttribution
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ logger = logging.getLogger("acclimate.methods")
 
 
 @torch.no_grad()
-def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
-    """Look at all training images, and warn where the aggregate has left its prompts.
+def inspect(method: AAPE, train: Feed, warn: bool = True) -> tuple[dict[str, float], PromptAttribution]:
+    """Look at all training images, and warn, if asked to, where the aggregate has left its prompts.
 
     Returns:
         Means over the images, and what was attended to and made of each. The means are the figures of
@@ -42,14 +42,13 @@ def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
         figures["generated_image_cosine"] = (generated * images).sum(dim=-1).mean()
         likeness = None
         if method.class_names:
-            assert batch.labels is not None
             likeness = (method.class_weights()[batch.labels] * images).sum(dim=-1)
             figures["template_cosine"] = likeness.mean()
         seen.append((attention, generated, likeness))
         for name, value in figures.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + len(batch) * value
     means = {name: float(value) / len(train) for name, value in sums.items()}
-    if means["mean_cosine"] < FAR:
+    if warn and means["mean_cosine"] < FAR:
         logger.warning(
             "%s: the aggregated prompts have a cosine of %.2f with the mean of the reference prompts, so little of "
             "what the sentences say is left in them; try aggregator=convex, or a smaller aggregator_lr",
@@ -57,7 +56,7 @@ def inspect(method: AAPE, train: Feed) -> tuple[dict[str, float], Reading]:
             means["mean_cosine"],
         )
     attentions, prompts, likenesses = zip(*seen, strict=True)
-    return means, Reading(_joined(attentions), torch.cat(prompts).cpu(), _joined(likenesses))
+    return means, PromptAttribution(_joined(attentions), torch.cat(prompts).cpu(), _joined(likenesses))
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -8,15 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, clip_reward, mean_prompt, pick_one
 from acclimate.methods.aape.config import AAPEConfig
 from acclimate.methods.aape.inspection import inspect
 from acclimate.methods.aape.networks import Projection, PromptGenerator
-from acclimate.methods.contract import TemplateClassifier, TrainingFacts
-from acclimate.methods.coop.method import published_epochs
+from acclimate.methods.capabilities import PromptAttribution, PromptAttributor, Retriever
+from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.coop import published_epochs
+from acclimate.methods.parts.scores import cosines, similarities
+from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
+from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed
+from acclimate.training.inputs import Inputs
 from acclimate.training.stages import GradientStage, SolverStage, Stage
 
 RETRIEVAL_EPOCHS = 30
@@ -24,7 +28,7 @@ WATCHED = frozenset({"image_cosine", "mean_cosine", "attention_entropy"})
 
 
 @register
-class AAPE(TemplateClassifier):
+class AAPE(TemplateClassifier, Retriever, PromptAttributor):
     """Aggregate-and-Adapted Prompt Embedding.
 
     A generator h makes a prompt embedding h(x) of an image x, a projection g class weights w_c(x) = g([w_c, h(x)]) of
@@ -44,26 +48,32 @@ class AAPE(TemplateClassifier):
     title = "Aggregated and adapted prompt embedding"
     paper = "arXiv 2410.23698"
     learns = "a generator and a projection: 82,464 numbers by a joint width of 512"
-    retrieves = True
+    inputs = Inputs(training={"reference_prompts"})
+    training_only = ("aggregator",)
+    sized_by_data = frozenset({"aggregator.own"})
     Config = AAPEConfig
     config: AAPEConfig
+    aggregator: Aggregator | None
 
     @classmethod
-    def loss_needs_of(cls, config: object) -> frozenset[str]:
+    def inputs_of(cls, config: object) -> Inputs:
         """Return that it learns from reference prompts, unless distillation is off."""
         assert isinstance(config, AAPEConfig)
-        return frozenset({"reference_prompts"} if config.distillation_weight > 0 else ())
+        return cls.inputs if config.distillation_weight > 0 else Inputs()
 
-    def bind(self, class_names: Sequence[str]) -> None:
-        """Set the classes; any classes are served. Without any at first, there is nothing to project onto."""
-        if "generator" not in self._modules:
-            width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
-            mode = config.projection if class_names else "none"
-            self.generator = PromptGenerator(width, config.generator == "residual").to(device)
-            self.projection = None if mode == "none" else Projection(width, mode).to(device)
-            self.aggregator: Aggregator | None = None  # among what is learned while training goes on
-            self._drawn = [AGGREGATORS[config.aggregator](width, config).to(device)]
-        super().bind(class_names)
+    def make(self) -> None:
+        """Make generator and projection; where no class is bound, there is nothing to project onto."""
+        width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
+        mode = config.projection if self.class_names else "none"
+        self.generator = PromptGenerator(width, config.generator == "residual").to(device)
+        self.projection = None if mode == "none" else Projection(width, mode).to(device)
+        self.aggregator = None
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Make the aggregator."""
+        if self.config.distillation_weight:
+            width, device = self.backbone.embed_dim, self.backbone.device
+            self.aggregator = AGGREGATORS[self.config.aggregator](width, self.config, facts.images).to(device)
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the stage that learns all, or one for the aggregator and one for the rest; then a last look."""
@@ -78,8 +88,7 @@ class AAPE(TemplateClassifier):
         served = [*self.generator.parameters(), *([] if self.projection is None else self.projection.parameters())]
         if not config.distillation_weight:
             return [GradientStage(self.name, config, epochs, self.loss, served)]
-        self.aggregator = self._drawn[0]
-        self.aggregator.expect(facts.images)
+        assert self.aggregator is not None  # `prepare` comes first
         learned = list(self.aggregator.parameters())
         rates = [config.aggregator_lr / config.lr if config.lr else 0.0] * len(learned)
         stages: list[Stage] = []
@@ -88,12 +97,11 @@ class AAPE(TemplateClassifier):
             learned, rates = [], []
         rates += [1.0] * len(served)
         stages += [GradientStage(self.name, config, epochs, self.loss, learned + served, rates=rates, watched=WATCHED)]
-        return [*stages, SolverStage("prompts", self._finish)]
+        return [*stages, SolverStage("prompts", lambda train, val: inspect(self, train)[0])]
 
-    def _finish(self, train: Feed, val: Feed | None) -> dict[str, float]:
-        figures, self.reading = inspect(self, train)
-        self.aggregator = None
-        return figures
+    def attribution(self, train: Feed) -> PromptAttribution | None:
+        """Return what each training image has learned from its prompts; none without an aggregator."""
+        return None if self.aggregator is None else inspect(self, train, warn=False)[1]
 
     def aggregate(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Return p^a of the images of a batch (B, E), L2-normalised, the attention (B, n) or none, and figures of both.
@@ -102,8 +110,6 @@ class AAPE(TemplateClassifier):
         `attention_entropy`, 1 where all prompts count the same, 0 where one prompt does.
         """
         assert self.aggregator is not None
-        assert batch.reference_prompts is not None
-        assert batch.reference_mask is not None
         images, limit = self.image_directions(batch), self.config.reference_limit
         prompts, mask = F.normalize(batch.reference_prompts.float(), dim=-1)[:, :limit], batch.reference_mask[:, :limit]
         aggregated, attention = self.aggregator(prompts, mask, images, batch.index)
@@ -130,7 +136,6 @@ class AAPE(TemplateClassifier):
         images = self.image_directions(batch)
         generated = self.generator(images)
         if self.class_names:
-            assert batch.labels is not None
             terms = {"cross_entropy": F.cross_entropy(self._scores(images, generated), batch.labels)}
         else:
             terms = {"contrastive": self._contrast(batch, F.normalize(generated, dim=-1))}
@@ -145,11 +150,8 @@ class AAPE(TemplateClassifier):
 
     def _contrast(self, batch: Batch, queries: Tensor) -> Tensor:
         """Return the symmetric contrastive loss of queries (B, E) and a caption of each image, drawn anew each time."""
-        assert batch.reference_prompts is not None
-        assert batch.reference_mask is not None
         captions = F.normalize(pick_one(batch.reference_prompts.float(), batch.reference_mask), dim=-1)
-        with torch.autocast(queries.device.type, enabled=False):
-            logits = self.backbone.logit_scale * queries.float() @ captions.T + self.backbone.logit_bias
+        logits = similarities(self.backbone, queries, captions)
         own = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
@@ -165,17 +167,8 @@ class AAPE(TemplateClassifier):
     def _scores(self, images: Tensor, generated: Tensor) -> Tensor:
         templates = self.class_weights()
         if self.projection is None:
-            with torch.autocast(images.device.type, enabled=False):
-                cosines = F.normalize(generated.float(), dim=-1) @ templates.float().T
-        else:
-            cosines = self.projection.cosines(images, templates, generated)
-        return self.backbone.logit_scale * cosines + self.backbone.logit_bias
-
-    def load_learned_state(self, state: dict[str, Tensor]) -> None:
-        """Put learned tensors back; a state from the midst of training has an aggregator."""
-        has_one = any(name.startswith("aggregator.") for name in state)
-        self.aggregator = self._drawn[0] if has_one else None
-        super().load_learned_state(state)
+            return self.backbone.scaled(cosines(F.normalize(generated.float(), dim=-1), templates))
+        return self.backbone.scaled(self.projection.cosines(images, templates, generated))
 
 
 def relative_entropy(attention: Tensor, mask: Tensor) -> Tensor:

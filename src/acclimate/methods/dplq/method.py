@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.methods.domain_prompts import DomainPromptClassifier, DomainPromptRecipe
 from acclimate.methods.dplq.mixers import make_mixer
+from acclimate.methods.parts.domain_prompts import DomainPromptClassifier, DomainPromptRecipe
 from acclimate.methods.registry import register
 from acclimate.options import option
+from acclimate.training.inputs import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +66,15 @@ class DPLQ(DomainPromptClassifier):
     config: DPLQConfig
 
     @classmethod
-    def needs_of(cls, config: object) -> frozenset[str]:
-        """Return what it needs: no domain features where nothing is conditioned on them."""
+    def inputs_of(cls, config: object) -> Inputs:
+        """Return what it reads: no domain features where nothing is conditioned on them."""
         assert isinstance(config, DPLQConfig)
-        return cls.needs if config.conditioning != "none" or config.image_bias else cls.needs - {"domain_features"}
+        conditioned = config.conditioning != "none" or config.image_bias
+        return cls.inputs if conditioned else cls.inputs.without("domain_features")
 
     # ------------------------------------------------------------------------------------------------ what is learned
 
-    def make_prompts(self) -> None:
+    def make(self) -> None:
         """Make the prompts, mixers and meta-nets."""
         config, backbone = self.config, self.backbone
         n, width = config.prompt_tokens, backbone.text_width

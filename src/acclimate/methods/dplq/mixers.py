@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from acclimate.methods.quaternion import QuaternionLinear
+from acclimate.methods.parts.quaternions import QuaternionLinear
 
 
 class Mixer(nn.Module):

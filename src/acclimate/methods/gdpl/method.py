@@ -38,9 +38,9 @@ class GDPL(DPLQ):
     Config: ClassVar[type] = GDPLConfig
     config: GDPLConfig
 
-    def make_prompts(self) -> None:
+    def make(self) -> None:
         """Make what DPLQ learns, and the low-rank changes."""
-        super().make_prompts()
+        super().make()
         config, backbone = self.config, self.backbone
         if config.low_rank != "none":
             layers, widths = self.fit_both("layers", config.layers), (backbone.text_width, backbone.vision_width)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from acclimate.methods.parts.scores import accuracy
 from acclimate.methods.spg.labels import root_mean_square
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
-    from acclimate.data.batch import Batch
     from acclimate.methods.spg.method import SPG
 
 COLLAPSED = 0.01  # of the spread of the labels
@@ -41,7 +39,6 @@ def inspect(method: SPG, train: Feed, val: Feed | None) -> dict[str, float]:
     device = method.backbone.device
     prompts, targets = [], []
     for batch in (chunk.to(device) for chunk in chunks(train, BATCH)):
-        assert batch.domains is not None
         prompts.append(method.image_prompts(method.image_directions(batch)))
         targets.append(method.labels.values[batch.domains])
     made, wanted = torch.cat(prompts), torch.cat(targets)
@@ -51,9 +48,9 @@ def inspect(method: SPG, train: Feed, val: Feed | None) -> dict[str, float]:
         "label_distance": root_mean_square(made - wanted),
     }
     if val is not None and len(val):
-        figures["val_accuracy"] = _accuracy(val, method.logits, device)
+        figures["val_accuracy"] = accuracy(val, method.logits, device)
         templates = method.template_directions()
-        figures["zero_shot_val_accuracy"] = _accuracy(val, lambda batch: method.similarities(batch, templates), device)
+        figures["zero_shot_val_accuracy"] = accuracy(val, lambda batch: method.similarities(batch, templates), device)
     for trouble in troubles(figures, len(method.labels.values)):
         logger.warning("%s: %s", method.name, trouble)
     return figures
@@ -79,11 +76,3 @@ def troubles(figures: dict[str, float], domains: int) -> list[str]:
             "epochs, or generator=mixture"
         )
     return found
-
-
-def _accuracy(feed: Feed, logits: Callable[[Batch], Tensor], device: torch.device) -> float:
-    right = 0
-    for batch in chunks(feed, BATCH):
-        assert batch.labels is not None
-        right += int((logits(batch.to(device)).argmax(-1).cpu() == batch.labels).sum())
-    return right / len(feed)

@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import Prerequisite, TextClassifier, TrainingFacts
-from acclimate.methods.coop.context import initial_context
-from acclimate.methods.per_image import cosines_per_image
+from acclimate.methods.contract import Prerequisite, TrainingFacts
+from acclimate.methods.parts.contexts import initial_context
+from acclimate.methods.parts.scores import cosines_per_image
+from acclimate.methods.parts.text import TextClassifier
 from acclimate.methods.registry import register
 from acclimate.methods.spg.config import SPGConfig
 from acclimate.methods.spg.inspection import inspect
+from acclimate.methods.spg.label_files import given_label
 from acclimate.methods.spg.labels import PromptLabels
 from acclimate.methods.spg.sources import SOURCES
+from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed
+from acclimate.training.inputs import Inputs
 from acclimate.training.stages import SolverStage, Stage
 
 logger = logging.getLogger("acclimate.methods")
@@ -42,6 +45,10 @@ class SPG(TextClassifier):
     title = "Generated soft prompts for unseen domains"
     paper = "arXiv 2404.19286"
     learns = "a prompt label for each domain, and a network of 2.9 million numbers that generates prompts"
+    inputs = Inputs(training={"domains"})
+    prompts_per_image = True
+    training_only = ("source.discriminator",)
+    sized_by_data = frozenset({"labels.values", "source.weight", "source.offset"})
     Config = SPGConfig
     config: SPGConfig
 
@@ -58,22 +65,30 @@ class SPG(TextClassifier):
                 f"{cls.name} learns one prompt for each domain, and these training images name none; give a column "
                 "`domain`, or folders domain/class/image"
             )
-        settings, seed, given = config.label_settings(), config.label_seed, config.label_files
-        return {domain: Prerequisite("coop", settings, domain, seed, given) for domain in domains}
+        settings, seed, folder = config.label_settings(), config.label_seed, config.label_files
+        given = {domain: None if folder is None else given_label(folder, domain) for domain in domains}
+        return {domain: Prerequisite("coop", settings, domain, seed, given[domain]) for domain in domains}
 
-    def bind(self, class_names: Sequence[str]) -> None:
-        """Set the classes; any classes are served."""
-        first = not self.class_names
-        self.class_names = tuple(class_names)
-        self._kept = None
+    def make(self) -> None:
+        """Make the network that makes prompts, and the labels that stage I starts from, until it has been learned."""
+        config = self.config
+        words = initial_context(self.backbone, self.prompts, config.context_init, config.context_tokens)
+        self.labels = PromptLabels(words[None], config.labels)
+        self.source = SOURCES[config.generator](self.backbone.embed_dim, words, config)
+
+    def set_classes(self) -> None:
+        """Read the words of the classes; any classes are served."""
         self.names = self.backbone.class_tokens(self.prompts.words(self.class_names))
-        if first:
-            config = self.config
-            words = initial_context(self.backbone, self.prompts, config.context_init, config.context_tokens)
-            self.labels = PromptLabels(
-                words[None], config.labels
-            )  # what stage I starts from, until it has been learned
-            self.source = SOURCES[config.generator](self.backbone.embed_dim, self.labels, config)
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Make what stage II alone needs, the discriminator of the GAN.
+
+        Raises:
+            ConfigError: there is one training image.
+        """
+        if facts.images < 2:
+            raise ConfigError(f"{self.name} learns from two images or more, and there is one; give more of them")
+        self.source.prepare(len(self.labels.values))
 
     def adopt(self, learned: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over the prompt labels, in the order of the domains.
@@ -87,7 +102,7 @@ class SPG(TextClassifier):
                     f"the prompt label of the domain '{domain}' has {len(state['context'])} tokens, and {self.name} "
                     f"generates {tokens}; set context_init=none and context_tokens={len(state['context'])}"
                 )
-        self.labels.values = torch.stack([state["context"] for state in learned.values()]).to(self.backbone.device)
+        self.replace("labels.values", torch.stack([state["context"] for state in learned.values()]))
         if len(learned) == 1:
             logger.warning(
                 "%s has one domain to learn from, '%s': every generator can at best give back its prompt label",
@@ -96,18 +111,12 @@ class SPG(TextClassifier):
             )
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
-        """Return stage II, and a look at what it has made.
-
-        Raises:
-            ConfigError: there is one training image.
-        """
-        if facts.images < 2:
-            raise ConfigError(f"{self.name} learns from two images or more, and there is one; give more of them")
-        stages = self.source.stages()
+        """Return stage II, and a look at what it has made."""
+        stages = self.source.stages(self.labels)
         return [*stages, SolverStage("prompts", self._inspect)] if stages else []
 
     def _inspect(self, train: Feed, val: Feed | None) -> dict[str, float]:
-        self.source.finish()
+        self.source.forget()
         return inspect(self, train, val)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -135,32 +144,14 @@ class SPG(TextClassifier):
 
     def image_prompts(self, images: Tensor, draw: int = 0) -> Tensor:
         """Return the prompts (B, n, D) of image directions (B, E)."""
-        return self.labels.prompts(self.source(images, draw))
+        return self.labels.prompts(self.source(images, self.labels, draw))
 
     def _scores(self, images: Tensor, prompts: Tensor) -> Tensor:
         def directions(few: slice) -> Tensor:
             return F.normalize(self.backbone.encode_context(prompts[few], self.names, per="image").float(), dim=-1)
 
-        return self.backbone.logit_scale * cosines_per_image(images, len(self.names), directions) + (
-            self.backbone.logit_bias
-        )
+        return self.backbone.scaled(cosines_per_image(images, len(self.names), directions))
 
     def class_directions(self) -> Tensor:
         """Return w_c = norm(g([m, c])) (C, E) of the mean label m."""
         return F.normalize(self.backbone.encode_context(self.labels.mean, self.names).float(), dim=-1)
-
-    def load_learned_state(self, state: dict[str, Tensor]) -> None:
-        """Put learned tensors back, of any number of domains."""
-        before = self.learned_state()
-        try:
-            self._resize(state)
-            super().load_learned_state(state)
-        except ConfigError:
-            self._resize(before)
-            super().load_learned_state(before)
-            raise
-
-    def _resize(self, state: Mapping[str, Tensor]) -> None:
-        if "labels.values" in state:
-            self.labels.values = torch.empty_like(state["labels.values"])
-        self.source.resize({name.removeprefix("source."): tensor for name, tensor in state.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ from acclimate.methods.spg.networks import (
 from acclimate.training.stages import AlternatingStage, GradientStage, SolverStage, Stage, Turn
 
 if TYPE_CHECKING:
-    from acclimate.data.batch import Batch
     from acclimate.methods.spg.config import SPGConfig
+    from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
 
 EPOCHS = 70
@@ -36,39 +37,33 @@ class PromptSource(nn.Module):
 
     Args:
         width: E of the image features.
-        labels: the prompt labels; they change when stage I has been learned.
+        like: a prompt label (n, D), for its size and place.
         config: settings.
     """
 
-    def __init__(self, width: int, labels: PromptLabels, config: SPGConfig) -> None:
+    def __init__(self, width: int, like: Tensor, config: SPGConfig) -> None:
         super().__init__()
         self.width, self.config = width, config
-        self.outputs = labels.values[0].numel()
-        self._labels = [labels]  # in a list, so that they are not parts of this module
-
-    @property
-    def labels(self) -> PromptLabels:
-        """The prompt labels."""
-        return self._labels[0]
+        self.outputs, self.place = like.numel(), like.device
 
     @property
     def draws(self) -> int:
         """How many prompts an image is given in prediction."""
         return 1
 
-    def forward(self, images: Tensor, draw: int = 0) -> Tensor:
-        """Return prompts (B, n D) of image features (B, E), L2-normalised, in the scale of the labels."""
+    def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
+        """Return prompts (B, n D) of image features (B, E), L2-normalised, in the scale of the prompt labels."""
         raise NotImplementedError
 
-    def stages(self) -> Sequence[Stage]:
-        """Return how it is learned (stage II)."""
+    def prepare(self, domains: int) -> None:
+        """Make what learning alone needs, and what there is one of for each domain."""
+
+    def stages(self, labels: PromptLabels) -> Sequence[Stage]:
+        """Return how it is learned from the labels (stage II)."""
         raise NotImplementedError
 
-    def resize(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for a state of another number of domains, or one from which the end of training left things out."""
-
-    def finish(self) -> None:
-        """Drop what prediction does not need."""
+    def forget(self) -> None:
+        """Drop what the last step has left."""
 
     def scaled(self, images: Tensor) -> Tensor:
         """Return image features (B, E), `balanced` with variance 1."""
@@ -76,23 +71,17 @@ class PromptSource(nn.Module):
 
     def of(self, batch: Batch) -> Tensor:
         """Return the image features of a batch (B, E), L2-normalised."""
-        assert batch.image_features is not None
         return F.normalize(batch.image_features.float(), dim=-1)
-
-    def target(self, batch: Batch) -> Tensor:
-        """Return the label of each image's domain (B, n D), in the scale of the labels."""
-        assert batch.domains is not None
-        return self.labels.units[batch.domains]
 
 
 class MeanLabel(PromptSource):
     """The mean of the labels, the same for every image."""
 
-    def forward(self, images: Tensor, draw: int = 0) -> Tensor:
+    def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
         """Return the mean label (1, n D)."""
-        return self.labels.units.mean(dim=0, keepdim=True)
+        return labels.units.mean(dim=0, keepdim=True)
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, labels: PromptLabels) -> Sequence[Stage]:
         """Return nothing: there is nothing to learn."""
         return []
 
@@ -103,25 +92,20 @@ class Mixture(PromptSource):
     weight: Tensor
     offset: Tensor
 
-    def __init__(self, width: int, labels: PromptLabels, config: SPGConfig) -> None:
-        super().__init__(width, labels, config)
-        self._make(len(labels.values))
+    def __init__(self, width: int, like: Tensor, config: SPGConfig) -> None:
+        super().__init__(width, like, config)
+        self.prepare(1)
 
-    def _make(self, domains: int) -> None:
-        device = self.labels.values.device
-        self.register_buffer("weight", torch.zeros(domains, self.width, device=device))
-        self.register_buffer("offset", torch.zeros(domains, device=device))
+    def prepare(self, domains: int) -> None:
+        """Make a row for each domain."""
+        self.register_buffer("weight", torch.zeros(domains, self.width, device=self.place))
+        self.register_buffer("offset", torch.zeros(domains, device=self.place))
 
-    def resize(self, state: Mapping[str, Tensor]) -> None:
-        """Make room for another number of domains."""
-        if "offset" in state:
-            self._make(len(state["offset"]))
-
-    def forward(self, images: Tensor, draw: int = 0) -> Tensor:
+    def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
         """Return mixtures of the labels (B, n D)."""
-        return (images @ self.weight.T + self.offset).softmax(dim=-1) @ self.labels.units
+        return (images @ self.weight.T + self.offset).softmax(dim=-1) @ labels.units
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, labels: PromptLabels) -> Sequence[Stage]:
         """Return the single stage that fits the classifier."""
         return [SolverStage("domains", self._fit)]
 
@@ -130,9 +114,7 @@ class Mixture(PromptSource):
         from sklearn.linear_model import LogisticRegression
 
         batch = train.batch(torch.arange(len(train)))
-        assert batch.domains is not None
-        self._make(len(self.labels.values))
-        if len(self.labels.values) == 1:
+        if len(self.offset) == 1:
             return {"domain_accuracy": 1.0}
         gain = self.width**0.5
         inputs, domains = gain * self.of(batch).cpu().numpy(), batch.domains.cpu().numpy()
@@ -148,25 +130,25 @@ class Mixture(PromptSource):
 class Regression(PromptSource):
     """SPG's generator without noise, learned by the mean squared distance to the label of the image's domain."""
 
-    def __init__(self, width: int, labels: PromptLabels, config: SPGConfig) -> None:
-        super().__init__(width, labels, config)
-        self.network = self._make_network().to(labels.values.device)
+    def __init__(self, width: int, like: Tensor, config: SPGConfig) -> None:
+        super().__init__(width, like, config)
+        self.network = self._make_network().to(self.place)
 
     def _make_network(self) -> nn.Module:
         return PromptGenerator(self.width, self.outputs, self.config.norm_epsilon, self.config.labels == "raw")
 
-    def forward(self, images: Tensor, draw: int = 0) -> Tensor:
+    def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
         """Return prompts (B, n D)."""
         return self.network(self.scaled(images))
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, labels: PromptLabels) -> Sequence[Stage]:
         """Return the single stage that learns the network."""
-        epochs = self.config.epochs or EPOCHS
+        epochs, loss = self.config.epochs or EPOCHS, partial(self._loss, labels)
         parameters = list(self.network.parameters())
-        return [GradientStage(self.config.generator, self.config, epochs, self._loss, parameters, drop_last=True)]
+        return [GradientStage(self.config.generator, self.config, epochs, loss, parameters, drop_last=True)]
 
-    def _loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"squared_distance": F.mse_loss(self(self.of(batch)), self.target(batch))}
+    def _loss(self, labels: PromptLabels, batch: Batch) -> dict[str, Tensor]:
+        return {"squared_distance": F.mse_loss(self(self.of(batch), labels), labels.units[batch.domains])}
 
 
 class Transformer(Regression):
@@ -189,22 +171,25 @@ class ConditionalGAN(PromptSource):
 
     noise: Tensor
 
-    def __init__(self, width: int, labels: PromptLabels, config: SPGConfig) -> None:
-        super().__init__(width, labels, config)
-        device = labels.values.device
+    def __init__(self, width: int, like: Tensor, config: SPGConfig) -> None:
+        super().__init__(width, like, config)
         inputs = config.noise_width + width
-        self.generator = PromptGenerator(inputs, self.outputs, config.norm_epsilon, config.labels == "raw").to(device)
-        self.discriminator: Discriminator | None = None  # among what is learned while stage II goes on
-        self._drawn = [Discriminator(self.outputs + width).to(device)]
+        generator = PromptGenerator(inputs, self.outputs, config.norm_epsilon, config.labels == "raw")
+        self.generator = generator.to(self.place)
+        self.discriminator: Discriminator | None = None
         draws = torch.randn(self.draws, config.noise_width, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("noise", draws.to(device), persistent=False)  # the same in every run
+        self.register_buffer("noise", draws.to(self.place), persistent=False)  # the same in every run
+
+    def prepare(self, domains: int) -> None:
+        """Make the discriminator."""
+        self.discriminator = Discriminator(self.outputs + self.width).to(self.place)
 
     @property
     def draws(self) -> int:
         """How many prompts an image is given in prediction."""
         return self.config.noise_draws if self.config.test_noise == "mean" else 1
 
-    def forward(self, images: Tensor, draw: int = 0) -> Tensor:
+    def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
         """Return prompts (B, n D), with the noise of prediction."""
         return self.generate(images, self._test_noise(len(images), draw))
 
@@ -219,13 +204,13 @@ class ConditionalGAN(PromptSource):
             return torch.zeros(images, self.config.noise_width, device=self.noise.device)
         return self.noise[draw].expand(images, -1)
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, labels: PromptLabels) -> Sequence[Stage]:
         """Return the single stage in which both networks learn."""
-        config, generator = self.config, self.generator
-        self.discriminator = discriminator = self._drawn[0]
+        config, generator, discriminator = self.config, self.generator, self.discriminator
+        assert discriminator is not None  # `prepare` comes first
         turns = [
             Turn(
-                self.discriminating,
+                partial(self.discriminating, labels),
                 list(discriminator.parameters()),
                 limits=discriminator_limits(discriminator, config.clipping),
             ),
@@ -235,14 +220,14 @@ class ConditionalGAN(PromptSource):
         epochs = config.epochs or EPOCHS
         return [AlternatingStage("gan", config, epochs, turns, batches, drop_last=True, watched=WATCHED)]
 
-    def discriminating(self, real: Batch, other: Batch | None = None) -> dict[str, Tensor]:
+    def discriminating(self, labels: PromptLabels, real: Batch, other: Batch | None = None) -> dict[str, Tensor]:
         """Return the loss of the discriminator, and how often it is right; the prompts serve the next turn, too."""
-        labels, images = self.target(real), self.of(real)
+        wanted, images = labels.units[real.domains], self.of(real)
         self._images = images if other is None else self.of(other)
         noise = torch.randn(len(self._images), self.config.noise_width, device=self._images.device)
         self._prompts = self.generate(self._images, noise)
         loss, threshold = ADVERSARIAL[self.config.adversarial], THRESHOLD[self.config.adversarial]
-        on_labels, on_prompts = self._verdict(labels, images), self._verdict(self._prompts.detach(), self._images)
+        on_labels, on_prompts = self._verdict(wanted, images), self._verdict(self._prompts.detach(), self._images)
         return {
             "discriminator_real": loss(on_labels, True),
             "discriminator_generated": loss(on_prompts, False),
@@ -262,14 +247,8 @@ class ConditionalGAN(PromptSource):
         assert self.discriminator is not None
         return self.discriminator(torch.cat([prompts, self.scaled(images)], dim=1))
 
-    def resize(self, state: Mapping[str, Tensor]) -> None:
-        """Have a discriminator where the state has one."""
-        has_one = any(name.startswith("discriminator.") for name in state)
-        self.discriminator = self._drawn[0] if has_one else None
-
-    def finish(self) -> None:
-        """Drop the discriminator, and the prompts of the last step."""
-        self.discriminator = None
+    def forget(self) -> None:
+        """Drop the prompts of the last step."""
         self._prompts = self._images = torch.empty(0)
 
 

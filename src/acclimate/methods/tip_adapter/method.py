@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.data.batch import Batch
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TemplateClassifier, TrainingFacts
+from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
 from acclimate.methods.tip_adapter.search import Choice, evidence, search
 from acclimate.options import option
+from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed, chunks
 from acclimate.training.recipe import Recipe, Views
 from acclimate.training.stages import GradientStage, SolverStage, Stage
@@ -59,37 +60,32 @@ class TipAdapter(TemplateClassifier):
     learns = "per training image: joint width + 1 numbers, without training"
     Config = TipAdapterConfig
     config: TipAdapterConfig
+    sized_by_data = frozenset({"keys", "labels"})
     keys: Tensor
     labels: Tensor
     alpha: Tensor
     beta: Tensor
 
-    def bind(self, class_names: Sequence[str]) -> None:
-        """Set the classes; those of the cache are known by their names."""
-        first = not self.class_names
-        super().bind(class_names)
-        if first:
-            self.known = self.class_names  # what the labels count
-            device = self.backbone.device
-            self._make_keys(torch.zeros(0, self.backbone.embed_dim, device=device))  # (M, E)
-            self.register_buffer("labels", torch.zeros(0, dtype=torch.long, device=device))  # (M,)
-            self.register_buffer("alpha", torch.zeros((), device=device))  # no cache yet: zero-shot
-            self.register_buffer("beta", torch.zeros((), device=device))
-        self._make_values()
+    def make(self) -> None:
+        """Make an empty cache: keys (M, E), and labels (M,) that count the classes of the training images."""
+        device = self.backbone.device
+        self._make_keys(torch.zeros(0, self.backbone.embed_dim, device=device))
+        self.register_buffer("labels", torch.zeros(0, dtype=torch.long, device=device))
+        self.register_buffer("alpha", torch.zeros((), device=device))  # no cache yet: zero-shot
+        self.register_buffer("beta", torch.zeros((), device=device))
 
     def _make_keys(self, keys: Tensor) -> None:
         self.register_buffer("keys", keys)
 
-    def _make_values(self) -> None:
-        places = self._places()
-        values = F.one_hot(torch.where(places < 0, len(self.class_names), places), len(self.class_names) + 1)
-        self.values = values[:, :-1].float()  # (M, C)
+    @property
+    def values(self) -> Tensor:
+        """Which of the bound classes each cached image is of (M, C); zeros where its class is not bound."""
+        return self.kept("values", self._values)
 
-    def _places(self) -> Tensor:
-        """Return the index (M,) of each cached image's class among those bound now, -1 where it is not bound."""
-        index = {name: place for place, name in enumerate(self.class_names)}
-        places = [index.get(name, -1) for name in self.known]
-        return torch.tensor([*places, -1], device=self.labels.device)[self.labels]
+    def _values(self) -> Tensor:
+        index, count = {name: place for place, name in enumerate(self.class_names)}, len(self.class_names)
+        places = [*(index.get(name, count) for name in self.trained_classes), count]  # label -1 is no class
+        return F.one_hot(torch.tensor(places, device=self.labels.device)[self.labels], count + 1)[:, :-1].float()
 
     def logits(self, batch: Batch) -> Tensor:
         """Return s cos(x, w_c) + alpha exp(-beta (1 - x K^T)) L (B, C)."""
@@ -110,18 +106,10 @@ class TipAdapter(TemplateClassifier):
         views: Sequence[int | None] = [None] if self.config.augment == "none" else range(self.config.views)
         keys = []
         for index in torch.arange(len(train)).split(CHUNK):
-            features = [_features(train.batch(index, view)) for view in views]
+            features = [train.batch(index, view).image_features.float() for view in views]
             keys.append(F.normalize(torch.stack(features).mean(dim=0), dim=-1))
-        self._resize(len(train))
-        self.keys.copy_(torch.cat(keys))
-        self.labels.copy_(train.labels)
-        self._make_values()
-
-    def _resize(self, rows: int) -> None:
-        if len(self.keys) != rows:
-            self._make_keys(torch.zeros(rows, self.backbone.embed_dim, device=self.keys.device))
-            self.labels = torch.full((rows,), -1, device=self.keys.device)
-            self._make_values()
+        self.replace("keys", torch.cat(keys))
+        self.replace("labels", train.labels)
 
     def _choose(self, train: Feed, val: Feed | None) -> dict[str, float]:
         """Set alpha and beta; returns them with the rule that was used."""
@@ -160,24 +148,19 @@ class TipAdapter(TemplateClassifier):
             queries, labels, text = queries[own], labels[own], text[own]
         return search(queries, labels, text, self.keys.detach(), self.values, own=own)
 
-    def learned_state(self) -> dict[str, Tensor]:
-        """Return keys, labels, alpha and beta; labels count the classes that are bound now, -1 is another class."""
-        return super().learned_state() | {"labels": self._places()}
+    def check_learned(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse a cache whose labels do not fit its keys or the classes.
 
-    def load_learned_state(self, state: dict[str, Tensor]) -> None:
-        """Put a cache of any number of images back; the method must be bound to the same classes."""
-        keys, labels = state.get("keys"), state.get("labels")
-        if keys is not None and labels is not None and keys.ndim == 2 and labels.shape == (len(keys),):
-            if len(labels) and int(labels.max()) >= len(self.class_names):
-                raise ConfigError(
-                    f"these weights do not belong to this {self.name}: they know {int(labels.max()) + 1} classes or "
-                    f"more, and {len(self.class_names)} are bound"
-                )
-            if state.keys() == self.learned_state().keys() and keys.shape[1] == self.backbone.embed_dim:
-                self._resize(len(keys))
-        super().load_learned_state(state)
-        self.known = self.class_names
-        self._make_values()
+        Raises:
+            ConfigError: so it is.
+        """
+        keys, labels = len(state["keys"]), state["labels"]
+        if len(labels) != keys or (keys and int(labels.max()) >= len(self.trained_classes)):
+            known = f"{int(labels.max()) + 1} classes or more" if len(labels) else "no classes"
+            raise ConfigError(
+                f"these weights do not belong to this {self.name}: {keys} keys and {len(labels)} labels that know "
+                f"{known}, and {len(self.trained_classes)} classes are bound"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +209,13 @@ class TipAdapterF(TipAdapter):
     def _make_keys(self, keys: Tensor) -> None:
         self.keys = nn.Parameter(keys)
 
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Make room for the keys, which the optimiser is given before the cache is made."""
+        self.replace("keys", self.keys.new_zeros(facts.images, self.backbone.embed_dim))
+        self.replace("labels", self.labels.new_zeros(facts.images))
+
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the making of the cache, the fine-tuning of its keys, and the choice of alpha and beta."""
-        self._resize(facts.images)  # the optimiser is given the keys before the cache is made
         keys = GradientStage("keys", self.config, self.config.epochs or 20, self.loss, list(self.parameters()))
         if self.config.search_when == "before":
             return [SolverStage("cache", self._solve), keys]
@@ -246,8 +233,3 @@ class TipAdapterF(TipAdapter):
 
     def _choose_after(self, train: Feed, val: Feed | None) -> dict[str, float]:
         return self._choose(train, val)
-
-
-def _features(batch: Batch) -> Tensor:
-    assert batch.image_features is not None
-    return batch.image_features.float()

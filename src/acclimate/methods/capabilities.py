@@ -1,0 +1,158 @@
+"""What a method can do: tell classes apart, find captions, generate text. Tasks ask for these, never for a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.errors import ConfigError
+from acclimate.methods.contract import Method, TrainingFacts
+from acclimate.training.stages import Stage
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.prompts import PromptSet
+    from acclimate.training.batch import Batch
+    from acclimate.training.feeds import Feed
+
+
+class Classifier(Method):
+    """A method that tells classes apart.
+
+    Attributes:
+        class_names: the classes that are bound, in the order of the logits.
+        trained_classes: those that were bound first, which the learned tensors belong to.
+        serves_new_classes: whether it can be bound to classes that it was not trained on.
+        advice_on_new_classes: what is said where it cannot.
+        prompts_per_image: whether each image brings prompts of its own, so that prediction runs the text tower.
+    """
+
+    serves_new_classes: bool = True
+    prompts_per_image: ClassVar[bool] = False
+    advice_on_new_classes: ClassVar[str] = "adapt again to add classes"
+
+    def __init__(
+        self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+    ) -> None:
+        super().__init__(backbone, config, prompts, domain_encoder)
+        self.class_names: tuple[str, ...] = ()
+        self.trained_classes: tuple[str, ...] = ()
+        self._kept: dict[str, Tensor] = {}
+
+    @final
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
+
+        Binding the same classes twice changes nothing.
+
+        Raises:
+            ConfigError: no class, a class twice, a single text in place of several, or classes that the method has no
+                weights for.
+        """
+        if isinstance(class_names, str):
+            raise ConfigError(f"class_names={class_names!r} is one text; give the classes as a list")
+        names = tuple(class_names)
+        if not names or len(set(names)) < len(names):
+            what = f"'{next(name for name in names if names.count(name) > 1)}' twice" if names else "no class"
+            raise ConfigError(f"class_names: {what}; give each class once, at least one")
+        if self.trained_classes and names != self.trained_classes and not self.serves_new_classes:
+            raise ConfigError(
+                f"{self.name} serves only the classes that it was trained on ({', '.join(self.trained_classes)}); "
+                f"{self.advice_on_new_classes}"
+            )
+        self.class_names, self.trained_classes = names, self.trained_classes or names
+        self.drop_kept()
+        self.build()
+        self.set_classes()
+
+    def set_classes(self) -> None:
+        """Make what depends on the classes that are bound; called for every set of classes, after `make`."""
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return logits (B, C) in the order of `class_names`."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""
+        return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
+
+    @property
+    def predicts_spread(self) -> bool:
+        """Whether `logits_and_spread` gives a spread."""
+        return False
+
+    def logits_and_spread(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return logits (B, C) and, of a method that predicts several times, how much the predictions differ.
+
+        That is the standard deviation (B,) over predictions of the probability of the most probable class; else none.
+        """
+        return self.logits(batch), None
+
+    def kept(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Return a tensor that stays as it is until classes, learned tensors or the mode change; computed when needed.
+
+        Args:
+            name: of the tensor.
+            compute: gives it; runs without gradient.
+        """
+        if name not in self._kept:
+            with torch.no_grad():
+                self._kept[name] = compute()
+        return self._kept[name]
+
+    def drop_kept(self) -> None:
+        """Forget what was kept."""
+        self._kept = {}
+
+
+class Retriever(Method):
+    """A method that compares images with texts."""
+
+    def queries(self, batch: Batch) -> Tensor:
+        """Return directions (B, E), L2-normalised, by which images are compared with texts: by default their own."""
+        return F.normalize(batch.image_features.float(), dim=-1)
+
+    def retrieval_stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what the fit loop has to do with images whose captions are their reference prompts."""
+        return ()
+
+
+class Generator(Method):
+    """A method that writes text about images, such as captions and answers."""
+
+    def generate(self, batch: Batch, instructions: Sequence[str]) -> list[str]:
+        """Return a text for each image (B,) and its instruction."""
+        raise NotImplementedError
+
+    def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
+        """Return log p(answer | image, instruction) (B, A) of the given answers of each image."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PromptAttribution:
+    """How much a method has learned from each reference prompt of its training images, to look at.
+
+    Attributes:
+        attention: (N, n) share of each prompt in what the image learned from, zeros for padding; none where none is
+            weighed.
+        prompts: (N, E) the prompt embedding that it makes of each image, L2-normalised.
+        template_cosines: (N,) cosine of each image with the template of its class; none where there are no classes.
+    """
+
+    attention: Tensor | None
+    prompts: Tensor
+    template_cosines: Tensor | None
+
+
+class PromptAttributor(Method):
+    """A method that can say which reference prompts it has learned from, before `end_training`."""
+
+    def attribution(self, train: Feed) -> PromptAttribution | None:
+        """Return the attribution of all training images; none where the settings leave none."""
+        raise NotImplementedError

@@ -1,5 +1,0 @@
-"""CLAP: class-adaptive linear probe."""
-
-from acclimate.methods.clap.method import Clap, ClapConfig
-
-__all__ = ["Clap", "ClapConfig"]

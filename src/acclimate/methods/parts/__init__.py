@@ -1,0 +1,1 @@
+"""Parts that several methods share: contexts, deep prompts, class rows, quaternions, scores."""

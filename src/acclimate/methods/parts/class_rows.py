@@ -1,0 +1,53 @@
+"""One learned row for each class of the training data, beside the text directions of whatever classes are bound."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from acclimate.methods.parts.text import TextClassifier, ensemble_directions
+
+
+class _Templated(Protocol):
+    @property
+    def ensemble(self) -> bool: ...
+
+
+class ClassRows(TextClassifier):
+    """Base of methods that learn one row of numbers for each class that they were trained on.
+
+    A row of zeros stands for a class without training images. Such a class, and one that is bound later under a name
+    unknown in training, keeps its text direction; so a model serves any mixture of old and new names.
+
+    Attributes:
+        text: text directions t (C, E) of the bound classes, L2-normalised.
+    """
+
+    config: _Templated
+    text: Tensor
+
+    def set_classes(self) -> None:
+        """Encode the sentences of the classes, and find their rows."""
+        row = {name: number for number, name in enumerate(self.trained_classes)}
+        places = [row.get(name, -1) for name in self.class_names]
+        self._places = torch.tensor(places, device=self.backbone.device)
+        self.register_buffer("text", self.text_directions(), persistent=False)
+
+    def bound_rows(self, rows: Tensor) -> Tensor:
+        """Return the rows of the bound classes in their order (C, E), zeros for those unknown in training.
+
+        Args:
+            rows: one for each class of the training data.
+        """
+        return torch.where(self._places[:, None] >= 0, rows[self._places.clamp(min=0)], 0.0)
+
+    def text_directions(self) -> Tensor:
+        """Return the text directions t (C, E) of the bound classes, L2-normalised."""
+        return self.kept("text directions", self._text_directions)
+
+    def _text_directions(self) -> Tensor:
+        if self.config.ensemble:
+            return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names)).float()
+        return self.template_directions()

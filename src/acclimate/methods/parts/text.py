@@ -1,0 +1,76 @@
+"""Classifiers whose classes are directions in the joint space, made by the text tower or started from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.methods.capabilities import Classifier
+from acclimate.methods.parts.scores import similarities
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.training.batch import Batch
+
+
+class TextClassifier(Classifier):
+    """A method whose classes are L2-normalised directions w_c in the joint space, the same for every image.
+
+    logits = s cos(x, w_c) + b with the backbone's own scale s (and, in SigLIP, bias b). In evaluation the directions
+    are computed once and kept until something changes: training resumes, weights are loaded, or classes are bound.
+    """
+
+    def class_directions(self) -> Tensor:
+        """Return the class directions (C, E), L2-normalised, with gradient where something is learned."""
+        raise NotImplementedError
+
+    def class_weights(self) -> Tensor:
+        """Return the class directions (C, E), computed anew in training and once in evaluation."""
+        return self.class_directions() if self.training else self.kept("class weights", self.class_directions)
+
+    @torch.no_grad()
+    def template_directions(self) -> Tensor:
+        """Return norm(g(template(c))) (C, E) of the bound classes: the frozen directions of the domain's template."""
+        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)
+
+    def image_directions(self, batch: Batch) -> Tensor:
+        """Return the image directions (B, E), L2-normalised: those of the frozen tower unless a method changes them."""
+        return F.normalize(batch.image_features.float(), dim=-1)
+
+    def similarities(self, batch: Batch, weights: Tensor) -> Tensor:
+        """Return s cos(x, w_c) + b for the images of a batch and directions (C, E): (B, C)."""
+        return similarities(self.backbone, self.image_directions(batch), weights)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return logits (B, C)."""
+        return self.similarities(batch, self.class_weights())
+
+
+class TemplateClassifier(TextClassifier):
+    """A method that leaves the text tower alone: w_c = norm(g(template(c))), encoded once when classes are bound."""
+
+    templates: Tensor
+
+    def set_classes(self) -> None:
+        """Encode the template of the classes."""
+        self.register_buffer("templates", self.template_directions(), persistent=False)  # (C, E)
+
+    def class_directions(self) -> Tensor:
+        """Return the directions of the template (C, E)."""
+        return self.templates
+
+
+def ensemble_directions(backbone: DualEncoder, sentences: Sequence[Sequence[str]]) -> Tensor:
+    """Return the normalised mean direction (C, E) of the sentences of each class, all encoded in one pass.
+
+    Args:
+        backbone: dual encoder.
+        sentences: for each class, the same number T of sentences.
+    """
+    flat = [sentence for row in sentences for sentence in row]
+    features = F.normalize(backbone.encode_text(flat), dim=-1)  # (C T, E)
+    return F.normalize(features.unflatten(0, (len(sentences), -1)).mean(dim=1), dim=-1)

@@ -1,5 +1,0 @@
-"""VPT: visual prompt tuning."""
-
-from acclimate.methods.vpt.method import VPT, VPTConfig
-
-__all__ = ["VPT", "VPTConfig"]

@@ -1,0 +1,198 @@
+"""`Experiment`: what is learned from what, shared by a method and the baselines beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from acclimate.data import ImageData
+from acclimate.data.frozen import assignment_hash, split_table
+from acclimate.files import fingerprint
+from acclimate.methods import Method
+from acclimate.options import identifying, make_config
+from acclimate.prompts import PromptSet, ReferencePrompts
+from acclimate.protocols import Trial
+from acclimate.runs.run_options import RunOptions
+from acclimate.tasks import Task
+from acclimate.training.feeding import evaluation_feed, training_feed
+from acclimate.training.feeds import Feed
+from acclimate.training.fit import FitContext, fit
+from acclimate.training.inputs import Given
+from acclimate.training.progress import Timed
+from acclimate.training.recipe import Views
+from acclimate.training.seeding import seed_step
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder
+
+
+@dataclass(kw_only=True)
+class Experiment:
+    """What is learned from what: task, images, encoders and prompts, shared by a method and its baselines.
+
+    Attributes:
+        task: what is learned.
+        trial: what a protocol has drawn.
+        method, config: the method and its settings.
+        backbone: frozen dual encoder.
+        prompts: words and templates of the classes.
+        shots: what was drawn: images per class, `all`, or `budget:N`.
+        seed: of the initial values and the training.
+        options: where and how it is carried out.
+        test_prompts: words and templates of the tests that have others than the training images, by name.
+        domain_encoder: frozen encoder of the domain, for methods that read one.
+        reference_prompts: sentences that describe the classes, for methods that learn from them.
+        seconds: time spent, by what it was spent on.
+    """
+
+    task: Task[Any]
+    trial: Trial
+    method: type[Method]
+    config: Any
+    backbone: DualEncoder
+    prompts: PromptSet
+    shots: int | str
+    seed: int
+    options: RunOptions
+    test_prompts: Mapping[str, PromptSet] = field(default_factory=dict)
+    domain_encoder: DomainEncoder | None = None
+    reference_prompts: ReferencePrompts | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
+
+    @cached_property
+    def splits(self) -> dict[str, ImageData]:
+        """The images by what they serve for: `train`, `val` where the task uses it, and every test by its name."""
+        validation = {"val": self.trial.val} if self.task.validates else {}
+        return {"train": self.trial.train, **validation, **self.trial.tests}
+
+    @cached_property
+    def splits_hash(self) -> str:
+        """The hash that `splits.json` holds: which images, by their bytes, are in which split."""
+        return assignment_hash(split_table(self.splits, digests=True))
+
+    def identity(self, files: Mapping[str, str] | None = None) -> str:
+        """Return a fingerprint of everything that decides the result.
+
+        Args:
+            files: hashes of files that the run reads beside the data, and what else its parts have to say, by name.
+        """
+        common: dict[str, Any] = {
+            "method": self.method.name,
+            "config": identifying(self.config),
+            "backbone": self.backbone.fingerprint,
+            "transform": self.backbone.transform.fingerprint,
+            "classes": list(self.trial.train.class_names),
+            "prompts": self.prompts.to_dict(),
+            "test_prompts": {name: prompts.to_dict() for name, prompts in self.test_prompts.items()},
+            "splits": self.splits_hash,
+            "shots": self.shots,
+            "seed": self.seed,
+            "precision": self.options.precision,
+            "files": dict(files or {}),
+        }
+        if (encoder := self.domain_encoder) is not None:
+            common["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+        if self.reference_prompts is not None:
+            common["reference_prompts"] = self.reference_prompts.fingerprint
+        return fingerprint(self.task.decisive(common, self.splits))
+
+    def of_domain(self, domain: str, method: type[Method], config: object, seed: int) -> Experiment:
+        """Return the experiment of another method on the images of one domain, whose validation images are measured."""
+        train, val = (_of_domain(part, domain) for part in (self.trial.train, self.trial.val))
+        trial = Trial(train, val, {"validation": val} if len(val) else {})
+        alone: dict[str, Any] = {"test_prompts": {}, "domain_encoder": None, "reference_prompts": None}
+        return replace(self, trial=trial, method=method, config=config, seed=seed, **alone, seconds={}, _feeds={})
+
+    def spend(self, purpose: str, started: float) -> None:
+        """Add the time since `started` to a purpose."""
+        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.monotonic() - started
+
+    def given(self, config: object = None) -> Given:
+        """Return what the inputs of a method with these settings are made of."""
+        progress = Timed(self.options.progress, self.seconds)
+        references = self.task.references(self.reference_prompts)
+        return Given(self.backbone, self.domain_encoder, references, config, self.options.cache_dir, progress)
+
+    def feed(self, method: Method, split: str, names: frozenset[str] | None = None) -> Feed:
+        """Return the evaluation views of a split, made once, as prediction reads them, or with other inputs."""
+        key = (split, method.inputs.prediction if names is None else names)
+        if key not in self._feeds:
+            reader = f"{method.name} reads {method.inputs}"
+            self._feeds[key] = evaluation_feed(key[1], self.splits[split], self.given(method.config), reader)
+        return self._feeds[key]
+
+    def training_feed(self, method: Method) -> Feed:
+        """Return the training images as the method and its recipe read them."""
+        recipe, domain, names = method.config, self.prompts.domain, method.inputs.all
+        if not isinstance(recipe, Views) or (augmentation := recipe.augmentation(domain.flip, domain.id)) is None:
+            return self.feed(method, "train", names)
+        given, reader = self.given(method.config), f"{method.name} reads {method.inputs}"
+        return training_feed(names, self.trial.train, given, recipe, augmentation, self.seed, reader)
+
+    def make(self, kind: type[Method], config: Any = None, parts: Sequence[Any] = ()) -> Method:
+        """Return a method that is ready to learn, with initial values drawn from the seed.
+
+        Args:
+            kind: its class.
+            config: its settings; none: the defaults.
+            parts: what else it begins with, see `RunPart`.
+        """
+        config = make_config(kind.Config, {}) if config is None else config
+        method = kind(self.backbone, config, self.prompts, self.domain_encoder)
+        seed_step(self.seed, "init", kind.name)
+        self.task.begin(method, self.trial.train)
+        for part in parts:
+            part.begin(method)
+        method.prepare(self.task.facts(self.trial.train))
+        return method
+
+    def learn(self, method: Method, context: FitContext) -> None:
+        """Run the stages of a method, if it has any."""
+        stages = self.task.stages(method, self.task.facts(self.trial.train))
+        if not stages:
+            self.seconds[method.name] = 0.0
+            return
+        train = self.training_feed(method)
+        val = self.feed(method, "val") if self.task.validates else None
+        started = time.monotonic()
+        position = fit(method, stages, train, val, context=context, score=self.task.score(method))
+        self.seconds[method.name] = max(position.seconds, time.monotonic() - started)
+
+    def score(self, method: Method, split: str = "test") -> dict[str, Any] | None:
+        """Return the metrics of a method on a test.
+
+        Returns:
+            None without images, or where the method cannot serve classes that it was not trained on.
+        """
+        data, prompts = self.splits[split], self.test_prompts.get(split, self.prompts)
+        if len(data) == 0 or not self._fit_to(method, data, prompts):
+            return None
+        feed = self.feed(method, split)
+        started = time.monotonic()
+        metrics = self.task.evaluate(method, feed, data, self.given(method.config))
+        self.spend("evaluation", started)
+        return metrics
+
+    def score_all(self, method: Method) -> dict[str, dict[str, Any] | None]:
+        """Return the metrics of every test by name, and leave the method with its own classes."""
+        tests = {name: self.score(method, name) for name in self.trial.tests}
+        self._fit_to(method, self.trial.train, self.prompts)
+        return tests
+
+    def _fit_to(self, method: Any, data: ImageData, prompts: PromptSet) -> bool:
+        """Have a method tell the classes of some images apart, in other words if need be; return whether it can."""
+        if not self.task.has_classes or (data.class_names == method.class_names and prompts is method.prompts):
+            return True
+        if not self.task.serves(method, data):
+            return False
+        method.prompts = prompts
+        method.bind(data.class_names)
+        return True
+
+
+def _of_domain(data: ImageData, domain: str) -> ImageData:
+    return data.select([row for row, name in enumerate(data.domains) if name == domain])

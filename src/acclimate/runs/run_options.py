@@ -1,0 +1,34 @@
+"""`RunOptions`: where and how a run is carried out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from acclimate.training.devices import Precision
+from acclimate.training.progress import Progress, Silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where and how a run is carried out, whatever it learns and from what; see `acclimate.adapt`.
+
+    Attributes:
+        out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`, with which they share
+            their defaults.
+        shared: folder of runs that several runs build on; none: such runs lie in the run folder.
+    """
+
+    out: str | os.PathLike[str] | None = None
+    overwrite: bool = False
+    device: str = "auto"
+    precision: Precision = "auto"
+    cache_dir: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    checkpoint_seconds: float = 5.0
+    shared: Path | None = None
+
+    def of_part(self, out: Path | None) -> RunOptions:
+        """Return those of a run that this one builds on, in a folder of its own."""
+        return replace(self, out=out, overwrite=False)

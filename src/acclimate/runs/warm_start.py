@@ -1,0 +1,71 @@
+"""Learning that goes on from what an earlier run has learned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.data import ImageData, load_splits
+from acclimate.errors import ConfigError, DataError
+from acclimate.files import file_digest, read_json
+from acclimate.runs import folder
+from acclimate.runs.model import load
+from acclimate.runs.parts import RunPart
+
+if TYPE_CHECKING:
+    from acclimate.methods import Method
+    from acclimate.runs.experiment import Experiment
+    from acclimate.runs.run_files import RunFiles
+
+
+class WarmStart(RunPart):
+    """What a run begins with, in place of values drawn from the seed: the learned tensors of an earlier run.
+
+    Args:
+        run: folder of the earlier run.
+        experiment: this one.
+
+    Raises:
+        RunError: `run` is no finished run, or has another backbone or domain encoder.
+        ConfigError: it has another method.
+        DataError: it has seen images that this run will be measured on.
+    """
+
+    def __init__(self, run: str | os.PathLike[str], experiment: Experiment) -> None:
+        self.run, method = Path(run), experiment.method.name
+        info = read_json(self.run / folder.ADAPTER_INFO, "give the folder of a finished run to --start")
+        if info.get("method") != method:
+            raise ConfigError(
+                f"--start {self.run} holds what {info.get('method')} has learned, and this run is of {method}"
+            )
+        earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
+        self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
+        for data in experiment.trial.tests.values():
+            self._refuse_seen(data)
+        self.sha256 = file_digest(self.run / folder.ADAPTER)
+
+    def files(self) -> Mapping[str, str]:
+        """Return the hash of the adapter."""
+        return {"start": self.sha256}
+
+    def begin(self, method: Method) -> None:
+        """Put the learned tensors into the method."""
+        method.load_learned_state(self.state)
+
+    def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
+        """Return the earlier run and the hash of its adapter."""
+        return {"start": {"run": str(self.run), "sha256": self.sha256}}
+
+    def _refuse_seen(self, data: ImageData) -> None:
+        if not (self.run / folder.SPLITS).exists():
+            return
+        frozen = load_splits(self.run / folder.SPLITS)["splits"]
+        seen = {row.get("sha256") for name in ("train", "val") for row in frozen.get(name, ())}
+        known = [row for row in range(len(data)) if data.digest(row) in seen]
+        if known:
+            raise DataError(
+                f"{data.name}: --start {self.run} has learned from {len(known)} of the {len(data)} test images, such "
+                f"as {data.keys[known[0]]}; start from another run, or give the data the split of that run"
+            )

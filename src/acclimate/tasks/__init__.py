@@ -1,0 +1,20 @@
+"""Tasks: what is done with images, and all that depends on it. A new task is a file here.
+
+A task is registered when its module is imported, so this package imports each of its own here.
+"""
+
+from acclimate.tasks.classification import Classification, Prediction, choose_prompts
+from acclimate.tasks.contract import Task, get_task, list_tasks, open_data, task_of
+from acclimate.tasks.retrieval import Retrieval
+
+__all__ = [
+    "Classification",
+    "Prediction",
+    "Retrieval",
+    "Task",
+    "choose_prompts",
+    "get_task",
+    "list_tasks",
+    "open_data",
+    "task_of",
+]

@@ -1,0 +1,222 @@
+"""Classification: one of several classes for each image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acclimate.data import ImageData, load_data, parse_shots
+from acclimate.errors import ConfigError, DataError, TrainingError
+from acclimate.methods import Classifier, Method, TrainingFacts
+from acclimate.methods.parts.scores import accuracy
+from acclimate.metrics import CLASSIFICATION, evaluate_classification
+from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.tasks.contract import Task, register_task
+from acclimate.training.feeds import Feed, chunks
+
+if TYPE_CHECKING:
+    from acclimate.training.batch import Batch
+    from acclimate.training.inputs import Given
+    from acclimate.training.stages import Stage
+
+BATCH_SIZE = 256
+
+logger = logging.getLogger("acclimate.tasks")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the adapter says of one image.
+
+    Attributes:
+        path: the file, or empty for an image in memory.
+        label: most probable class; empty where the image could not be read.
+        probability: of that class, 0 to 1.
+        probabilities: (C,) in the order of the adapter's classes; empty where the image could not be read.
+        error: why the image could not be read, else empty.
+        spread: of a method that predicts several times, the standard deviation of `probability`; else none.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: np.ndarray
+    error: str = ""
+    spread: float | None = None
+
+
+@register_task
+class Classification(Task[ImageData]):
+    """One of several classes for each image; what is measured has intervals over groups."""
+
+    name = "classification"
+    title = "Classification"
+    refusal = "{data} has labels, and {method} tells no classes apart; methods that do: {able}"
+    capability: ClassVar[type[Method]] = Classifier
+    figures = CLASSIFICATION
+    has_classes = True
+    validates = True
+
+    def recognises(self, source: object) -> bool:
+        """Return nothing: what no other task recognises is labelled images."""
+        return False
+
+    def load(self, source: Any, **options: Any) -> ImageData:
+        """Load labelled images, see `load_data`."""
+        return load_data(source, **options)
+
+    def parse_shots(self, shots: int | str) -> int | str:
+        """Return the number of images of each class, `all`, or `budget:N`."""
+        return parse_shots(shots)
+
+    def prompts(self, data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
+        """Return templates of the named or guessed domain and words for the classes."""
+        return choose_prompts(data, domain, names)
+
+    def begin(self, method: Classifier, train: ImageData) -> None:
+        """Bind the method to the classes."""
+        method.bind(train.class_names)
+
+    def facts(self, train: ImageData) -> TrainingFacts:
+        """Return the numbers of images, of shots and of domains."""
+        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names))
+
+    def stages(self, method: Classifier, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return the stages of the method."""
+        return method.stages(facts)
+
+    def score(self, method: Classifier) -> Callable[[Feed], float]:
+        """Return the accuracy."""
+        return partial(accuracy, logits=method.logits, device=method.backbone.device)
+
+    def evaluate(
+        self, method: Classifier, feed: Feed, data: ImageData, given: Given, resamples: int = 1000
+    ) -> dict[str, Any]:
+        """Return what `evaluate_classification` gives.
+
+        Raises:
+            DataError: there is no image, or a class that the method does not know.
+        """
+        if len(data) == 0:
+            raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
+        labels = class_indices(data, method.class_names)
+        scores = probabilities(method, feed)
+        return evaluate_classification(scores, labels, method.class_names, groups=data.groups, resamples=resamples)
+
+    def serves(self, method: Classifier, data: ImageData) -> bool:
+        """Return whether the method serves other classes than those that it has learned."""
+        return method.serves_new_classes
+
+    def note(self, metrics: Mapping[str, Any]) -> str:
+        """Return the number of images, and what the intervals are."""
+        return f"{metrics['samples']} test images; brackets: 95 % bootstrap interval over {metrics['groups']} groups"
+
+    def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+        """Return precision, recall and F1 of every class."""
+        rows = [
+            [name, str(row["support"]), *(f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1"))]
+            for name, row in metrics["per_class"].items()
+        ]
+        return ["class", "images", "precision", "recall", "F1"], rows
+
+    def decisive(self, common: dict[str, Any], splits: Mapping[str, ImageData]) -> dict[str, Any]:
+        """Return all that is common, without files where there are none."""
+        return common if common["files"] else {name: value for name, value in common.items() if name != "files"}
+
+    def describe(self, record: dict[str, Any], splits: Mapping[str, ImageData], prompts: PromptSet) -> None:
+        """Enter the number of classes and the domain of the templates."""
+        record["data"]["classes"] = len(splits["train"].class_names)
+        record["domain"] = prompts.domain.id
+
+    def check_predicts(self, method: Any) -> None:
+        """Refuse a method that is bound to no class.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        if not isinstance(method, Classifier) or not method.class_names:
+            raise ConfigError(f"{method.name} knows no classes; give it some with `rebind`")
+
+    @torch.no_grad()
+    def predict(self, method: Classifier, batch: Batch, paths: Sequence[str]) -> Iterator[Prediction]:
+        """Yield label and probabilities of each image."""
+        logits, spread = method.logits_and_spread(batch)
+        spreads = [None] * len(logits) if spread is None else spread.tolist()
+        for path, row, differ in zip(paths, logits.double().softmax(dim=-1).cpu().numpy(), spreads, strict=True):
+            best = int(row.argmax())
+            yield Prediction(path, method.class_names[best], float(row[best]), row, spread=differ)
+
+    def unreadable(self, path: str, reason: str) -> Prediction:
+        """Return a prediction without a label."""
+        return Prediction(path, "", 0.0, np.zeros(0), reason)
+
+    def columns(self, method: Classifier) -> dict[str, type]:
+        """Return path, label, probability, spread where there is one, the probability of each class, and error."""
+        spread: dict[str, type] = {"spread": float} if method.predicts_spread else {}
+        classes: dict[str, type] = {f"p({name})": float for name in method.class_names}
+        return {"path": str, "label": str, "probability": float, **spread, **classes, "error": str}
+
+    def row(self, method: Classifier, prediction: Prediction) -> dict[str, str | float | None]:
+        """Return the row of an image; one that could not be read has no numbers."""
+        scores = prediction.probabilities.tolist() or [None] * len(method.class_names)
+        known: dict[str, str | float | None] = {
+            f"p({name})": score for name, score in zip(method.class_names, scores, strict=True)
+        }
+        known |= {"path": prediction.path, "label": prediction.label, "error": prediction.error}
+        known |= {"probability": None if prediction.error else prediction.probability, "spread": prediction.spread}
+        return {name: known[name] for name in self.columns(method)}
+
+
+def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
+    """Return templates of the named or guessed domain and words for the classes."""
+    if domain is None:
+        guessed, reason = guess_domain(data.class_names, data.name)
+        logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
+        domain = guessed.id
+    return PromptSet(get_domain(domain), overrides=names or {})
+
+
+@torch.no_grad()
+def probabilities(method: Classifier, feed: Feed) -> np.ndarray:
+    """Return softmax probabilities (N, C) of a feed, in float64, in the order of the method's classes.
+
+    Raises:
+        TrainingError: when they are not finite, as after a last step that was too large.
+    """
+    method.eval()
+    device = method.backbone.device
+    rows: list[Tensor] = [
+        method.logits(batch.to(device)).double().softmax(dim=-1).cpu() for batch in chunks(feed, BATCH_SIZE)
+    ]
+    scores = torch.cat(rows)
+    if not scores.isfinite().all():
+        raise TrainingError(
+            f"{method.name} gives probabilities that are not finite; train it with a lower learning rate"
+        )
+    return scores.numpy()
+
+
+def class_indices(data: ImageData, class_names: tuple[str, ...]) -> np.ndarray:
+    """Return the labels (N,) of a data set as indices into `class_names`.
+
+    Raises:
+        DataError: when an image has a class that is not among them.
+    """
+    place = {name: number for number, name in enumerate(class_names)}
+    present = [name for name, count in data.counts().items() if count]
+    unknown = [name for name in present if name not in place]
+    if unknown:
+        raise DataError(
+            f"{data.name}: the adapter does not know the class '{unknown[0]}'"
+            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''} (it knows {', '.join(class_names)}); "
+            f"rename the labels, or bind it to the classes of the data (--rebind) where its method can"
+        )
+    translate = np.array([place.get(name, -1) for name in data.class_names])
+    return translate[data.labels]

@@ -1,0 +1,243 @@
+"""The contract of a task: how its data are loaded, what is learned, what is measured, and what a prediction holds."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from acclimate.data import ImageData
+from acclimate.errors import ConfigError
+from acclimate.methods import Method, TrainingFacts, list_methods
+from acclimate.options import nearest
+from acclimate.training.feeds import Feed
+
+if TYPE_CHECKING:
+    from acclimate.prompts import PromptSet
+    from acclimate.training.batch import Batch
+    from acclimate.training.inputs import Given
+    from acclimate.training.inputs.kinds import References
+    from acclimate.training.stages import Stage
+
+D = TypeVar("D", bound=ImageData)
+
+
+class Task(ABC, Generic[D]):
+    """Base of all tasks.
+
+    Nothing else in the package asks which task it is: whatever depends on it is a member here.
+
+    Attributes:
+        name: as in records.
+        title: for readers.
+        refusal: what is said where a method cannot do it, with places for {data}, {method} and the {able}.
+        capability: what a method must be able to do.
+        figures: names of the metrics that tables show, in their order; the first one is the headline.
+        has_classes: whether images have classes, which can be named in words and exchanged after training.
+        validates: whether validation images are used.
+        other_data: what the next steps call other data of this kind.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    refusal: ClassVar[str]
+    capability: ClassVar[type[Method]]
+    figures: ClassVar[tuple[str, ...]]
+    has_classes: ClassVar[bool] = False
+    validates: ClassVar[bool] = False
+    other_data: ClassVar[str] = "OTHER_DATA"
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that speaks for a method."""
+        return self.figures[0]
+
+    # ------------------------------------------------------------------------------------------------------------ data
+
+    @abstractmethod
+    def recognises(self, source: object) -> bool:
+        """Return whether a source, such as a folder, holds data of this task."""
+
+    @abstractmethod
+    def load(self, source: Any, **options: Any) -> D:
+        """Load data of this task; `options` are those of `load_data`, of which some may mean nothing here."""
+
+    def facts_of(self, data: D) -> dict[str, Any]:
+        """Return what decides results on data, beside the images with their labels and splits, as plain values."""
+        return {}
+
+    @abstractmethod
+    def parse_shots(self, shots: int | str) -> int | str:
+        """Return how many images are learned from, as the package writes it.
+
+        Raises:
+            ConfigError: it is nothing of the kind.
+        """
+
+    def prompts(self, data: D, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
+        """Return templates of a domain, and words for the classes; by default those of no domain."""
+        from acclimate.prompts import PromptSet
+
+        return PromptSet()
+
+    # -------------------------------------------------------------------------------------------------------- learning
+
+    def check(self, method: type[Method], data: str) -> None:
+        """Refuse a method that cannot do this.
+
+        Args:
+            method: its class.
+            data: what messages call the data.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if not issubclass(method, self.capability):
+            able = [other.name for other in list_methods() if issubclass(other, self.capability)]
+            raise ConfigError(self.refusal.format(data=data, method=method.name, able=", ".join(able)))
+
+    @abstractmethod
+    def begin(self, method: Any, train: D) -> None:
+        """Have a method make its tensors for these training images."""
+
+    @abstractmethod
+    def facts(self, train: D) -> TrainingFacts:
+        """Return what a method may know of the training images."""
+
+    @abstractmethod
+    def stages(self, method: Any, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what the fit loop has to do."""
+
+    def score(self, method: Any) -> Callable[[Feed], float] | None:
+        """Return what tells epochs apart by validation images, the higher the better; none where nothing does."""
+        return None
+
+    def baselines(self, domain_encoder: bool) -> list[type[Method]]:
+        """Return the methods that stand beside others, those that read a domain encoder only where there is one."""
+        able = [method for method in list_methods() if issubclass(method, self.capability)]
+        found = [method for method in able if method.baseline is not None]
+        found = [method for method in found if domain_encoder or not method.inputs.domain_encoder]
+        return sorted(found, key=lambda method: method.baseline or 0)
+
+    # ------------------------------------------------------------------------------------------------------- measuring
+
+    @abstractmethod
+    def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
+        """Return the metrics of a method on images, with intervals.
+
+        Args:
+            method: has the capability.
+            feed: serves `data` as the method reads it.
+            data: what is measured on.
+            given: what the inputs are made of.
+            resamples: bootstrap resamples over groups.
+
+        Raises:
+            DataError: there is no image, or the method does not know what they show.
+        """
+
+    def references(self, composed: References | None) -> References | None:
+        """Return the sentences about the images: those that are given or composed, unless the data have their own."""
+        return composed
+
+    def serves(self, method: Any, data: D) -> bool:
+        """Return whether a method that has learned other classes can be measured on these images."""
+        return True
+
+    @abstractmethod
+    def note(self, metrics: Mapping[str, Any]) -> str:
+        """Return what a reader must know of metrics, in one line."""
+
+    def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
+        """Return a second table of metrics, its headings and rows; none where there is none."""
+        return None
+
+    # --------------------------------------------------------------------------------------------------------- records
+
+    @abstractmethod
+    def decisive(self, common: dict[str, Any], splits: Mapping[str, D]) -> dict[str, Any]:
+        """Return what tells a run from others.
+
+        Args:
+            common: what decides the result of runs of any task.
+            splits: the images, by what they serve for.
+        """
+
+    @abstractmethod
+    def describe(self, record: dict[str, Any], splits: Mapping[str, D], prompts: PromptSet) -> None:
+        """Enter into a record what this task alone has."""
+
+    # ------------------------------------------------------------------------------------------------------ predicting
+
+    def check_predicts(self, method: Any) -> None:
+        """Refuse to predict where there is nothing to say of an image alone.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        raise ConfigError(f"{self.title} says nothing of an image alone; measure it with `evaluate`")
+
+    def predict(self, method: Any, batch: Batch, paths: Sequence[str]) -> Iterator[Any]:
+        """Yield a prediction for each image of a batch."""
+        raise NotImplementedError
+
+    def unreadable(self, path: str, reason: str) -> Any:
+        """Return the prediction of an image that cannot be read."""
+        raise NotImplementedError
+
+    def columns(self, method: Any) -> dict[str, type]:
+        """Return the columns of a table of predictions: `str` or `float`, by name."""
+        raise NotImplementedError
+
+    def row(self, method: Any, prediction: Any) -> dict[str, str | float | None]:
+        """Return a prediction as a row of such a table."""
+        raise NotImplementedError
+
+
+_TASKS: dict[str, Task[Any]] = {}
+
+T = TypeVar("T", bound=type[Task[Any]])
+
+
+def register_task(kind: T) -> T:
+    """Register a task under its `name`; sources are offered to the tasks in the order of their registration."""
+    if kind.name in _TASKS and type(_TASKS[kind.name]) is not kind:
+        raise ValueError(f"two tasks are named '{kind.name}'")
+    _TASKS[kind.name] = kind()
+    return kind
+
+
+def list_tasks() -> tuple[Task[Any], ...]:
+    """Return all tasks."""
+    return tuple(_TASKS.values())
+
+
+def get_task(name: str) -> Task[Any]:
+    """Return the task of a name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    if name not in _TASKS:
+        raise ConfigError(f"unknown task '{name}'{nearest(name, _TASKS)} (tasks: {', '.join(_TASKS)})")
+    return _TASKS[name]
+
+
+def task_of(data: ImageData) -> Task[Any]:
+    """Return the task of loaded data."""
+    return get_task(data.task)
+
+
+def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) -> ImageData:
+    """Return data of whatever task recognises the source, else labelled images; loaded data as they are.
+
+    Args:
+        source: anything that `load_data` or `load_captions` reads.
+        options: as in `load_data`; a layout that is named means labelled images.
+    """
+    if isinstance(source, ImageData):
+        return source
+    candidates = list_tasks() if options.get("layout", "auto") == "auto" else ()
+    task = next((task for task in candidates if task.recognises(source)), get_task(ImageData.task))
+    return task.load(source, **options)

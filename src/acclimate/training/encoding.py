@@ -1,0 +1,172 @@
+"""Images and texts through frozen encoders: the one place that encodes, through the content-addressed cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acclimate.data.augment import Augmentation
+from acclimate.data.cache import FeatureCache
+from acclimate.training.batch import Batch
+from acclimate.training.feeds import PixelFeed
+from acclimate.training.inputs.contract import DOMAIN, PIXELS
+from acclimate.training.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder, Encoder
+    from acclimate.data import ImageData
+
+BATCH_SIZE = 64
+TEXTS = 1024  # sentences in a batch; the text tower divides it further
+TEXT = "text"  # what the cache has in place of an image transform
+
+
+def encoders_of(
+    names: Collection[str], backbone: DualEncoder, domain_encoder: DomainEncoder | None
+) -> list[tuple[Encoder, frozenset[str]]]:
+    """Return the encoders that a batch is made with, each with what is wanted of it; pixels are the backbone's.
+
+    Raises:
+        ValueError: domain features are wanted, and there is no domain encoder.
+    """
+    if DOMAIN in names and domain_encoder is None:
+        raise ValueError(f"{DOMAIN} are wanted, and no domain encoder is given")
+    encoders: list[Encoder] = [backbone, *([] if domain_encoder is None else [domain_encoder])]
+    parts = [{PIXELS, *backbone.widths}, *(set(encoder.widths) for encoder in encoders[1:])]
+    wanted = [(encoder, frozenset(names) & part) for encoder, part in zip(encoders, parts, strict=True)]
+    return [(encoder, part) for encoder, part in wanted if part]
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, pixels: Tensor, names: Collection[str]) -> Batch:
+    """Run a frozen encoder once, where it is wanted at all.
+
+    Args:
+        encoder: a backbone, of which the image tower runs, or a domain encoder.
+        pixels: (B, 3, H, W), normalised for it.
+        names: kinds of its features, and "pixels" for the pixels themselves.
+    """
+    kinds = frozenset(names) - {PIXELS}
+    features = encoder.encode(pixels.to(encoder.device), kinds) if kinds else {}
+    return Batch(pixels=pixels if PIXELS in names else None, **features)
+
+
+def image_features(
+    encoder: Encoder,
+    data: ImageData,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    kind: str = "image_features",
+) -> Tensor:
+    """Return features (N, F) of the evaluation views of a data set, on the CPU, not normalised.
+
+    Args:
+        encoder: a backbone or a domain encoder.
+        data: images.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+        kind: one of the encoder's `widths`, which say F.
+    """
+    return view_features(encoder, PixelFeed(data, encoder), None, cache_dir, progress, kind)
+
+
+def augmented_features(
+    encoder: Encoder,
+    data: ImageData,
+    augmentation: Augmentation,
+    views: int,
+    seed: int,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    kind: str = "image_features",
+) -> Tensor:
+    """Return features (V, N, F) of `views` random views of each image.
+
+    Args:
+        encoder: a backbone or a domain encoder.
+        data: images.
+        augmentation: how a view is drawn.
+        views: how many.
+        seed: of the views.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+        kind: as in `image_features`.
+    """
+    pixels = PixelFeed(data, encoder, augmentation, seed)
+    return torch.stack([view_features(encoder, pixels, view, cache_dir, progress, kind) for view in range(views)])
+
+
+def view_features(
+    encoder: Encoder,
+    pixels: PixelFeed,
+    epoch: int | None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    kind: str = "image_features",
+) -> Tensor:
+    """Return features (N, F) of the view that every image of a feed shows in one epoch.
+
+    Args:
+        encoder: a backbone or a domain encoder.
+        pixels: the images, through the transform of this encoder.
+        epoch: which view; none is the evaluation view.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+        kind: as in `image_features`.
+    """
+    progress, count, width = progress or Silent(), len(pixels), encoder.widths[kind]
+
+    def compute(positions: Sequence[int]) -> np.ndarray:
+        views = pixels.batch(torch.as_tensor(positions), epoch).pixels
+        features: Tensor = getattr(encode(encoder, views, {kind}), kind)
+        progress.advance(len(positions))
+        return features.float().cpu().numpy()
+
+    progress.start("domain features" if kind == DOMAIN else "image features", count)
+    if cache_dir is None:
+        rows = [compute(range(count)[start : start + BATCH_SIZE]) for start in range(0, count, BATCH_SIZE)]
+        features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
+    else:
+        suffix = "-pooled_features" if kind == "pooled_features" else ""
+        cache = FeatureCache(cache_dir, encoder.fingerprint, pixels.fingerprint(epoch) + suffix, width)
+        keys = [pixels.data.digest(position) for position in range(count)]
+        features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
+    progress.finish()
+    return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+
+
+@torch.no_grad()
+def text_features(
+    backbone: DualEncoder, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
+) -> Tensor:
+    """Return features (N, E) of sentences, on the CPU, not normalised.
+
+    Args:
+        backbone: its frozen text tower.
+        sentences: N of them; those that stand there twice are encoded once.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+    """
+    progress, distinct = progress or Silent(), list(dict.fromkeys(sentences))
+
+    def compute(positions: Sequence[int]) -> np.ndarray:
+        features = backbone.encode_text([distinct[position] for position in positions])
+        progress.advance(len(positions))
+        return features.float().cpu().numpy()
+
+    progress.start("text features", len(distinct))
+    if cache_dir is None:
+        found = compute(range(len(distinct)))
+    else:
+        cache = FeatureCache(cache_dir, backbone.fingerprint, TEXT, backbone.embed_dim)
+        keys = [hashlib.sha256(sentence.encode()).hexdigest() for sentence in distinct]
+        found = cache.get_or_compute(keys, compute, batch_size=TEXTS)
+    progress.finish()
+    rows = {sentence: row for row, sentence in enumerate(distinct)}
+    return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))[[rows[sentence] for sentence in sentences]]

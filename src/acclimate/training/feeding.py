@@ -1,0 +1,113 @@
+"""Which feed serves a method: what it reads decides whether an encoder runs once, in every epoch, or in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from acclimate.training.batch import Batch
+from acclimate.training.encoding import augmented_features, encode, encoders_of, image_features, view_features
+from acclimate.training.feeds import FeatureFeed, Feed, FreshFeed, JoinedFeed, LabelFeed, PixelFeed, label_tensors
+from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, Given, find_kind
+from acclimate.training.recipe import Views
+
+if TYPE_CHECKING:
+    from acclimate.backbones import Encoder
+    from acclimate.data import ImageData
+    from acclimate.data.augment import Augmentation
+    from acclimate.data.transforms import ImageTransform
+
+
+def evaluation_feed(names: Collection[str], data: ImageData, given: Given, reader: str = "") -> Feed:
+    """Return a feed of evaluation views: pixels, features from the cache, and whatever else is read.
+
+    Args:
+        names: what is read, see `Inputs`.
+        data: labelled images, or images with captions.
+        given: what inputs are made of.
+        reader: who reads it, for messages.
+    """
+    labels, domains = label_tensors(data)
+    feeds: list[Feed] = [LabelFeed(labels, domains)]
+    encoders = encoders_of(names, given.backbone, given.domain_encoder)
+    for encoder, part in encoders:
+        feeds += [PixelFeed(data, encoder)] if PIXELS in part else []
+        for kind in sorted(part - {PIXELS}):
+            features = image_features(encoder, data, given.cache_dir, given.progress, kind)
+            feeds.append(FeatureFeed(features, labels, domains, kind=kind))
+    feeds += [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
+    return JoinedFeed(feeds, reader)
+
+
+def training_feed(
+    names: Collection[str],
+    data: ImageData,
+    given: Given,
+    recipe: Views,
+    augmentation: Augmentation,
+    seed: int,
+    reader: str = "",
+) -> Feed:
+    """Return a feed of random views; whatever a batch holds of an image shows one and the same view.
+
+    A method that reads pixels gets a fresh view in every epoch, and features of that very view; one that reads features
+    alone gets those of `recipe.views` cached views, or of fresh ones where that is 0. Of fresh views, the image tower
+    of the backbone encodes a batch in its step, next to what is learned there, while the domain encoder encodes an
+    epoch when it begins, through the cache: another run with the same views finds them there.
+
+    Args:
+        names, data, given, reader: as in `evaluation_feed`.
+        recipe: number of cached views.
+        augmentation: how a view is drawn.
+        seed: of the views.
+    """
+    fresh = PIXELS in names or recipe.views == 0
+    labels, domains = label_tensors(data)
+    how: dict[str, Any] = {"cache_dir": given.cache_dir, "progress": given.progress}
+    feeds: list[Feed] = []
+    sources: dict[ImageTransform, PixelFeed] = {}  # one for both encoders where their transforms agree, as with "self"
+    encoders = encoders_of(names, given.backbone, given.domain_encoder)
+    for encoder, part in encoders:
+        pixels = sources.setdefault(encoder.transform, PixelFeed(data, encoder, augmentation, seed))
+        if fresh and part == {DOMAIN}:
+            features = partial(view_features, encoder, pixels, kind=DOMAIN, **how)
+            feeds.append(FreshFeed(features, labels, domains, DOMAIN))
+        elif fresh:
+            feeds.append(EncodedFeed(pixels, encoder, part) if part - {PIXELS} else pixels)
+        else:
+            for kind in sorted(part):
+                plain = image_features(encoder, data, kind=kind, **how)
+                views = augmented_features(encoder, data, augmentation, recipe.views, seed, kind=kind, **how)
+                feeds.append(FeatureFeed(plain, labels, domains, views, kind))
+    feeds += [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
+    return JoinedFeed(feeds, reader)
+
+
+def other_names(names: Collection[str], encoders: Iterable[tuple[Encoder, frozenset[str]]]) -> list[str]:
+    """Return which of the names none of the encoders gives; domains stand beside the labels in every feed."""
+    return sorted(frozenset(names).difference({DOMAINS}, *(part for _, part in encoders)))
+
+
+class EncodedFeed:
+    """Features of pixels that change in every epoch: the frozen encoder runs in each step, without gradient.
+
+    Args:
+        pixels: gives the views.
+        encoder: what encodes them.
+        names: what a batch holds, see `encode`.
+    """
+
+    def __init__(self, pixels: PixelFeed, encoder: Encoder, names: Collection[str] = ("image_features",)) -> None:
+        self.pixels, self.encoder, self.names = pixels, encoder, frozenset(names)
+        self.labels = pixels.labels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return what is read of the views at `index` (B,)."""
+        batch = self.pixels.batch(index, epoch)
+        return encode(self.encoder, batch.pixels, self.names) | batch.without(PIXELS)

@@ -1,0 +1,19 @@
+"""What methods read of images: `Inputs` declares it; kinds of input that no image encoder gives have a module each.
+
+Pixels and the features of frozen encoders need no module: an encoder says by its `widths` what it gives.
+"""
+
+from acclimate.training.inputs.contract import DOMAIN, DOMAINS, PIXELS, REFERENCES, Inputs
+from acclimate.training.inputs.kinds import Given, InputKind, find_kind, register_input
+
+__all__ = [
+    "DOMAIN",
+    "DOMAINS",
+    "PIXELS",
+    "REFERENCES",
+    "Given",
+    "InputKind",
+    "Inputs",
+    "find_kind",
+    "register_input",
+]

@@ -1,0 +1,61 @@
+"""`Inputs`: what a method reads, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PIXELS = "pixels"
+DOMAIN = "domain_features"  # what a domain encoder gives
+REFERENCES = "reference_prompts"  # sentences about the class of an image, or its captions
+DOMAINS = "domains"  # which acquisition domain an image is of
+
+
+@dataclass(frozen=True, init=False)
+class Inputs:
+    """What a method reads of each image.
+
+    The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
+    "pooled_features", "domain_features", "reference_prompts" (with their mask), "domains". Labels need no word.
+
+    Attributes:
+        prediction: what prediction reads.
+        training: what training reads beside it.
+    """
+
+    prediction: frozenset[str]
+    training: frozenset[str]
+
+    def __init__(self, prediction: Iterable[str] = ("image_features",), training: Iterable[str] = ()) -> None:
+        object.__setattr__(self, "prediction", frozenset(prediction))
+        object.__setattr__(self, "training", frozenset(training) - self.prediction)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """What training reads: what prediction reads, and what it reads beside that."""
+        return self.prediction | self.training
+
+    @property
+    def domain_encoder(self) -> bool:
+        """Whether a domain encoder is needed."""
+        return DOMAIN in self.all
+
+    @property
+    def reference_prompts(self) -> bool:
+        """Whether reference prompts are learned from."""
+        return REFERENCES in self.all
+
+    @property
+    def domains(self) -> bool:
+        """Whether images must name their acquisition domain."""
+        return DOMAINS in self.all
+
+    def without(self, *names: str) -> Inputs:
+        """Return the inputs without some names."""
+        return Inputs(self.prediction - {*names}, self.training - {*names})
+
+    def __str__(self) -> str:
+        """Return the names in words, those of training alone in brackets."""
+        read = [name.replace("_", " ") for name in sorted(self.prediction)]
+        learned = [name.replace("_", " ") for name in sorted(self.training)]
+        return ", ".join(read) + (f" (to learn: {', '.join(learned)})" if learned else "")

@@ -1,0 +1,108 @@
+"""Kinds of input beside pixels and the features of image encoders: one module each, found by their names."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from acclimate.errors import ConfigError
+from acclimate.training.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.data import ImageData
+    from acclimate.data.finding import ImageSource
+    from acclimate.training.batch import Batch
+    from acclimate.training.feeds import Feed
+
+
+class References(Protocol):
+    """Sentences about images: `ReferencePrompts` of their classes, or captions of their own."""
+
+    def sets(self, data: Any) -> tuple[Sequence[Sequence[str]], np.ndarray]:
+        """Return sets of sentences, and which of them describes each image (N,).
+
+        Raises:
+            DataError: a class has none.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What inputs are made of, beside the images themselves.
+
+    Attributes:
+        backbone: frozen dual encoder.
+        domain_encoder: frozen encoder of the domain, for methods that read one.
+        references: sentences about the images, or none.
+        config: settings of the method, for kinds of input that some of them describe.
+        cache_dir: folder of the feature cache; none computes features anew.
+        progress: told of every batch of features.
+    """
+
+    backbone: DualEncoder
+    domain_encoder: DomainEncoder | None = None
+    references: References | None = None
+    config: Any = None
+    cache_dir: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+
+
+class InputKind(ABC):
+    """A kind of input that no image encoder gives.
+
+    Attributes:
+        name: what methods call it in their `Inputs`.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def feed(self, data: ImageData, given: Given) -> Feed:
+        """Return a feed of it, in the order of the images."""
+
+    def batch(self, sources: Sequence[ImageSource], given: Given) -> Batch:
+        """Return it for images that are predicted on, which may be files or images in memory.
+
+        Raises:
+            ConfigError: it is for training alone.
+        """
+        raise ConfigError(f"'{self.name}' is learned from, and is not there in prediction")
+
+
+_KINDS: dict[str, InputKind] = {}
+
+K = TypeVar("K", bound=type[InputKind])
+
+
+def register_input(kind: K) -> K:
+    """Register a kind of input under its `name`."""
+    if kind.name in _KINDS and type(_KINDS[kind.name]) is not kind:
+        raise ValueError(f"two kinds of input are named '{kind.name}'")
+    _KINDS[kind.name] = kind()
+    return kind
+
+
+def find_kind(name: str) -> InputKind:
+    """Return the kind of input of a name.
+
+    Raises:
+        ConfigError: neither an encoder nor a module gives it.
+    """
+    package = importlib.import_module("acclimate.training.inputs")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    if name not in _KINDS:
+        raise ConfigError(
+            f"no input is named '{name}' (encoders give pixels, image_features, pooled_features, domain_features; "
+            f"modules give {', '.join(sorted(_KINDS))})"
+        )
+    return _KINDS[name]
