@@ -24,7 +24,7 @@ from typing import Any
 import typer.main
 
 from acclimate.cli.app import app
-from acclimate.methods import Method, get_method, list_methods
+from acclimate.methods import Classifier, Method, get_method, list_methods
 from acclimate.options import describe_options
 from acclimate.protocols import get_protocol
 from acclimate.training.recipe import Recipe
@@ -32,12 +32,13 @@ from acclimate.training.recipe import Recipe
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(<!-- generated: ([a-z]+) ?([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 WORDS = {"True": "true", "False": "false", "None": "none"}  # as one writes them after --set
-FIELDS = {  # what a method reads, by the fields of a batch
+FIELDS = {  # what a method reads, by the names of its inputs
     "image_features": "image features",
     "pooled_features": "image features before the projection",
     "domain_features": "domain features",
     "pixels": "pixels",
     "reference_prompts": "reference prompts",
+    "domains": "domains",
 }
 
 
@@ -48,9 +49,8 @@ def pages() -> list[Path]:
 
 def inputs_of(method: type[Method]) -> str:
     """Say what a method reads with its default settings, in prediction and, beside that, in training."""
-    config = method.Config()
-    needs, more = method.needs_of(config), method.loss_needs_of(config)
-    always, training = (", ".join(FIELDS[name] for name in sorted(names)) for names in (needs, more))
+    inputs = method.inputs_of(method.Config())
+    always, training = (", ".join(FIELDS[name] for name in sorted(some)) for some in (inputs.prediction, inputs.training))
     return f"{always}; {training} in training" if training else always
 
 
@@ -148,7 +148,7 @@ def _paper(method: type[Method]) -> str:
 
 
 def _serves(method: type[Method]) -> str:
-    return "yes" if method.serves_new_classes else "no"
+    return "yes" if issubclass(method, Classifier) and method.serves_new_classes else "no"
 
 
 def methods(_: str, page: Path) -> str:
