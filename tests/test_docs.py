@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import pkgutil
 import re
 import shlex
+import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +21,17 @@ import pytest
 import typer.main
 import yaml
 
+import acclimate as acclimate_package
 from acclimate import protocols, synthetic
 from acclimate.backbones.catalogue import BackboneInfo, list_backbones
 from acclimate.cli.app import app
 from acclimate.methods import get_method, list_methods, registry
-from acclimate.options import describe_options, make_config, parse_assignments
+from acclimate.options import describe_options, make_config, option, parse_assignments
 from acclimate.prompts import Domain, PromptSet, get_domain, list_domains
 from acclimate.protocols.published import SPLIT_RULES
+from acclimate.training.inputs import Inputs, kinds
+from tests.helpers.benches import entries, write_spec
+from tests.helpers.command import acclimate, finish, start
 from tests.helpers.pictures import make_pictures, make_split_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +48,11 @@ def read(name: str) -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     return [body for kind, body in FENCE.findall(text) if kind == language]
+
+
+def section(page: str, title: str) -> str:
+    """What stands under a heading of the second level."""
+    return read(page).partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def prose(text: str) -> str:
@@ -101,7 +115,7 @@ def test_command_lines_parse(page, line):
     words = shlex.split(line, comments=True)[1:]
     command, rest = find_verb(words)
     values = command.make_context(command.name, rest).params  # parses and converts, runs nothing
-    if "method" in values:
+    if "method" in values and not values["plugin"]:
         method = get_method(values["method"])
         make_config(method.Config, parse_assignments(values["set_"] or ()))
     if values.get("domain") and "method" in values:
@@ -263,13 +277,18 @@ def test_python_page_has_every_public_name():
     assert public | {"acclimate.errors"} <= rendered
 
 
-def test_method_of_contributing_works(tmp_path, monkeypatch):
-    import acclimate
-
-    block, _ = blocks(read("CONTRIBUTING.md"), "python")
+@pytest.fixture
+def class_means(tmp_path, monkeypatch):
+    """The worked example of a method, registered for one test; the place of its file."""
+    block, *_ = blocks(read("CONTRIBUTING.md"), "python")
     list_methods()  # all rooms are registered before the registry is set aside
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     import_source("class_means", block, tmp_path, monkeypatch)
+    return tmp_path / "class_means.py"
+
+
+def test_method_of_contributing_works(class_means, tmp_path):
+    import acclimate
 
     data = acclimate.load_data(make_pictures(tmp_path / "pictures", per_class=10))
     out = tmp_path / "run"
@@ -285,11 +304,152 @@ def test_method_of_contributing_works(tmp_path, monkeypatch):
         again.rebind(["other", "classes"])
 
 
+@pytest.fixture(scope="module")
+def own_method(tmp_path_factory):
+    """A folder with all that the commands on a method of one's own name, and what its processes have to know."""
+    place = tmp_path_factory.mktemp("own")
+    (place / "class_means.py").write_text(blocks(read("CONTRIBUTING.md"), "python")[0], encoding="utf-8")
+    make_pictures(place / "my_images", per_class=10)
+    for seed, name in enumerate(("other_images", "new_images"), start=1):
+        make_pictures(place / name, per_class=2, seed=seed)
+    shared = Path(acclimate_package.__file__).parent.parent
+    return place, {"PYTHONPATH": str(shared), "ACCLIMATE_CACHE": str(place / "cache")}
+
+
+def own_command(verb: str) -> list[str]:
+    """The words of the command of CONTRIBUTING on a method of one's own, by its verb."""
+    lines = blocks(section("CONTRIBUTING.md", "A method of your own package"), "bash")[0].splitlines()
+    (words,) = [words for words in (shlex.split(line)[1:] for line in lines) if words[0] == verb]
+    return words
+
+
+def check_own_run(place: Path) -> None:
+    record = json.loads((place / "runs/means/record.json").read_text())
+    assert record["metrics"]["accuracy"]["value"] > 0.6  # chance is a third
+    head, *rows = (place / "labels.csv").read_text().splitlines()
+    assert head.startswith("path,label,probability,")
+    assert len(rows) == 6
+
+
+def test_commands_on_a_method_of_ones_own_work(own_method, monkeypatch):
+    place, _ = own_method
+    list_methods()  # all rooms are registered before the registry is set aside
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.chdir(place)
+    for verb in ("adapt", "evaluate", "predict"):
+        done = acclimate(*own_command(verb))
+        assert done.code == 0, done.err
+    check_own_run(place)
+
+
+@pytest.mark.slow
+def test_commands_on_a_method_of_ones_own_work_in_processes_of_their_own(own_method, tiny_folders):
+    """So do the jobs of a bench, which import the plugin, too."""
+    place, environment = own_method
+    shutil.rmtree(place / "runs", ignore_errors=True)
+    content = entries(Path("my_images"), tiny_folders["clip"], methods=["class-means"])
+    write_spec(place / "my_bench.yaml", content)
+    for verb in ("adapt", "evaluate", "predict", "bench"):
+        done = finish(start(*own_command(verb), cwd=place, env=environment))
+        assert done.code == 0, done.err
+    check_own_run(place)
+    assert "| class-means |" in (place / "runs/bench/results.md").read_text()
+    unknown = finish(start("bench", "my_bench.yaml", "--dry-run", cwd=place, env=environment))
+    assert unknown.code == 2
+    assert "--plugin" in unknown.error
+
+
+def test_entry_point_of_contributing_brings_a_method(own_method):
+    """An installed package is a folder with metadata on the path."""
+    place, environment = own_method
+    (block,) = blocks(section("CONTRIBUTING.md", "A method of your own package"), "toml")
+    ((group, points),) = tomllib.loads(block)["project"]["entry-points"].items()
+    assert group == registry.GROUP
+    package, _, module = points["mine"].partition(".")
+    site = place / "site"
+    (site / package).mkdir(parents=True)
+    (site / package / "__init__.py").touch()
+    (site / package / f"{module}.py").write_text((place / "class_means.py").read_text())
+    metadata = site / f"{package}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\nmine = {points['mine']}\n")
+    path = os.pathsep.join([environment["PYTHONPATH"], str(site)])
+    done = finish(start("methods", "class-means", "--json", env=environment | {"PYTHONPATH": path}))
+    assert done.code == 0, done.err
+    assert done.json["name"] == "class-means"
+
+
+def test_input_of_contributing_works(class_means, tmp_path, monkeypatch):
+    """The method below and the module of CONTRIBUTING are all that a new kind of input costs."""
+    import acclimate
+    from acclimate.methods import register
+
+    _, block, *_ = blocks(read("CONTRIBUTING.md"), "python")
+    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+    import_source("measurements", block, tmp_path, monkeypatch)
+    means = sys.modules["class_means"]
+
+    @dataclass(frozen=True, kw_only=True)
+    class MeasuredConfig(means.ClassMeansConfig):
+        table: str = option("measurements.csv", "CSV file with the column image and numbers")
+
+    @register
+    class Measured(means.ClassMeans):
+        name, inputs = "measured", Inputs({"image_features", "measurements"})
+        Config = MeasuredConfig
+
+        def logits(self, batch):
+            return super().logits(batch) * 0 + batch.measurements  # one number a class, to see that they arrive
+
+    data = acclimate.load_data(make_pictures(tmp_path / "pictures", per_class=5))
+    names = [Path(key).name for key in data.keys]
+    assert len(set(names)) == len(names)
+    lines = [
+        ",".join([name, *("9" if k == label else "0" for k in range(3))])
+        for name, label in zip(names, data.labels, strict=True)
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["image,a,b,c", *lines]) + "\n")
+    settings = {"table": str(table)}
+    model = acclimate.adapt(data, "measured", shots=2, settings=settings, out=tmp_path / "run")
+    assert model.record["metrics"]["accuracy"]["value"] == 1.0
+    rows = acclimate.load(tmp_path / "run").predict(tmp_path / "pictures")
+    assert [row.label for row in rows] == [Path(row.path).parent.name for row in rows]
+    table.write_text("\n".join(["image,a,b,c", *lines[1:]]) + "\n")
+    with pytest.raises(acclimate.AcclimateError, match=f"no row has the image '{names[0]}'"):
+        acclimate.load(tmp_path / "run").evaluate(data)
+
+
+def test_tasks_of_contributing_are_complete():
+    from acclimate.tasks import Task
+
+    text = section("CONTRIBUTING.md", "Add a task")
+    members = {name for name in vars(Task) if not name.startswith("_")} | {*Task.__annotations__}
+    listed = {name for row in re.findall(r"^\| (`[^|]*)\|", text, re.MULTILINE) for name in re.findall("`(.*?)`", row)}
+    assert listed <= members
+    assert Task.__abstractmethods__ <= listed
+
+
+def test_paths_and_modules_of_contributing_and_architecture_exist():
+    for name in ("CONTRIBUTING.md", "docs/architecture.md"):
+        text = prose(read(name))
+        for path in re.findall(r"`((?:src|tests|tools|docs)/[\w/.-]+)`", text):
+            assert "NAME" in path or (ROOT / path).exists(), f"{name}: {path}"
+        for path in re.findall(r"`([a-z_]+(?:/[a-z_]+)*/?[a-z_]*\.py)`", text):
+            found = [place for room in ("src/acclimate", ".") for place in (ROOT / room).glob(f"**/{path}")]
+            assert found or path == "class_means.py", f"{name}: {path}"
+        for module in re.findall(r"`(acclimate(?:\.\w+)+)`", text):
+            if module != registry.GROUP or name == "docs/architecture.md":
+                pkgutil.resolve_name(module)
+
+
 def test_protocol_of_contributing_works(tmp_path, monkeypatch, tiny):
     import acclimate
     from acclimate.runs import RunOptions, adapt_trial
 
-    _, block = blocks(read("CONTRIBUTING.md"), "python")
+    *_, block = blocks(read("CONTRIBUTING.md"), "python")
     monkeypatch.setattr(protocols.contract, "_PROTOCOLS", dict(protocols.contract._PROTOCOLS))
     import_source("within_domain", block, tmp_path, monkeypatch)
 

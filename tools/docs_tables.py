@@ -50,7 +50,8 @@ def pages() -> list[Path]:
 def inputs_of(method: type[Method]) -> str:
     """Say what a method reads with its default settings, in prediction and, beside that, in training."""
     inputs = method.inputs_of(method.Config())
-    always, training = (", ".join(FIELDS[name] for name in sorted(some)) for some in (inputs.prediction, inputs.training))
+    parts = (inputs.prediction, inputs.training)
+    always, training = (", ".join(FIELDS[name] for name in sorted(names)) for names in parts)
     return f"{always}; {training} in training" if training else always
 
 
