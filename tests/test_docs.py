@@ -24,6 +24,7 @@ import yaml
 import acclimate as acclimate_package
 from acclimate import protocols, synthetic
 from acclimate.backbones.catalogue import BackboneInfo, list_backbones
+from acclimate.bench import plan_bench, read_spec
 from acclimate.cli.app import app
 from acclimate.methods import get_method, list_methods, registry
 from acclimate.options import describe_options, make_config, option, parse_assignments
@@ -381,7 +382,7 @@ def test_entry_point_of_contributing_brings_a_method(own_method):
     assert done.json["name"] == "class-means"
 
 
-def test_input_of_contributing_works(class_means, tmp_path, monkeypatch):
+def test_input_of_contributing_works(class_means, tmp_path, monkeypatch, tiny):
     """The method below and the module of CONTRIBUTING are all that a new kind of input costs."""
     import acclimate
     from acclimate.methods import register
@@ -403,9 +404,10 @@ def test_input_of_contributing_works(class_means, tmp_path, monkeypatch):
         def logits(self, batch):
             return super().logits(batch) * 0 + batch.measurements  # one number a class, to see that they arrive
 
-    data = acclimate.load_data(make_pictures(tmp_path / "pictures", per_class=5))
+    for path in make_pictures(tmp_path / "pictures", per_class=5).glob("*/*"):
+        path.rename(path.with_name(f"{path.parent.name}-{path.name}"))  # the table knows images by their names alone
+    data = acclimate.load_data(tmp_path / "pictures")
     names = [Path(key).name for key in data.keys]
-    assert len(set(names)) == len(names)
     lines = [
         ",".join([name, *("9" if k == label else "0" for k in range(3))])
         for name, label in zip(names, data.labels, strict=True)
@@ -413,13 +415,13 @@ def test_input_of_contributing_works(class_means, tmp_path, monkeypatch):
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["image,a,b,c", *lines]) + "\n")
     settings = {"table": str(table)}
-    model = acclimate.adapt(data, "measured", shots=2, settings=settings, out=tmp_path / "run")
+    model = acclimate.adapt(data, "measured", tiny, shots=2, settings=settings, out=tmp_path / "run")
     assert model.record["metrics"]["accuracy"]["value"] == 1.0
-    rows = acclimate.load(tmp_path / "run").predict(tmp_path / "pictures")
+    rows = acclimate.load(tmp_path / "run", tiny).predict(tmp_path / "pictures")
     assert [row.label for row in rows] == [Path(row.path).parent.name for row in rows]
     table.write_text("\n".join(["image,a,b,c", *lines[1:]]) + "\n")
     with pytest.raises(acclimate.AcclimateError, match=f"no row has the image '{names[0]}'"):
-        acclimate.load(tmp_path / "run").evaluate(data)
+        acclimate.load(tmp_path / "run", tiny).evaluate(data)
 
 
 def test_tasks_of_contributing_are_complete():
@@ -492,6 +494,23 @@ def test_protocols_page_runs(tmp_path, monkeypatch, capsys):
     (suite,) = yaml.safe_load(blocks(read("docs/protocols.md"), "yaml")[0])["suites"]
     assert make_config(protocols.get_protocol(suite["protocol"]), suite["options"]).rule.target
     assert suite["shots"] == [1, 16, {"budget": 64}]
+
+
+def test_captions_of_the_bench_page_can_be_planned(caption_folder, tiny_folders, tmp_path):
+    content = yaml.safe_load(blocks(section("docs/bench.md", "The spec"), "yaml")[-1])
+    here = {
+        "data": {"scenes": str(caption_folder)},
+        "backbones": [str(tiny_folders["clip"])],
+        "shots": ["all", {"budget": 8}],
+    }
+    jobs = plan_bench(read_spec(write_spec(tmp_path / "spec.yaml", content | here)))
+    assert {(job.content["method"], job.content["shots"]) for job in jobs} >= {
+        ("aape", "all"),
+        ("zero-shot", "budget:8"),
+    }
+    plain = content | here | {"methods": ["coop"]}
+    with pytest.raises(acclimate_package.AcclimateError, match="coop learns from labels"):
+        plan_bench(read_spec(write_spec(tmp_path / "plain.yaml", plain)))
 
 
 def test_data_entries_of_contributing_are_valid():
