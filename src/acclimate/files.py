@@ -26,7 +26,7 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from None
+        raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another `out`") from None
     finally:
         with contextlib.suppress(OSError):  # what stands in the way of the file may stand in the way of this, too
             part.unlink(missing_ok=True)
@@ -73,12 +73,12 @@ def make_folder(out: Path) -> set[str]:
         RunError: when `out` is a file or cannot be made or read.
     """
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; name a folder with --out")
+        raise RunError(f"{out} is a file; name a folder with `out`")
     try:
         out.mkdir(parents=True, exist_ok=True)
         return {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from None
+        raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another `out`") from None
 
 
 def file_digest(path: Path) -> str:

@@ -122,12 +122,12 @@ def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
 
 
 def parse_assignments(items: Iterable[str]) -> dict[str, str]:
-    """Read `name=value` texts, as given to `--set`, into a dictionary."""
+    """Read `name=value` texts, as given on the command line, into a dictionary."""
     settings = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"--set {item}: write it as name=value, for example --set epochs=20")
+            raise ConfigError(f"`settings={item!r}`: write it as name=value, for example `settings={{'epochs': 20}}`")
         settings[name.strip().replace("-", "_")] = value.strip()
     return settings
 

@@ -126,8 +126,8 @@ def test_the_processor_of_transformers_gives_the_same_pixels(model, tmp_path):
     ("options", "words"),
     [
         (("huge",), "tiny, small, base"),
-        (("tiny", 100, 12), "--image-size 96 or 108"),
-        (("tiny", 8, 12), "--image-size 12,"),
+        (("tiny", 100, 12), "use `image_size=96` or 108, or another `patch_size`"),
+        (("tiny", 8, 12), "use `image_size=12`, or another `patch_size`"),
         (("tiny", 16, 16), "0 of 1 patches"),
         (("tiny", 32, 8, 0.0), "16 of 16 patches"),
         (("tiny", 32, 8, 0.99), "0 of 16 patches"),
@@ -140,6 +140,6 @@ def test_bad_shapes(options, words):
 
 def test_a_folder_that_cannot_be_written(model, tmp_path):
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(RunError, match=r"cannot write .*choose another --out"):
+    with pytest.raises(RunError, match=r"cannot write .*choose another `out`"):
         model.save(tmp_path)
     assert not list(tmp_path.glob(".*"))

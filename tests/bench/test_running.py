@@ -52,7 +52,7 @@ def test_data_that_no_suite_uses_need_not_be_there(spec, animals):
 
 
 def test_a_device_that_is_not_there(spec):
-    with pytest.raises(AcclimateError, match="--device tpu"):
+    with pytest.raises(AcclimateError, match="`device='tpu'`: choose auto"):
         plan_bench(spec(), "tpu")
 
 

@@ -115,7 +115,7 @@ def test_a_published_depth_is_cut_to_the_towers(world, name, caplog):
 def test_no_domain_encoder(world, name, variant):
     with pytest.raises(ConfigError, match=f"{name} reads the features of a domain encoder") as caught:
         make(without_domain_encoder(world)[0], name, variant=variant)
-    assert "--domain-encoder" in str(caught.value)
+    assert "give `domain_encoder`: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -54,5 +54,5 @@ def test_data_without_a_split_are_taken_whole(tmp_path, caplog):
 
 def test_nothing_is_left(tmp_path):
     folder = make_split_pictures(tmp_path / "data", splits={"test": 2})
-    with pytest.raises(DataError, match="--split all"):
+    with pytest.raises(DataError, match="use `split='all'`"):
         choose_pictures(load_unlabelled(folder))

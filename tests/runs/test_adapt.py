@@ -115,7 +115,7 @@ def test_a_finished_run_is_loaded_not_repeated(copy, run, pictures, tiny, caplog
 )
 def test_other_settings_in_a_finished_folder_are_refused(copy, pictures, tiny, other):
     splits = (copy / "splits.json").read_bytes()
-    with pytest.raises(RunError, match=r"holds a finished run of other data or settings; choose another --out"):
+    with pytest.raises(RunError, match=r"holds a finished run of other data or settings; choose another `out`"):
         quick(pictures, tiny, out=copy, **other)
     assert (copy / "splits.json").read_bytes() == splits
 
@@ -149,7 +149,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path, pictures, tiny):
 
 def test_a_file_is_no_run_folder(tmp_path, pictures, tiny):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RunError, match="is a file; name a folder with --out"):
+    with pytest.raises(RunError, match="is a file; name a folder with `out`"):
         quick(pictures, tiny, out=tmp_path / "file")
     with pytest.raises(RunError, match="cannot make the folder"):
         quick(pictures, tiny, out=tmp_path / "file" / "run")
@@ -251,7 +251,7 @@ def test_the_guessed_domain_is_said(pictures, tiny, caplog):
     with caplog.at_level(logging.INFO, "acclimate.runs"):
         model = quick(pictures, tiny, domain=None)
     assert f"domain '{model.record['domain']}'" in caplog.text
-    assert "--domain" in caplog.text
+    assert "choose another with `domain`" in caplog.text
 
 
 def test_bf16(pictures, tiny):
@@ -269,7 +269,7 @@ def test_bf16(pictures, tiny):
         ({"shots": 0}, ConfigError, "shots=0"),
         ({"shots": "many"}, ConfigError, "shots=many"),
         ({"shots": 1.5}, ConfigError, "shots=1.5"),
-        ({"device": "tpu"}, ConfigError, "--device tpu"),
+        ({"device": "tpu"}, ConfigError, "`device='tpu'`: choose auto"),
         ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),
         ({"domain": "sattelite"}, ConfigError, "satellite"),
         ({"settings": QUICK | {"context_tokens": 100}}, BackboneError, "context"),

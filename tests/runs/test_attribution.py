@@ -85,10 +85,12 @@ def test_named_images(pictures, tiny, tmp_path):
 def test_named_images_that_have_no_attribution(pictures, tiny, caption_folder):
     options = {"shots": 2, "device": "cpu", "domain": "natural"}
     with pytest.raises(
-        DataError, match=r"absent.png is not among the 6 images that are learned from, such as .*--shots"
+        DataError, match=r"absent.png is not among the 6 images that are learned from, such as .*`shots='all'`"
     ):
         acclimate.adapt(pictures, "aape", tiny, look_at=["absent.png"], **options)
-    with pytest.raises(ConfigError, match=r"coop reads no reference prompts .* leave out --look-at"):
+    with pytest.raises(
+        ConfigError, match=r"coop reads no reference prompts .* leave out `look_at`, or use `method='aape'`"
+    ):
         acclimate.adapt(pictures, "coop", tiny, look_at=["absent.png"], **options)
     with pytest.raises(DataError, match=r"absent.png is not among"):
         acclimate.adapt(caption_folder, "aape", tiny, look_at=["absent.png"], device="cpu")

@@ -156,7 +156,7 @@ def test_self_is_the_backbones_own_features(pictures, tiny, tmp_path):
 @pytest.mark.parametrize("method", ["test-beside", "domain-linear-probe"])
 def test_none_is_named(method, pictures, tmp_path):
     """Refused before the backbone is even loaded."""
-    with pytest.raises(ConfigError, match=f"{method} reads the features of a domain encoder.*give --domain-encoder"):
+    with pytest.raises(ConfigError, match=f"{method} reads the features of a domain encoder.*give `domain_encoder`"):
         quick(pictures, "no/such-backbone", method=method, settings={}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -171,7 +171,7 @@ def message(*arguments, **options):
     with pytest.raises(RunError) as caught:
         acclimate.load(*arguments, **options)
     assert "\n" not in str(caught.value)
-    assert "name the original with --domain-encoder" in str(caught.value)
+    assert "name the original with `domain_encoder`" in str(caught.value)
     return str(caught.value)
 
 

@@ -58,6 +58,6 @@ def test_swapped_and_missing_domain_encoders(method, pictures, tiny, domain_enco
     assert not (tmp_path / "run").exists()
     quick(pictures, tiny, method=method, settings=SETTINGS, domain_encoder=domain_encoder, out=tmp_path / "run")
     for other in ("self", tiny_mae(tmp_path / "other", seed=1)):
-        with pytest.raises(RunError, match="name the original with --domain-encoder") as caught:
+        with pytest.raises(RunError, match="name the original with `domain_encoder`") as caught:
             acclimate.load(tmp_path / "run", tiny, domain_encoder=other)
         assert "\n" not in str(caught.value)

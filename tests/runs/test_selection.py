@@ -82,10 +82,10 @@ def test_all(made):
 
 def test_what_cannot_be_chosen(made, tmp_path):
     place, data, _ = made
-    with pytest.raises(ConfigError, match="--split tset: choose auto, all, train, val, test"):
+    with pytest.raises(ConfigError, match="`split='tset'`: choose auto, all, train, val, test"):
         choose_evaluation_images(place / "run", data, "tset")
     untested = load_data(make_split_pictures(tmp_path / "data", splits={"train": 2, "val": 2}))
-    with pytest.raises(DataError, match="the split 'test' has no image; use --split all"):
+    with pytest.raises(DataError, match="the split 'test' has no image; use `split='all'`"):
         choose_evaluation_images(place / "run", untested, "test")
 
 

@@ -45,7 +45,7 @@ def test_other_runs_are_refused(run, other, tiny, tiny_backbones, tmp_path):
         quick(other, tiny, method="kgcoop", start=run.folder)
     with pytest.raises(RunError, match="was trained on"):
         quick(other, tiny_backbones["siglip"], start=run.folder)
-    with pytest.raises(RunError, match="give the folder of a finished run to --start"):
+    with pytest.raises(RunError, match="give the folder of a finished run to `start`"):
         quick(other, tiny, start=tmp_path)
     with pytest.raises(ConfigError, match="do not belong to this coop"):
         quick(other, tiny, start=run.folder, settings={**QUICK, "context_tokens": 5})

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 def test_devices():
     assert resolve_device("cpu") == CPU
     assert resolve_device("auto").type in {"cpu", "cuda", "mps"}
-    with pytest.raises(ConfigError, match="--device tpu: choose auto, cpu, cuda, mps"):
+    with pytest.raises(ConfigError, match="`device='tpu'`: choose auto, cpu, cuda, mps"):
         resolve_device("tpu")
 
 
@@ -22,7 +22,7 @@ def test_devices():
 def test_a_device_that_is_not_there(name):
     if getattr(torch, name).is_available() if name == "cuda" else torch.backends.mps.is_available():
         pytest.skip("this machine has one")
-    with pytest.raises(ConfigError, match=f"--device {name}: this machine .* use --device auto"):
+    with pytest.raises(ConfigError, match=f"`device='{name}'`: this machine .* use `device='auto'`"):
         resolve_device(name)
 
 
@@ -30,9 +30,9 @@ def test_precision():
     assert make_accelerator(CPU).mixed_precision == "no"
     assert make_accelerator(CPU, "bf16").mixed_precision == "bf16"
     assert make_accelerator(CPU, "fp32").mixed_precision == "no"
-    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+    with pytest.raises(ConfigError, match="`precision='fp16'` needs a GPU"):
         make_accelerator(CPU, "fp16")
-    with pytest.raises(ConfigError, match="--precision int8"):
+    with pytest.raises(ConfigError, match="`precision='int8'`: choose"):
         make_accelerator(CPU, "int8")
 
 

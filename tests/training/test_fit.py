@@ -121,7 +121,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(accelerator, tmp_path):
     with pytest.raises(TrainingError) as caught:
         learn(accelerator, recipe(lr=1e30), checkpoints=file)
     assert "epoch 2, step" in str(caught.value)
-    assert "--set lr=1e+29" in str(caught.value)
+    assert "`settings={'lr': 1e+29}`" in str(caught.value)
     kept = file.load()
     assert kept.position.epoch == 1
     assert all(torch.isfinite(tensor).all() for tensor in kept.learned.values())

@@ -140,7 +140,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     save_tensors({"learned/weight": torch.zeros(1)}, path, {"identity": "one", "position": "{}"})
     assert CheckpointFile(path, "one").load().learned["weight"].shape == (1,)
-    with pytest.raises(RunError, match=r"checkpoint of another run; choose another --out, or delete the file"):
+    with pytest.raises(RunError, match=r"checkpoint of another run; choose another `out`, or delete the file"):
         CheckpointFile(path, "two").load()
 
 

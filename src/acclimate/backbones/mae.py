@@ -192,7 +192,7 @@ class MaskedAutoencoder(nn.Module):
                 replace_file(folder / name, (part / name).read_bytes())
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise RunError(f"cannot write {folder}: {reason}; free some space or choose another --out") from None
+            raise RunError(f"cannot write {folder}: {reason}; free some space or choose another `out`") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
         write_json(folder / PROCESSOR, self._processor())
@@ -243,15 +243,15 @@ def check_shape(size: str, image_size: int | None, patch_size: int | None, mask_
     if side % patch:
         near = [number for number in (side - side % patch, side - side % patch + patch) if number]
         raise ConfigError(
-            f"patches of {patch} pixels do not divide pictures of {side}; "
-            f"use --image-size {' or '.join(map(str, near))}, or another --patch-size"
+            f"patches of {patch} pixels do not divide images of {side}; "
+            f"use `image_size={near[0]}`{f' or {near[1]}' if near[1:] else ''}, or another `patch_size`"
         )
     patches = (side // patch) ** 2
     visible = int(patches * (1 - mask_ratio))
     if not 0 < visible < patches:
         raise ConfigError(
             f"mask ratio {mask_ratio:g} shows {visible} of {patches} patches, and at least one must be seen and one "
-            "hidden; use smaller patches, a larger picture, or another --mask-ratio"
+            "hidden; use smaller patches, a larger image, or another `mask_ratio`"
         )
     return side, patch
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-OPTION = re.compile(r"`([a-z][a-z_]*)(?:=([^`]+))?`")
+OPTION = re.compile(r"(?<!column )`([a-z][a-z_]*)(?:=([^`]+))?`")  # a column of a table is no option
+SETTINGS = "settings"  # of Python, one mapping; on the command line each of them is a --set of its own
 
 
 def in_dashes(message: str) -> str:
@@ -19,19 +20,25 @@ def in_dashes(message: str) -> str:
     'choose another --out, or use --overwrite'
     >>> in_dashes("leave them out with `on_corrupt='skip'`; `nothing` stays")
     'leave them out with --on-corrupt skip; `nothing` stays'
+    >>> in_dashes("use `settings={'lr': 0.002, 'epochs': 20}`")
+    'use --set lr=0.002 --set epochs=20'
     """
     return OPTION.sub(_dashed, message) if "`" in message else message
 
 
 def _dashed(found: re.Match[str]) -> str:
-    option = _options().get(found[1])
+    name, written = found.groups()
+    option = "--set" if name == SETTINGS else _options().get(name)
     if option is None:
         return found[0]
     try:
-        value = ast.literal_eval(found[2]) if found[2] else None
+        value = ast.literal_eval(written) if written else None
     except (SyntaxError, ValueError):  # a placeholder, such as FOLDER
-        value = found[2]
-    return option if value is None or isinstance(value, bool) else f"{option} {shlex.quote(str(value))}"
+        value = written
+    if value is None or isinstance(value, bool):
+        return option
+    given = [f"{key}={item}" for key, item in value.items()] if isinstance(value, Mapping) else [str(value)]
+    return " ".join(f"{option} {shlex.quote(text)}" for text in given)
 
 
 @cache

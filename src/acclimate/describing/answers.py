@@ -46,12 +46,12 @@ class Answers:
                 changed = next(name for name in self.header if rows[0].get(name) != self.header[name])
                 raise RunError(
                     f"{self.path} holds answers with {changed}={rows[0].get(changed)}, not {self.header[changed]}; "
-                    "choose another --out, or use --overwrite"
+                    "choose another `out`, or use `overwrite=True`"
                 )
             self.found = {Request(row["class"], row["question"], row["seed"]): str(row["answer"]) for row in rows[1:]}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"{self.path}: cannot be read as answers ({error}); choose another --out, or use --overwrite"
+                f"{self.path}: cannot be read as answers ({error}); choose another `out`, or use `overwrite=True`"
             ) from None
         self._whole = sum(len(line) for line in whole)
 
@@ -74,7 +74,7 @@ class Answers:
                 os.fsync(file.fileno())
         except OSError as error:
             raise RunError(
-                f"cannot write {self.path}: {error.strerror}; free some space or choose another --out"
+                f"cannot write {self.path}: {error.strerror}; free some space or choose another `out`"
             ) from None
         self._whole += len(content)
         self.found[request] = answer

@@ -64,7 +64,7 @@ class Description:
         ]
         path = out.with_name(out.name + SUFFIX)
         if out.exists() and not path.exists() and not overwrite:
-            raise RunError(f"{out} is there, and was not written by a run of this kind; choose another --out")
+            raise RunError(f"{out} is there, and was not written by a run of this kind; choose another `out`")
         self.answers = Answers(path, {"model": model, **vars(self.sampling)}, overwrite)
 
     @property
@@ -105,7 +105,7 @@ class Description:
         if empty:
             raise DataError(
                 f"{self.answers.path}: no answer about {', '.join(map(repr, empty[:8]))} says anything; try another "
-                "model, more --generations or more --max-tokens"
+                "model, more `generations` or more `max_tokens`"
             )
         write_json(self.out, sentences)
         return sentences

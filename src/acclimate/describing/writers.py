@@ -82,7 +82,7 @@ def open_writer(llm: str, model: str | None = None, timeout: float = 60.0, paral
     if llm.startswith(("http://", "https://")):
         return HTTPWriter(llm, model, timeout, parallel)
     if model is not None:
-        raise ConfigError(f"--model {model} names a model of a server, and --llm {llm} is a model itself; give one")
+        raise ConfigError(f"`{model=}` names a model of a server, and `{llm=}` is a model itself; give one")
     return LocalWriter(llm)
 
 
@@ -111,16 +111,16 @@ class HTTPWriter:
         try:
             found = self._call("GET", "/models")
         except LanguageModelError as error:
-            raise LanguageModelError(f"{error}; or name its model with --model") from None
+            raise LanguageModelError(f"{error}; or name its model with `model`") from None
         try:
             names = [str(entry["id"]) for entry in found["data"]]
         except (KeyError, TypeError):
             raise LanguageModelError(
-                f"{self.url}/models gives no list of models ({_shown(found)}); name one with --model"
+                f"{self.url}/models gives no list of models ({_shown(found)}); name one with `model`"
             ) from None
         if len(names) != 1:
             listed = ", ".join(names[:8]) or "none"
-            raise LanguageModelError(f"{self.url} has {len(names)} models ({listed}); name one with --model")
+            raise LanguageModelError(f"{self.url} has {len(names)} models ({listed}); name one with `model`")
         return names[0]
 
     def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[Request, str]]:
@@ -169,18 +169,18 @@ class HTTPWriter:
             reply = self.session.request(verb, self.url + path, json=content, timeout=self.timeout)
         except requests.Timeout:
             raise LanguageModelError(
-                f"{self.url} has not answered within {self.timeout:g} s; give it more with --timeout, or ask less at "
-                "once with --parallel 1"
+                f"{self.url} has not answered within {self.timeout:g} s; give it more with `timeout`, or ask less at "
+                "once with `parallel=1`"
             ) from None
         except requests.RequestException as error:
             raise LanguageModelError(
-                f"{self.url} cannot be reached ({_reason(error)}); start the server, or correct --llm"
+                f"{self.url} cannot be reached ({_reason(error)}); start the server, or correct `llm`"
             ) from None
         if not reply.ok:
             what = f"{reply.status_code} {reply.reason or ''}".strip()
             advice = f"set {KEY} to its key" if reply.status_code in (401, 403) else "see the log of the server"
             if reply.status_code == 404:
-                advice = "give its base URL, which ends in /v1 as a rule, and a --model that it has"
+                advice = "give its base URL, which ends in /v1 as a rule, and a `model` that it has"
             raise LanguageModelError(f"{self.url}{path} refuses: {what} ({_shown(reply.text)}); {advice}")
         try:
             return reply.json()

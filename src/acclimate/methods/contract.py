@@ -136,7 +136,7 @@ class Method(nn.Module):
         """
         if cls.inputs_of(config).domain_encoder and domain_encoder is None:
             raise ConfigError(
-                f"{cls.name} reads the features of a domain encoder and none is named; give --domain-encoder: a Hub "
+                f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "
                 "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
             )
 

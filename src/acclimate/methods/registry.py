@@ -51,34 +51,34 @@ def get_method(name: str) -> type[Method]:
         known = sorted(_METHODS)
         raise ConfigError(
             f"unknown method '{name}'{nearest(name, known)} (methods: {', '.join(known)}; one of another package: name "
-            "its module, --plugin)"
+            "its module with `plugin`)"
         )
     return _METHODS[name]
 
 
-def load_plugin(name: str) -> str:
+def load_plugin(plugin: str) -> str:
     """Import a module with methods that register themselves, and return a name by which other processes find it.
 
     Args:
-        name: a module, which may lie in the working directory, or a path to a .py file.
+        plugin: a module, which may lie in the working directory, or a path to a .py file.
 
     Raises:
         ConfigError: it cannot be imported.
     """
-    path = Path(name)
-    is_file = path.suffix == ".py" or os.sep in name
+    path = Path(plugin)
+    is_file = path.suffix == ".py" or os.sep in plugin
     try:
         if is_file:
             _import_file(path.resolve())
         elif (here := os.getcwd()) in sys.path:
-            importlib.import_module(name)
+            importlib.import_module(plugin)
         else:
             sys.path.append(here)  # other modules beside it may be imported later, too
-            importlib.import_module(name)
+            importlib.import_module(plugin)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"plugin {name}: cannot be imported ({type(error).__name__}: {reason})") from error
-    return str(path.resolve()) if is_file else name
+        raise ConfigError(f"plugin {plugin}: cannot be imported ({type(error).__name__}: {reason})") from error
+    return str(path.resolve()) if is_file else plugin
 
 
 def _import_file(path: Path) -> None:

@@ -23,7 +23,7 @@ class MaeRecipe(Recipe):
     second_beta: ClassVar[float] = 0.95
     decay_vectors: ClassVar[bool] = False
     by_step: ClassVar[bool] = True
-    rate_option: ClassVar[str] = "--lr "
+    rate_option: ClassVar[str] = "lr={:g}"
 
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment, in epochs from the start."""

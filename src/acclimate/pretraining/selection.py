@@ -44,7 +44,7 @@ def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
         DataError: nothing is left.
     """
     if part not in get_args(Part):
-        raise ConfigError(f"--split {part}: choose {', '.join(get_args(Part))}")
+        raise ConfigError(f"`split={part!r}`: choose {', '.join(get_args(Part))}")
     if not any(data.splits):
         log.info("%s: all %d pictures are learned from; they have no classes and no split", data.name, len(data))
         return Chosen(data, data.select([]), "all")
@@ -60,7 +60,7 @@ def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
             len(taken) - len(train),
         )
     if not len(train):
-        raise DataError(f"{data.name}: no pictures to learn from in --split {part}; use --split all, or add some")
+        raise DataError(f"{data.name}: no pictures to learn from with `split={part!r}`; use `split='all'`, or add some")
     reason = {
         "train": "those that adapt learns from, so that no validation or test picture is seen",
         "train+val": "no test picture is seen, but validation pictures are",

@@ -71,7 +71,7 @@ def adapt(
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
         domain: domain of the templates, see `acclimate.prompts.list_domains`; none guesses it and says so.
         names: words for class names, where the names themselves read badly.
-        settings: of the method, as in `--set`.
+        settings: of the method, see `acclimate methods NAME`.
         out: run folder; a run that was killed goes on there, a finished one is loaded. None keeps everything in memory.
         overwrite: forget what `out` holds.
         device: `auto`, `cpu`, `cuda` or `mps`.

@@ -47,7 +47,7 @@ class Attribution(RunPart):
         if named and not reads:
             raise ConfigError(
                 f"{kind.name} reads no reference prompts with these settings, so there is nothing to see of "
-                f"{named[0]}; leave out --look-at, or use --method aape"
+                f"{named[0]}; leave out `look_at`, or use `method='aape'`"
             )
         self.rows = rows_of(self.named, experiment.trial.train)
 
@@ -129,7 +129,7 @@ def rows_of(named: Sequence[str], images: ImageData) -> list[int]:
         if not found:
             raise DataError(
                 f"{images.name}: {name} is not among the {len(images)} images that are learned from, such as "
-                f"{images.keys[0]}; name one of these, or learn from more (--shots all)"
+                f"{images.keys[0]}; name one of these, or learn from more (`shots='all'`)"
             )
         rows += found
     return rows

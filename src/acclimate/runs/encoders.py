@@ -61,7 +61,7 @@ class SavedEncoder:
         name: id or folder that it had.
         fingerprint: of its weights.
         transform: its preprocessing.
-        option: of the command line, which names another place.
+        option: parameter of `load` that names another place.
         words: what messages call it.
     """
 
@@ -75,14 +75,14 @@ class SavedEncoder:
     def of_backbone(cls, info: Mapping[str, Any]) -> SavedEncoder:
         """Read the backbone's entries."""
         known, transform = info["backbone"], ImageTransform.from_dict(info["transform"])
-        return cls(known["id"], known["fingerprint"], transform, "--backbone", f"'{known['id']}'")
+        return cls(known["id"], known["fingerprint"], transform, "backbone", f"'{known['id']}'")
 
     @classmethod
     def of_domain_encoder(cls, info: Mapping[str, Any]) -> SavedEncoder:
         """Read the domain encoder's entry."""
         known = info["domain_encoder"]
         transform, words = ImageTransform.from_dict(known["transform"]), f"the domain encoder '{known['id']}'"
-        return cls(known["id"], known["fingerprint"], transform, "--domain-encoder", words)
+        return cls(known["id"], known["fingerprint"], transform, "domain_encoder", words)
 
     def check(self, found: DualEncoder | DomainEncoder, run: os.PathLike[str]) -> None:
         """Refuse an encoder with other weights or another transform.
@@ -93,12 +93,12 @@ class SavedEncoder:
         if found.fingerprint != self.fingerprint:
             raise RunError(
                 f"{run}: this adapter was trained on {self.words} with weights {self.fingerprint[:12]}, "
-                f"but '{found.name}' has weights {found.fingerprint[:12]}; name the original with {self.option}"
+                f"but '{found.name}' has weights {found.fingerprint[:12]}; name the original with `{self.option}`"
             )
         if found.transform != self.transform:
             raise RunError(
                 f"{run}: this adapter was trained on {self.words} with another image transform than that of "
-                f"'{found.name}'; restore its preprocessor_config.json, or name the original with {self.option}"
+                f"'{found.name}'; restore its preprocessor_config.json, or name the original with `{self.option}`"
             )
 
 
@@ -130,7 +130,7 @@ def reopen_domain_encoder(
         culprit = "which" if encoder is None else f"and '{encoder}'"
         raise RunError(
             f"{run}: this adapter was trained on {saved.words}, {culprit} does not load ({error}); "
-            f"name the original with {saved.option}"
+            f"name the original with `{saved.option}`"
         ) from None
     assert found is not None
     saved.check(found, run)

@@ -55,11 +55,11 @@ def open_folder(out: Path, overwrite: bool = False, layout: Layout = ADAPTATION)
     """
     present = make_folder(out)
     if present and not present & {*layout.files, *layout.beside}:
-        raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with --out")
+        raise RunError(f"{out} holds other files (such as {sorted(present)[0]}); name a new or empty folder with `out`")
     if RECORD in present:
-        record = read_json(out / RECORD, "restore the file, or name a new folder with --out")
+        record = read_json(out / RECORD, "restore the file, or name a new folder with `out`")
         if not isinstance(record, dict) or record.get("pretraining") != layout.kind:
-            raise RunError(f"{out} holds a run of another kind; name a new or empty folder with --out")
+            raise RunError(f"{out} holds a run of another kind; name a new or empty folder with `out`")
     for name in layout.files:
         remove_parts(out / name)
         if overwrite:

@@ -179,9 +179,9 @@ def reopen(
     model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
     if model.record.get("identity") != identity:
         raise RunError(
-            f"{path} holds a finished run of other data or settings; choose another --out, or use --overwrite"
+            f"{path} holds a finished run of other data or settings; choose another `out`, or use `overwrite=True`"
         )
-    logger.info("%s holds this very run, finished; nothing to do (--overwrite repeats it)", path)
+    logger.info("%s holds this very run, finished; nothing to do (`overwrite=True` repeats it)", path)
     return model
 
 
@@ -208,7 +208,7 @@ def load(
     """
     path = Path(run)
     if not path.is_dir():
-        raise RunError(f"{path}: there is no such run folder; give the folder named by --out of `acclimate adapt`")
+        raise RunError(f"{path}: there is no such run folder; give the folder named by `out` of `acclimate adapt`")
     next_step = "give a folder written by `acclimate adapt`" + (
         "; this run is not finished, start its command again" if (path / folder.CHECKPOINT).exists() else ""
     )

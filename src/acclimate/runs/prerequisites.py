@@ -150,7 +150,7 @@ def _locked(place: Path | None) -> Iterator[None]:
         with suppress(NotImplementedError):  # a file system without locks
             lock.acquire()
     except OSError as error:
-        raise RunError(f"cannot make {place}.lock: {error.strerror}; free some space or choose another --out") from None
+        raise RunError(f"cannot make {place}.lock: {error.strerror}; free some space or choose another `out`") from None
     try:
         yield
     finally:

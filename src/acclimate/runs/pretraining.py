@@ -112,12 +112,13 @@ class MaskedPretraining(Run[dict[str, Any]]):
 
     def reopen(self, path: Path, identity: str) -> dict[str, Any]:
         """Return the record of a finished encoder."""
-        record = read_json(path / folder.RECORD, "restore the file, or name a new folder with --out")
+        record = read_json(path / folder.RECORD, "restore the file, or name a new folder with `out`")
         if record.get("identity") != identity:
             raise RunError(
-                f"{path} holds a finished encoder of other images or settings; choose another --out, or use --overwrite"
+                f"{path} holds a finished encoder of other images or settings; choose another `out`, or use "
+                "`overwrite=True`"
             )
-        logger.info("%s holds this very encoder, finished; nothing to do (--overwrite repeats it)", path)
+        logger.info("%s holds this very encoder, finished; nothing to do (`overwrite=True` repeats it)", path)
         return record
 
     def learn(self, files: RunFiles, context: FitContext) -> None:
@@ -177,7 +178,7 @@ def _augmentation(data: ImageData, domain: str | None, config: MaeConfig) -> Aug
     if domain is None:
         found, reason = guess_domain([name for name in data.class_names if name], data.name)
         mirrors = "mirror images are learned from too" if found.flip else "no mirror images"
-        logger.info("domain '%s' (%s): %s; choose another with --domain", found.id, reason, mirrors)
+        logger.info("domain '%s' (%s): %s; choose another with `domain`", found.id, reason, mirrors)
     else:
         found = get_domain(domain)
     return Augmentation(crop=True, min_scale=config.crop_scale, flip=found.flip)

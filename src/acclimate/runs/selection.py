@@ -35,12 +35,12 @@ def choose_evaluation_images(run: str | os.PathLike[str], data: Images, split: s
         DataError: when the chosen split has no image.
     """
     if split not in SPLITS:
-        raise ConfigError(f"--split {split}: choose {', '.join(SPLITS)}")
+        raise ConfigError(f"`{split=}`: choose {', '.join(SPLITS)}")
     if split == "all":
         return data
     chosen = _unseen(Path(run), data) if split == "auto" else data.split(split)
     if len(chosen) == 0:
-        raise DataError(f"{data.name}: the split '{split}' has no image; use --split all")
+        raise DataError(f"{data.name}: the split '{split}' has no image; use `split='all'`")
     return chosen
 
 
@@ -58,7 +58,7 @@ def _unseen(run: Path, data: Images) -> Images:
             logger.warning("%s: %d images that the run has seen are left out", data.name, len(data) - len(rest))
         data = rest
     if data.split_origin == "given" and len(data.test):
-        logger.info("%s gives a split: measuring on its test images (--split all for every image)", data.name)
+        logger.info("%s gives a split: measuring on its test images (`split='all'` for every image)", data.name)
         return data.test
     logger.info("%s is new to this run: measuring on all its images", data.name)
     return data

@@ -35,10 +35,10 @@ class WarmStart(RunPart):
 
     def __init__(self, run: str | os.PathLike[str], experiment: Experiment) -> None:
         self.run, method = Path(run), experiment.method.name
-        info = read_json(self.run / folder.ADAPTER_INFO, "give the folder of a finished run to --start")
+        info = read_json(self.run / folder.ADAPTER_INFO, "give the folder of a finished run to `start`")
         if info.get("method") != method:
             raise ConfigError(
-                f"--start {self.run} holds what {info.get('method')} has learned, and this run is of {method}"
+                f"`start={str(self.run)!r}` holds what {info.get('method')} has learned, and this run is of {method}"
             )
         earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
         self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
@@ -66,6 +66,6 @@ class WarmStart(RunPart):
         known = [row for row in range(len(data)) if data.digest(row) in seen]
         if known:
             raise DataError(
-                f"{data.name}: --start {self.run} has learned from {len(known)} of the {len(data)} test images, such "
-                f"as {data.keys[known[0]]}; start from another run, or give the data the split of that run"
+                f"{data.name}: `start={str(self.run)!r}` has learned from {len(known)} of the {len(data)} test images, "
+                f"such as {data.keys[known[0]]}; start from another run, or give the data the split of that run"
             )

@@ -178,7 +178,7 @@ def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str]
     """Return templates of the named or guessed domain and words for the classes."""
     if domain is None:
         guessed, reason = guess_domain(data.class_names, data.name)
-        logger.info("domain '%s': %s; choose another with --domain", guessed.id, reason)
+        logger.info("domain '%s': %s; choose another with `domain`", guessed.id, reason)
         domain = guessed.id
     return PromptSet(get_domain(domain), overrides=names or {})
 
@@ -216,7 +216,7 @@ def class_indices(data: ImageData, class_names: tuple[str, ...]) -> np.ndarray:
         raise DataError(
             f"{data.name}: the adapter does not know the class '{unknown[0]}'"
             f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''} (it knows {', '.join(class_names)}); "
-            f"rename the labels, or bind it to the classes of the data (--rebind) where its method can"
+            "rename the labels, or bind it to the classes of the data (`rebind`) where its method can"
         )
     translate = np.array([place.get(name, -1) for name in data.class_names])
     return translate[data.labels]

@@ -104,7 +104,7 @@ class CheckpointFile:
             return None
         tensors, metadata = read_tensors(self.path)
         if metadata.get("identity") != self.identity:
-            raise RunError(f"{self.path} is a checkpoint of another run; choose another --out, or delete the file")
+            raise RunError(f"{self.path} is a checkpoint of another run; choose another `out`, or delete the file")
         groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")

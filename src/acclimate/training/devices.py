@@ -23,9 +23,9 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
     if device not in available:
-        raise ConfigError(f"--device {device}: choose auto, {', '.join(available)}")
+        raise ConfigError(f"`{device=}`: choose auto, {', '.join(available)}")
     if not available[device]:
-        raise ConfigError(f"--device {device}: this machine (or this build of torch) has none; use --device auto")
+        raise ConfigError(f"`{device=}`: this machine (or this build of torch) has none; use `device='auto'`")
     return torch.device(device)
 
 
@@ -36,11 +36,11 @@ def make_accelerator(device: torch.device, precision: Precision = "auto") -> Acc
     to an unbroken one on machines with and without bf16 units.
     """
     if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise ConfigError(f"--precision {precision}: choose auto, fp32, bf16 or fp16")
+        raise ConfigError(f"`{precision=}`: choose auto, fp32, bf16 or fp16")
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("--precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
+        raise ConfigError("`precision='fp16'` needs a GPU; use bf16 or fp32 on the CPU")
     # Accelerate keeps one process-wide state, whose precision cannot change; each run starts from a clean one.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(precision, precision))

@@ -298,5 +298,5 @@ def _check_finite(means: dict[str, float], stage: DescentStage, epoch: int, step
     terms = ", ".join(f"{name}={value:.4g}" for name, value in means.items())
     raise TrainingError(
         f"the loss is not finite in stage '{stage.name}', epoch {epoch + 1}, step {step + 1} ({terms}); "
-        f"lower the learning rate ({stage.recipe.rate_option}{stage.recipe.lr / 10:g}) or use --precision fp32"
+        f"lower the learning rate (`{stage.recipe.rate_option.format(stage.recipe.lr / 10)}`) or use `precision='fp32'`"
     )

@@ -42,7 +42,7 @@ class Journal:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise RunError(
-                f"cannot write {self.path}: {error.strerror}; free some space or choose another --out"
+                f"cannot write {self.path}: {error.strerror}; free some space or choose another `out`"
             ) from None
 
     @property

@@ -40,7 +40,7 @@ class Views(Checked):
         if "flip" in self.augment and not flip_keeps_meaning:
             raise ConfigError(
                 f"augment={self.augment}: mirror images change meaning in the domain '{domain}'; "
-                f"use augment=crop, or name another domain with --domain"
+                "use augment=crop, or name another domain with `domain`"
             )
         crop = self.augment != "flip"
         flip = flip_keeps_meaning if self.augment == "auto" else "flip" in self.augment
@@ -57,7 +57,7 @@ class Recipe(Views):
     second_beta: ClassVar[float] = 0.999  # of AdamW
     decay_vectors: ClassVar[bool] = True  # whether weight decay also pulls at biases and scales
     by_step: ClassVar[bool] = False  # whether the learning rate changes within an epoch
-    rate_option: ClassVar[str] = "--set lr="  # how a user names a learning rate
+    rate_option: ClassVar[str] = "settings={{'lr': {:g}}}"  # how a caller of `adapt` names a learning rate
 
     epochs: int | None = option(None, "passes over the training images; none: the method's published rule", low=1)
     batch_size: int = option(32, "images in a step", low=1)
