@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test test-all test-lowest check format docs docs-tables bench results clean
+.PHONY: demo test test-all test-lowest check format docs docs-tables cards bench results clean
 
 demo: $(VENV)/.core
 	$(BIN)/acclimate demo
@@ -26,6 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks tools
+	$(BIN)/python tools/method_cards.py --check
 	$(BIN)/python tools/docs_tables.py --check
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
 
@@ -38,9 +39,14 @@ test-lowest:
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/method_cards.py
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs serve
+
+# What `acclimate methods` shows without importing them, made from the code.
+cards: $(VENV)/.dev
+	$(BIN)/python tools/method_cards.py
 
 # The tables of settings, options and methods, made from the code.
 docs-tables: $(VENV)/.dev

@@ -176,6 +176,8 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["--help"],
         ["adapt", "--help"],
         ["backbones"],
+        ["methods"],
+        ["methods", "coop"],
         ["--version"],
         ["predict", "--help"],
         ["bench", "--help"],

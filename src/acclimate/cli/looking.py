@@ -29,9 +29,11 @@ def check(
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show the settings of this method.")] = None,
+    plugin: opt.Plugins = None,
     as_json: opt.Json = False,
 ) -> None:
     """List the methods, or the settings of one."""
+    opt.use_plugins(plugin)
     if name is None:
         tables.show_methods(as_json)
     else:

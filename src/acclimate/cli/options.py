@@ -95,9 +95,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 
 def use_plugins(plugins: list[str] | None) -> list[str]:
     """Import modules with methods, and return how other processes find them."""
+    if not plugins:
+        return []  # without torch
     from acclimate.methods import load_plugin
 
-    return [load_plugin(name) for name in plugins or ()]
+    return [load_plugin(name) for name in plugins]
 
 
 def load_images(

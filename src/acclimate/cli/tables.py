@@ -178,35 +178,25 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
 
 def show_settings(name: str, as_json: bool = False) -> None:
     """Show the settings of one method."""
-    from acclimate.methods import get_method
-    from acclimate.options import describe_options
+    from acclimate.methods.cards import get_card
 
-    method = get_method(name)
-    rows = describe_options(method.Config)
+    card = get_card(name)
     if as_json:
-        print_json({"name": method.name, "settings": rows})
+        print_json({"name": card.name, "settings": card.settings})
         return
-    title = f"{method.name}: {method.title} ({method.paper})"
+    title = f"{card.name}: {card.title} ({card.paper})"
     shown = listing("setting", "values", "default", "meaning", title=title)
-    for row in rows:
+    for row in card.settings:
         shown.add_row(row["name"], row["type"], row["default"], escape(row["help"]))
     out.print(shown)
 
 
 def show_methods(as_json: bool = False) -> None:
     """Show all methods."""
-    from acclimate.methods import list_methods
+    from acclimate.methods.cards import list_cards
 
-    rows = [
-        {
-            "name": method.name,
-            "title": method.title,
-            "inputs": str(method.inputs),
-            "learns": method.learns,
-            "paper": method.paper,
-        }
-        for method in list_methods()
-    ]
+    shown_of = ("name", "title", "inputs", "learns", "paper")
+    rows = [{key: getattr(card, key) for key in shown_of} for card in list_cards()]
     if as_json:
         print_json(rows)
         return

@@ -1,8 +1,14 @@
 """Adaptation methods: one file or folder each, one registration line; `parts` has what several of them share."""
 
-from acclimate.methods.capabilities import Classifier, Generator, PromptAttribution, PromptAttributor, Retriever
-from acclimate.methods.contract import GivenFile, Method, Prerequisite, TrainingFacts
-from acclimate.methods.registry import get_method, list_methods, load_plugin, register
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acclimate.methods.capabilities import Classifier, Generator, PromptAttribution, PromptAttributor, Retriever
+    from acclimate.methods.contract import GivenFile, Method, Prerequisite, TrainingFacts
+    from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
     "Classifier",
@@ -19,3 +25,26 @@ __all__ = [
     "load_plugin",
     "register",
 ]
+
+_HOMES = {
+    "Classifier": "capabilities",
+    "Generator": "capabilities",
+    "GivenFile": "contract",
+    "Method": "contract",
+    "Prerequisite": "contract",
+    "PromptAttribution": "capabilities",
+    "PromptAttributor": "capabilities",
+    "Retriever": "capabilities",
+    "TrainingFacts": "contract",
+    "get_method": "registry",
+    "list_methods": "registry",
+    "load_plugin": "registry",
+    "register": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch on first use, so that the methods can be listed without it."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from acclimate.errors import ConfigError
+from acclimate.methods.cards import GROUP
 from acclimate.methods.contract import Method
 from acclimate.options import nearest
-
-GROUP = "acclimate.methods"  # of entry points, by which an installed package brings methods of its own
 
 _METHODS: dict[str, type[Method]] = {}
 
