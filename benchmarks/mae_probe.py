@@ -27,7 +27,7 @@ from acclimate.backbones.mae import MaskedAutoencoder
 from acclimate.data import Augmentation, ImageData, load_data, sample_shots
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.mae import MaeLearner, measure_channels
-from acclimate.pretraining.selection import choose_pictures
+from acclimate.pretraining.selection import choose_images
 from acclimate.training.devices import make_accelerator
 from acclimate.training.feeds import PixelFeed, evaluation_pixels
 from acclimate.training.fit import FitContext, fit
@@ -80,7 +80,7 @@ def main() -> None:
     names = ("epochs", "lr", "batch_size", "image_size", "patch_size")
     config = MaeConfig(**{name: getattr(given, name) for name in names})
     data = load_data(given.data)
-    chosen = choose_pictures(data)
+    chosen = choose_images(data)
     model = MaskedAutoencoder(config.size, config.image_size, config.patch_size, config.mask_ratio, seed=1)
     model.transform = measure_channels(chosen.train, model.transform, Silent())
     started = time.process_time()

@@ -21,8 +21,8 @@ def pretrain(data, out, *words):
 def test_from_pictures_to_an_encoder(picture_folder, tmp_path):
     done = pretrain(picture_folder, tmp_path / "mae", "--epochs", 2)
     assert done.code == 0, done.err
-    assert "18 of 42 pictures are learned from (train)" in done.err
-    assert "18 pictures, 2 epochs" in done.out
+    assert "18 of 42 images are learned from (train)" in done.err
+    assert "18 images, 2 epochs" in done.out
     assert f"--domain-encoder {tmp_path / 'mae'}" in " ".join(done.out.split())
     again = pretrain(picture_folder, tmp_path / "mae", "--epochs", 2, "--json", "--quiet")
     assert again.json["data"]["images"] == 18

@@ -31,7 +31,7 @@ _EPSILON = 1e-6  # beside the variance of a patch, as in the published code
 
 @dataclass(frozen=True)
 class MaeSize:
-    """Shape of a masked autoencoder: encoder, decoder, and the picture it is meant for.
+    """Shape of a masked autoencoder: encoder, decoder, and the image it is meant for.
 
     Attributes:
         width, depth, heads: of the encoder, a plain ViT; its MLP is four times as wide.
@@ -57,7 +57,7 @@ SIZES = {
 
 
 class MaskedAutoencoder(nn.Module):
-    """A masked autoencoder (He et al. 2022, arXiv 2111.06377): hide most patches of a picture, draw them again.
+    """A masked autoencoder (He et al. 2022, arXiv 2111.06377): hide most patches of an image, draw them again.
 
     The weights start as in the published code: Xavier-uniform layers, normal tokens, fixed sine and cosine positions.
     transformers leaves the positions of a model made from a configuration at zero, in the encoder and in the decoder,
@@ -67,7 +67,7 @@ class MaskedAutoencoder(nn.Module):
 
     Attributes:
         name: "mae-" and the size.
-        transform: whole picture, stretched to a square; mean and standard deviation may be replaced before training.
+        transform: whole image, stretched to a square; mean and standard deviation may be replaced before training.
 
     Args:
         size: one of `SIZES`.
@@ -77,7 +77,7 @@ class MaskedAutoencoder(nn.Module):
         seed: of the initial weights.
 
     Raises:
-        ConfigError: an unknown size, or patches that do not divide the picture or leave nothing to see or to draw.
+        ConfigError: an unknown size, or patches that do not divide the image or leave nothing to see or to draw.
     """
 
     def __init__(
@@ -172,9 +172,9 @@ class MaskedAutoencoder(nn.Module):
         mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
         hidden = output.mask.unsqueeze(-1)  # (B, N, 1)
         drawn = output.logits.float() * (variance + _EPSILON).sqrt() + mean
-        picture = self.model.unpatchify(torch.where(hidden > 0, drawn, patches))
+        image = self.model.unpatchify(torch.where(hidden > 0, drawn, patches))
         mask = self.model.unpatchify(hidden.expand_as(patches))[:, 0] > 0
-        return mask, picture, float(output.loss)
+        return mask, image, float(output.loss)
 
     def save(self, folder: Path) -> None:
         """Write configuration, weights and preprocessing; each file is whole or not there.
@@ -232,10 +232,10 @@ class MaskedAutoencoder(nn.Module):
 
 
 def check_shape(size: str, image_size: int | None, patch_size: int | None, mask_ratio: float) -> tuple[int, int]:
-    """Return the sides of picture and patch in pixels.
+    """Return the sides of image and patch in pixels.
 
     Raises:
-        ConfigError: an unknown size, or patches that do not divide the picture or leave nothing to see or to draw.
+        ConfigError: an unknown size, or patches that do not divide the image or leave nothing to see or to draw.
     """
     if size not in SIZES:
         raise ConfigError(f"size={size!r} is unknown; choose one of {', '.join(SIZES)}")
@@ -275,7 +275,7 @@ def _initialise(model: Any, grid: int) -> None:
 def _positions(grid: int, width: int) -> Tensor:
     """Sine and cosine positions (1, 1 + grid², width): half the channels tell the column, half the row.
 
-    The token that stands for the picture has none. The order of the halves is that of the published checkpoints.
+    The token that stands for the image has none. The order of the halves is that of the published checkpoints.
     """
     quarter = width // 4
     rates = torch.exp(-math.log(10000.0) * torch.arange(quarter, dtype=torch.float64) / quarter)

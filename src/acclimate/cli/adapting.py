@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the data, the runs and the predictions.")] = Path("runs/demo"),
     domain: Annotated[str, typer.Option(help="Embedded domain: satellite, sar, thin_section, ...")] = "thin_section",
-    seed: Annotated[int, typer.Option(help="Seed of the pictures, the shots and the training.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the images, the shots and the training.")] = 1,
     quiet: opt.Quiet = False,
 ) -> None:
     """Run the whole job offline: embedded backbone, embedded specialised domain, about two minutes."""

@@ -35,7 +35,7 @@ app.command()(describing.describe)
 data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 data_app.command()(looking.check)
 app.add_typer(data_app, name="data")
-pretrain_app = typer.Typer(help="Make domain encoders from pictures without labels.", no_args_is_help=True)
+pretrain_app = typer.Typer(help="Make domain encoders from images without labels.", no_args_is_help=True)
 pretrain_app.command()(pretraining.mae)
 pretrain_app.callback()(lambda: None)  # with one command alone, typer would take `mae` for DATA
 app.add_typer(pretrain_app, name="pretrain")

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
 
 SHOTS = 16
-PER_CLASS = 30  # pictures of each class and acquisition
+PER_CLASS = 30  # images of each class and acquisition
 METHODS = {  # default settings, but for what keeps this short
     "kgcoop": {"batch_size": 32},
     "coop": {"epochs": 100},
     "gdpl": {"epochs": 5},
 }
-DOMAIN_ENCODERS = {"gdpl": "self"}  # to pretrain one on these pictures takes longer than all the rest
+DOMAIN_ENCODERS = {"gdpl": "self"}  # to pretrain one on these images takes longer than all the rest
 SAVED = "coop"  # the adapter that is reloaded in step 4
 PROMPTS = {  # domain of the prompt templates for each embedded domain
     "satellite": "satellite",
@@ -36,18 +36,18 @@ PROMPTS = {  # domain of the prompt templates for each embedded domain
 
 
 def run_demo(folder: Path, domain: str, seed: int, quiet: bool) -> None:
-    """Make pictures, check them, compare methods, save an adapter, reload it and label new pictures."""
+    """Make images, check them, compare methods, save an adapter, reload it and label new images."""
     from acclimate.data import check_data, load_data
     from acclimate.runs import load
 
     started = time.monotonic()
     kind = synthetic.get_domain(domain)
 
-    _say(f"1. Pictures of {kind.title}, made from the physics in {len(kind.acquisitions)} acquisitions")
-    pictures = folder / f"{domain}-seed{seed}"
-    if not pictures.exists():
-        synthetic.write_dataset(domain, pictures, per_class=PER_CLASS, seed=seed)
-    data = load_data(pictures)
+    _say(f"1. Images of {kind.title}, made from the physics in {len(kind.acquisitions)} acquisitions")
+    images = folder / f"{domain}-seed{seed}"
+    if not images.exists():
+        synthetic.write_dataset(domain, images, per_class=PER_CLASS, seed=seed)
+    data = load_data(images)
     out.print(f"{tables.data_line(data)}: {', '.join(data.class_names)}")
 
     _say("2. Is the data sound?  (acclimate data check)")
@@ -58,8 +58,8 @@ def run_demo(folder: Path, domain: str, seed: int, quiet: bool) -> None:
     models = {method: _adapt(data, method, domain, seed, run, quiet) for method, run in runs.items()}
     _compare([model.record for model in models.values()])
 
-    _say(f"4. Reload {runs[SAVED]} and label new pictures  (acclimate predict)")
-    fresh = _new_pictures(folder / f"{domain}-new", kind, seed)
+    _say(f"4. Reload {runs[SAVED]} and label new images  (acclimate predict)")
+    fresh = _new_images(folder / f"{domain}-new", kind, seed)
     right = 0
     for prediction in load(runs[SAVED]).predict(fresh):
         right += Path(prediction.path).stem == prediction.label
@@ -114,20 +114,20 @@ def _compare(records: list[dict[str, Any]]) -> None:
     )
     out.print(
         "[note]gdpl reads the features of a domain encoder too. Here that is mini-clip itself (--domain-encoder self), "
-        "so domain-linear-probe repeats linear-probe; acclimate pretrain mae makes one from your own pictures.[/]"
+        "so domain-linear-probe repeats linear-probe; acclimate pretrain mae makes one from your own images.[/]"
     )
 
 
-def _new_pictures(folder: Path, kind: synthetic.SyntheticDomain, seed: int) -> Path:
-    """Write one picture of every class that is in no split, named by its class."""
+def _new_images(folder: Path, kind: synthetic.SyntheticDomain, seed: int) -> Path:
+    """Write one image of every class that is in no split, named by its class."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}; choose another --out") from None
     for number, class_name in enumerate(kind.classes):
         acquisition = kind.acquisitions[number % len(kind.acquisitions)]
-        picture = synthetic.render(kind.name, class_name, acquisition, index=PER_CLASS + number, seed=seed)
-        picture.save(folder / f"{class_name}.png")
+        image = synthetic.render(kind.name, class_name, acquisition, index=PER_CLASS + number, seed=seed)
+        image.save(folder / f"{class_name}.png")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The verbs under `pretrain`: domain encoders from pictures without labels."""
+"""The verbs under `pretrain`: domain encoders from images without labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Size(StrEnum):
 
 
 class Split(StrEnum):
-    """Which pictures of data with a split are learned from."""
+    """Which images of data with a split are learned from."""
 
     train = "train"
     train_val = "train+val"
@@ -33,12 +33,12 @@ class Split(StrEnum):
 
 def mae(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Pictures: a folder, a quoted pattern, or anything that adapt reads.")
+        Path, typer.Argument(metavar="DATA", help="Images: a folder, a quoted pattern, or anything that adapt reads.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the encoder; a killed run goes on there.")],
     size: Annotated[Size, typer.Option(help="Width and depth: 2.7, 21 or 86 million weights.")] = Size.tiny,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of a picture in pixels: 64, or 224 for small and base.")
+        int | None, typer.Option(help="Side of an image in pixels: 64, or 224 for small and base.")
     ] = None,
     patch_size: Annotated[
         int | None, typer.Option(help="Side of a patch in pixels: 8, or 16 for small and base.")
@@ -46,11 +46,11 @@ def mae(
     mask_ratio: Annotated[float, typer.Option(help="Share of the patches that is hidden.")] = 0.75,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes, by default as many as show 200,000 pictures; 0 saves random features as a control."),
+        typer.Option(help="Passes, by default as many as show 200,000 images; 0 saves random features as a control."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step, by default 32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, by default 32.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate, by default 3e-4 or more.")] = None,
-    split: Annotated[Split, typer.Option(help="Pictures to learn from, where the data have a split.")] = Split.train,
+    split: Annotated[Split, typer.Option(help="Images to learn from, where the data have a split.")] = Split.train,
     seed: Annotated[int, typer.Option(help="Seed of weights, views and masks.")] = 1,
     domain: Annotated[str | None, typer.Option(help="Says whether mirror images keep their meaning.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder that is in --out.")] = False,
@@ -106,7 +106,7 @@ def _show(record: dict[str, Any], data: Path, out: Path) -> None:
         f"{name.replace('_', '-')} loss {value:.3f}" for name, value in record["loss"].items() if value is not None
     ]
     console.out.print(
-        f"{record['data']['images']} pictures, {record['settings']['epochs']} epochs, {cost['total']:.0f} s, "
+        f"{record['data']['images']} images, {record['settings']['epochs']} epochs, {cost['total']:.0f} s, "
         f"{facts['encoder'] / 1e6:.1f} million weights{''.join(f'; {loss}' for loss in losses)}",
         soft_wrap=True,
     )

@@ -151,7 +151,7 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
     sizes = content["classes"].values()
     splits = ", ".join(f"{name} {count}" for name, count in content["splits"].items())
     out.print(
-        f"{content['pictures']} pictures; {len(sizes)} classes of {min(sizes)} to {max(sizes)}; "
+        f"{content['pictures']} images; {len(sizes)} classes of {min(sizes)} to {max(sizes)}; "
         f"split {content['split_origin']} ({splits})\n",
         soft_wrap=True,
     )

@@ -36,7 +36,7 @@ def evaluate_classification(
     """Return every figure of a classifier on labelled samples, as JSON values.
 
     The intervals come from the percentile bootstrap over clusters (Davison and Hinkley 1997, section 3.8): whole
-    groups are drawn with replacement, since pictures of one patient, place or scene are no independent evidence.
+    groups are drawn with replacement, since images of one patient, place or scene are no independent evidence.
     Classes that are absent from a resample are left out of its means. With a single group no interval can be
     estimated; it then has no width, and a warning says so.
 

@@ -18,9 +18,9 @@ from acclimate.training.batch import Batch
 from acclimate.training.feeds import evaluation_pixels
 from acclimate.training.progress import Progress
 
-STATISTICS = 4096  # pictures that mean and standard deviation are measured on, evenly spread
+STATISTICS = 4096  # images that mean and standard deviation are measured on, evenly spread
 SHEET_ROWS = 8
-HELD_OUT = 1024  # pictures that the held-out loss is measured on, evenly spread
+HELD_OUT = 1024  # images that the held-out loss is measured on, evenly spread
 CHUNK = 64
 
 logger = logging.getLogger("acclimate.pretraining")
@@ -51,12 +51,12 @@ class MaeLearner:
 
 
 def measure_channels(data: ImageData, transform: ImageTransform, progress: Progress) -> ImageTransform:
-    """Return the transform with mean and standard deviation of the channels of these pictures.
+    """Return the transform with mean and standard deviation of the channels of these images.
 
     Nothing here was trained on ImageNet, so its figures have no claim, and radar or X-ray is far from them.
 
     Raises:
-        DataError: a picture that cannot be read.
+        DataError: an image that cannot be read.
     """
     raw = replace(transform, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     rows = _spread(len(data), STATISTICS)
@@ -90,7 +90,7 @@ def images_hash(data: ImageData) -> str:
 
 
 def held_out_loss(model: MaskedAutoencoder, data: ImageData, seed: int) -> float | None:
-    """Return the mean loss on held-out pictures, each under one fixed mask; none where there are none."""
+    """Return the mean loss on held-out images, each under one fixed mask; none where there are none."""
     rows = _spread(len(data), HELD_OUT)
     total = 0.0
     for first in range(0, len(rows), CHUNK):
@@ -108,7 +108,7 @@ def sheet_rows(model: MaskedAutoencoder, chosen: Chosen, seed: int) -> list[list
     mean, std = (
         torch.tensor(v, device=model.device).view(3, 1, 1) for v in (model.transform.mean, model.transform.std)
     )
-    picture = ((drawn * std + mean) / model.transform.rescale).round().clamp(0, 255).byte().cpu()
+    image = ((drawn * std + mean) / model.transform.rescale).round().clamp(0, 255).byte().cpu()
     masked = torch.where(hidden.cpu().unsqueeze(1), torch.tensor(HIDDEN, dtype=torch.uint8), grey)
-    columns = [batch.permute(0, 2, 3, 1).numpy() for batch in (grey, masked, picture)]
+    columns = [batch.permute(0, 2, 3, 1).numpy() for batch in (grey, masked, image)]
     return [[column[row] for column in columns] for row in range(len(grey))]

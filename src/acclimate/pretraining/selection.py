@@ -1,4 +1,4 @@
-"""Which pictures are learned from: none that will be validated or tested on."""
+"""Which images are learned from: none that will be validated or tested on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger("acclimate.pretraining")
 
 @dataclass(frozen=True)
 class Chosen:
-    """Pictures to learn from, and pictures to look at.
+    """Images to learn from, and images to look at.
 
     Attributes:
         train: learned from.
-        shown: for the sheet and the held-out loss; validation pictures that are not learned from, possibly none.
+        shown: for the sheet and the held-out loss; validation images that are not learned from, possibly none.
         part: what of the data `train` is: "train", "train+val" or "all".
     """
 
@@ -30,10 +30,10 @@ class Chosen:
     part: str
 
 
-def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
-    """Take the training pictures of data that have a split, and all of data that have none.
+def choose_images(data: ImageData, part: Part = "train") -> Chosen:
+    """Take the training images of data that have a split, and all of data that have none.
 
-    Pictures that share a group with held-out ones, and copies of them, byte for byte, are left out.
+    Images that share a group with held-out ones, and copies of them, byte for byte, are left out.
 
     Args:
         data: what `load_unlabelled` returns.
@@ -46,7 +46,7 @@ def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
     if part not in get_args(Part):
         raise ConfigError(f"`split={part!r}`: choose {', '.join(get_args(Part))}")
     if not any(data.splits):
-        log.info("%s: all %d pictures are learned from; they have no classes and no split", data.name, len(data))
+        log.info("%s: all %d images are learned from; they have no classes and no split", data.name, len(data))
         return Chosen(data, data.select([]), "all")
     held_out = {"train": ("val", "test"), "train+val": ("test",), "all": ()}[part]
     splits = data.splits
@@ -55,16 +55,16 @@ def choose_pictures(data: ImageData, part: Part = "train") -> Chosen:
     train = apart(taken, rest) if len(rest) else taken
     if len(train) < len(taken):
         log.warning(
-            "%s: %d pictures are not learned from: their group, or a copy of them, is held out",
+            "%s: %d images are not learned from: their group, or a copy of them, is held out",
             data.name,
             len(taken) - len(train),
         )
     if not len(train):
-        raise DataError(f"{data.name}: no pictures to learn from with `split={part!r}`; use `split='all'`, or add some")
+        raise DataError(f"{data.name}: no images to learn from with `split={part!r}`; use `split='all'`, or add some")
     reason = {
-        "train": "those that adapt learns from, so that no validation or test picture is seen",
-        "train+val": "no test picture is seen, but validation pictures are",
-        "all": "test pictures too: do not measure on them what is built on this encoder",
+        "train": "those that adapt learns from, so that no validation or test image is seen",
+        "train+val": "no test image is seen, but validation images are",
+        "all": "test images too: do not measure on them what is built on this encoder",
     }[part]
-    log.info("%s: %d of %d pictures are learned from (%s): %s", data.name, len(train), len(data), part, reason)
+    log.info("%s: %d of %d images are learned from (%s): %s", data.name, len(train), len(data), part, reason)
     return Chosen(train, rest.val, part)

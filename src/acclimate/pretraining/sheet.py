@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 TITLES = ("original", "masked", "reconstruction")
-TILE = 192  # pixels; smaller pictures are enlarged to it
+TILE = 192  # pixels; smaller images are enlarged to it
 GAP, HEAD = 8, 28
 HIDDEN = 200  # grey level of hidden patches
 
 
 def draw_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> bytes:
-    """Return a PNG with one row a picture and three columns, each under its title.
+    """Return a PNG with one row per image and three columns, each under its title.
 
     Args:
-        rows: original, masked and reconstructed picture, (H, W, 3) each.
+        rows: original, masked and reconstructed image, (H, W, 3) each.
     """
     width = len(TITLES) * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, HEAD + len(rows) * (TILE + GAP)), "white")
@@ -27,8 +27,8 @@ def draw_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> bytes:
     for column, title in enumerate(TITLES):
         left = GAP + column * (TILE + GAP)
         pen.text((left + TILE // 2, HEAD // 2), title, fill="black", font=font, anchor="mm")
-        for row, pictures in enumerate(rows):
-            tile = Image.fromarray(pictures[column]).resize((TILE, TILE), Image.Resampling.BICUBIC)
+        for row, images in enumerate(rows):
+            tile = Image.fromarray(images[column]).resize((TILE, TILE), Image.Resampling.BICUBIC)
             sheet.paste(tile, (left, HEAD + row * (TILE + GAP)))
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

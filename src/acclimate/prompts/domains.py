@@ -28,7 +28,7 @@ _FILLERS = frozenset(_FILLERS_TEXT.split())
 
 @dataclass(frozen=True)
 class Domain:
-    """A kind of picture, and the sentences that speak of it.
+    """A kind of image, and the sentences that speak of it.
 
     Args:
         id: how the command line names it.
@@ -40,7 +40,7 @@ class Domain:
         keywords: what speaks for the domain in the name of a source or in class words.
         names: names of data sets that count only as the whole name of a source.
         weak: classes typical of the domain, which count in numbers.
-        grey: pictures of this domain have no colour.
+        grey: images of this domain have no colour.
 
     Raises:
         ConfigError: a sentence without exactly one `{}`.
@@ -122,8 +122,8 @@ def guess_domain(
     Args:
         class_names: as the data spell them.
         source_name: name of the folder, manifest or data set.
-        image_stats: `{"grey_fraction": f}`, the fraction of pictures without colour, where it is known: a domain of
-            grey pictures is not guessed for data of which less than half are grey.
+        image_stats: `{"grey_fraction": f}`, the fraction of images without colour, where it is known: a domain of
+            grey images is not guessed for data of which less than half are grey.
 
     Returns:
         The domain, and why, as a sentence without a full stop.

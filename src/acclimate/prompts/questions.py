@@ -17,7 +17,7 @@ _PLACES = {"{}", "{picture}"}
 
 
 def list_questions(domain: Domain) -> tuple[str, ...]:
-    """Return the questions of a domain, with places for the class (`{}`) or a picture of it (`{picture}`)."""
+    """Return the questions of a domain, with places for the class (`{}`) or an image of it (`{picture}`)."""
     text = resources.files(__package__).joinpath("questions.yaml").read_text(encoding="utf-8")
     return tuple(yaml.safe_load(text)["natural" if domain.id == DEFAULT_DOMAIN else "others"])
 
@@ -53,7 +53,7 @@ def check_question(question: str) -> None:
     if not places or places - _PLACES:
         wrong = f"'{min(places - _PLACES)}' stands for nothing" if places else "no place for the class"
         raise ConfigError(
-            f"question {question!r}: {wrong}; write {{}} for the class, or {{picture}} for a picture of it"
+            f"question {question!r}: {wrong}; write {{}} for the class, or {{picture}} for an image of it"
         )
 
 

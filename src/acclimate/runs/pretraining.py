@@ -15,7 +15,7 @@ from acclimate.files import fingerprint, read_json, replace_file, write_json
 from acclimate.options import make_config
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.mae import MaeLearner, held_out_loss, images_hash, measure_channels, sheet_rows
-from acclimate.pretraining.selection import Part, choose_pictures
+from acclimate.pretraining.selection import Part, choose_images
 from acclimate.pretraining.sheet import draw_sheet
 from acclimate.prompts import get_domain, guess_domain
 from acclimate.runs import folder
@@ -56,7 +56,7 @@ def pretrain_mae(
         data: what `load_unlabelled` returns; labels are not used.
         out: folder for config.json, model.safetensors, preprocessor_config.json, record.json, log.jsonl and
             reconstructions.png; a run that was killed goes on there, a finished one is not repeated.
-        split: which images of data with a split are learned from, see `choose_pictures`.
+        split: which images of data with a split are learned from, see `choose_images`.
         settings: of `MaeConfig`.
         domain: says whether mirror images keep their meaning; none guesses it and says so.
         seed: of the initial weights, the views, the masks and the order.
@@ -92,7 +92,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
     ) -> None:
         self.data, self.config, self.seed, self.options = data, config, seed, options
         self.device = resolve_device(options.device)
-        self.chosen = choose_pictures(data, split)
+        self.chosen = choose_images(data, split)
         self.augmentation = _augmentation(data, domain, config)
         self.epochs = config.passes(len(self.chosen.train))
         self.seconds: dict[str, float] = {"training": 0.0}

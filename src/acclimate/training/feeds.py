@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CANVAS_FACTOR = 1.5  # canvas side in multiples of the input side: crops lose little detail and stay small in memory
 DECODERS = min(8, os.cpu_count() or 1)
-CANVAS_BUDGET = 2**30  # bytes of canvases kept in memory; beyond it pictures are decoded anew in every epoch
+CANVAS_BUDGET = 2**30  # bytes of canvases kept in memory; beyond it images are decoded anew in every epoch
 
 
 class Feed(Protocol):
@@ -173,7 +173,7 @@ class PixelFeed:
         assert self.augmentation is not None
         canvases = self._load_canvases(positions)
         views: list[Tensor | None] = [None] * len(positions)
-        for side in {canvas.shape[-1] for canvas, _ in canvases}:  # pictures of one canvas size make one batch
+        for side in {canvas.shape[-1] for canvas, _ in canvases}:  # images of one canvas size make one batch
             rows = [row for row, (canvas, _) in enumerate(canvases) if canvas.shape[-1] == side]
             drawn = self.augmentation(
                 torch.stack([canvases[row][0] for row in rows]),
