@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from threading import Event
 
 import pytest
 
@@ -15,6 +15,7 @@ from acclimate.prompts.questions import ask, list_questions, read_questions
 from acclimate.prompts.references import read_reference_prompts
 from tests.helpers.language_servers import Server, free_port, said, transformers_server
 from tests.helpers.tiny_language_model import tiny_language_model
+from tests.helpers.waiting import HANG
 
 CLASSES = ("BareLand", "Pond")
 QUESTIONS = ("What does {} look like?", "A caption of {picture}:")
@@ -55,6 +56,7 @@ def numbered(number, content):
     return said(f"Sentence number {'abcdefghijklmnopqrstuvwxyz'[number % 26] * 3} about it. More of it.")
 
 
+@pytest.mark.slow
 def test_a_real_server(real_server, model, tmp_path):
     writer = open_writer(real_server, str(model))
     description = describe(tmp_path, writer.model, sampling=Sampling(max_tokens=8))
@@ -162,16 +164,19 @@ def test_a_server_that_is_down():
 
 
 def test_a_server_that_is_slow(server, tmp_path):
+    told = Event()
+
     def reply(number, content):
         if number == 3:
-            time.sleep(2)
+            told.wait(HANG)
         return numbered(number, content)
 
     one = server(reply)
     with pytest.raises(
-        LanguageModelError, match=r"has not answered within 0\.5 s; give it more with `timeout`"
+        LanguageModelError, match=r"has not answered within 1\.5 s; give it more with `timeout`"
     ) as error:
-        describe(tmp_path).write(HTTPWriter(one.url, timeout=0.5, parallel=1))
+        describe(tmp_path).write(HTTPWriter(one.url, timeout=1.5, parallel=1))
+    told.set()
     assert "2 of 12 answers are kept" in str(error.value)
 
 

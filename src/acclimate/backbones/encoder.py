@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """A frozen image encoder that gives one or several kinds of features.
 
-    The kinds are named as the fields of `acclimate.data.Batch` that hold them: a dual encoder gives "image_features"
+    The kinds are named as the fields of `acclimate.training.batch.Batch` that hold them: a dual encoder gives "image_features"
     (in the joint space of images and texts) and "pooled_features" (before the projection into it); a domain encoder
     gives "domain_features".
 
