@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """A frozen image encoder that gives one or several kinds of features.
 
-    The kinds are named as the fields of `acclimate.training.batch.Batch` that hold them: a dual encoder gives "image_features"
-    (in the joint space of images and texts) and "pooled_features" (before the projection into it); a domain encoder
-    gives "domain_features".
+    The kinds are named as the fields of a batch that hold them: a dual encoder gives "image_features" (in the joint
+    space of images and texts) and "pooled_features" (before the projection), a domain encoder "domain_features".
 
     Attributes:
         name: Hub id, catalogue id or folder it came from.

@@ -48,9 +48,8 @@ def bench(
         return
     try:
         with LiveBench(planned, out, jobs, quiet) as live:
-            outcome = run_bench(
-                read, planned, out, live, jobs, device.value, opt.feature_cache(no_cache), plugins=plugins
-            )
+            cache = opt.feature_cache(no_cache)
+            outcome = run_bench(read, planned, out, live, jobs, device.value, cache, plugins=plugins)
     except KeyboardInterrupt:  # what is done may be looked at before the next start
         write_results(read, Outcome(planned, collect(planned, out)), out, metric, reference)
         raise
@@ -58,12 +57,9 @@ def bench(
     results.show_failures(outcome, out)
     files = write_results(read, outcome, out, metric, reference)
     if not quiet:
-        console.err.print(
-            f"[note]{', '.join(escape(file.name) for file in files[:3])} in {escape(str(out))}[/]", soft_wrap=True
-        )
+        names = ", ".join(escape(file.name) for file in files[:3])
+        console.err.print(f"[note]{names} in {escape(str(out))}[/]", soft_wrap=True)
     if outcome.failures:
-        console.show_error(
-            f"{len(outcome.failures)} of {len(planned)} jobs failed, the others are done; mend what is wrong and start "
-            "again"
-        )
+        count = f"{len(outcome.failures)} of {len(planned)}"
+        console.show_error(f"{count} jobs failed, the others are done; mend what is wrong and start again")
         raise typer.Exit(FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,28 +13,36 @@ from acclimate.cli import console
 from acclimate.cli import options as opt
 from acclimate.cli.progress import TerminalProgress as Progress
 
+if TYPE_CHECKING:
+    from acclimate.describing import Description
+
+
+LanguageModel = Annotated[
+    str, typer.Option(metavar="URL|ID|DIR", help="OpenAI-compatible server (http://host:8000/v1), or a causal LM.")
+]
+Sentences = Annotated[
+    Path | None, typer.Option(help="JSON file for the sentences, by default DATA-prompts.json; answers beside it.")
+]
+Questions = Annotated[
+    Path | None, typer.Option(help="Text file, one question a line, {} for the class; by default the domain's.")
+]
+
 
 def describe(
     data: opt.DataPath,
-    llm: Annotated[
-        str, typer.Option(metavar="URL|ID|DIR", help="OpenAI-compatible server (http://host:8000/v1), or a causal LM.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="JSON file for the sentences, by default DATA-prompts.json; answers beside it.")
-    ] = None,
+    llm: LanguageModel,
+    out: Sentences = None,
     model: Annotated[str | None, typer.Option(help="Model of the server; by default the only one it has.")] = None,
     generations: Annotated[int, typer.Option(min=1, help="Answers to each question.")] = 10,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the sampling; 0: the most probable words.")] = 0.99,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 50,
-    questions: Annotated[
-        Path | None, typer.Option(help="Text file, one question a line, {} for the class; by default the domain's.")
-    ] = None,
+    questions: Questions = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer of a server.")] = 60.0,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Requests to a server at once.")] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the questions and what they cost.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget the answers that are there.")] = False,
     domain: Annotated[str | None, typer.Option(help="Domain of the questions; guessed and shown if not given.")] = None,
-    names: Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")] = None,
+    names: opt.Names = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     quiet: opt.Quiet = False,
@@ -61,19 +69,29 @@ def describe(
         sampling=Sampling(temperature, max_tokens),
         overwrite=overwrite,
     )
-    asked, missing, (sent, received) = len(description.requests), len(description.missing), description.tokens
-    console.err.print(
-        f"[note]{escape(writer.model)}: {asked:,} answers about {len(images.class_names)} classes"
-        f"{f', {asked - missing:,} of them kept from before' if asked > missing else ''}; to ask: {missing:,}, about "
-        f"{sent:,} tokens sent and at most {received:,} back[/]",
-        soft_wrap=True,
-    )
+    _say_what_it_costs(description, writer.model)
     if dry_run:
         for request in description.requests[::generations]:
             console.out.print(escape(request.question), soft_wrap=True)
         return
     with Progress(quiet) as progress:
         sentences = description.write(writer, progress)
+    _show(sentences, data, out)
+
+
+def _say_what_it_costs(description: Description, model: str) -> None:
+    """Say how many answers are asked for, and how many tokens that takes."""
+    asked, missing, (sent, received) = len(description.requests), len(description.missing), description.tokens
+    console.err.print(
+        f"[note]{escape(model)}: {asked:,} answers about {len(description.class_names)} classes"
+        f"{f', {asked - missing:,} of them kept from before' if asked > missing else ''}; to ask: {missing:,}, about "
+        f"{sent:,} tokens sent and at most {received:,} back[/]",
+        soft_wrap=True,
+    )
+
+
+def _show(sentences: dict[str, list[str]], data: Path, out: Path) -> None:
+    """Show what was written and what to do with it."""
     counts = [len(some) for some in sentences.values()]
     console.out.print(
         f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {escape(str(out))}. Next:",

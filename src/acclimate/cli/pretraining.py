@@ -31,23 +31,25 @@ class Split(StrEnum):
     all = "all"
 
 
+Images = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Images: a folder, a quoted pattern, or anything that adapt reads.")
+]
+ImageSize = Annotated[int | None, typer.Option(help="Side of an image in pixels: 64, or 224 for small and base.")]
+PatchSize = Annotated[int | None, typer.Option(help="Side of a patch in pixels: 8, or 16 for small and base.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="Passes, by default as many as show 200,000 images; 0 saves random features as a control."),
+]
+
+
 def mae(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Images: a folder, a quoted pattern, or anything that adapt reads.")
-    ],
+    data: Images,
     out: Annotated[Path, typer.Option(help="Folder for the encoder; a killed run goes on there.")],
     size: Annotated[Size, typer.Option(help="Width and depth: 2.7, 21 or 86 million weights.")] = Size.tiny,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side of an image in pixels: 64, or 224 for small and base.")
-    ] = None,
-    patch_size: Annotated[
-        int | None, typer.Option(help="Side of a patch in pixels: 8, or 16 for small and base.")
-    ] = None,
+    image_size: ImageSize = None,
+    patch_size: PatchSize = None,
     mask_ratio: Annotated[float, typer.Option(help="Share of the patches that is hidden.")] = 0.75,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes, by default as many as show 200,000 images; 0 saves random features as a control."),
-    ] = None,
+    epochs: Epochs = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, by default 32.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate, by default 3e-4 or more.")] = None,
     split: Annotated[Split, typer.Option(help="Images to learn from, where the data have a split.")] = Split.train,
@@ -68,31 +70,15 @@ def mae(
     from acclimate.data.unlabelled import load_unlabelled
     from acclimate.runs.pretraining import pretrain_mae
 
-    images = load_unlabelled(
-        data, layout=layout, images_root=images_root, split_seed=split_seed, on_corrupt=on_corrupt.value
-    )
-    given: dict[str, Any] = {
-        "size": size.value,
-        "image_size": image_size,
-        "patch_size": patch_size,
-        "mask_ratio": mask_ratio,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-    }
+    how = {"layout": layout, "images_root": images_root, "split_seed": split_seed, "on_corrupt": on_corrupt.value}
+    images = load_unlabelled(data, **how)  # type: ignore[arg-type]
+    given = {"image_size": image_size, "patch_size": patch_size, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    settings: dict[str, Any] = {"size": size.value, "mask_ratio": mask_ratio}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    told: dict[str, Any] = {"domain": domain, "seed": seed, "overwrite": overwrite, "split": split.value}
+    told |= {"device": device.value, "precision": precision.value}
     with Progress(quiet) as progress:
-        record = pretrain_mae(
-            images,
-            out,
-            split=split.value,
-            settings={name: value for name, value in given.items() if value is not None},
-            domain=domain,
-            seed=seed,
-            overwrite=overwrite,
-            device=device.value,
-            precision=precision.value,
-            progress=progress,
-        )
+        record = pretrain_mae(images, out, settings=settings, progress=progress, **told)
     if as_json:
         tables.print_json(record)
         return
