@@ -72,7 +72,7 @@ def test_layouts_are_told_apart_by_names(
 ) -> None:
     with caplog.at_level(logging.INFO, "acclimate.data"):
         data = load_data(tree(tmp_path / "set", *folders))
-    assert f"read as {layout}/image" in caplog.text
+    assert f"read as {layout}/image; choose another with `layout` if this is wrong" in caplog.text
     assert data.name == "set"
     assert set(data.class_names) == {"cat", "dog"} | ({"cow"} if "a/cow" in folders else set())
     assert (data.domain_names, data.split_origin) == (domains, origin)
@@ -86,11 +86,11 @@ def test_layout_can_be_overridden(tmp_path: Path) -> None:
     root = tree(tmp_path, "train/bus", "train/tram", "test/bus", "test/tram")
     assert load_data(root, layout="class").class_names == ("test", "train")
     assert load_data(root, layout="domain/class").domain_names == ("test", "train")
-    with pytest.raises(ConfigError, match="unknown layout 'classes'; say one of auto, manifest, class"):
+    with pytest.raises(ConfigError, match="`layout='classes'` is unknown; say one of auto, manifest, class"):
         load_data(root, layout="classes")
-    with pytest.raises(DataError, match="'bus' is no split"):
+    with pytest.raises(DataError, match=r"'bus' is no split .* but `layout='class/split'`; rename it"):
         load_data(root, layout="class/split")
-    with pytest.raises(DataError, match="no image lies below folders split/domain/class"):
+    with pytest.raises(DataError, match=r"no image lies below folders split/domain/class .* say another `layout`, one"):
         load_data(root, layout="split/domain/class")
     with pytest.raises(DataError, match=r"no labels\.csv"):
         load_data(root, layout="manifest")
@@ -131,11 +131,11 @@ def test_the_same_names_on_every_file_system(tmp_path: Path) -> None:
         (lambda root: [root, (root / "a.txt").write_text("")][0], r"only other files: 1 \.txt"),
         (lambda root: picture(root / "a.png").parent, "directly in this folder"),
         (lambda root: picture(root / "a.png"), "no manifest by its name"),
-        (lambda root: tree(root, "train", "test"), "test, train hold images without class folders"),
+        (lambda root: tree(root, "train", "test"), "test, train hold images without .* or say `layout='class'`"),
         (lambda root: tree(root, "cat"), r"only one class \('cat'\)"),
         (
             lambda root: tree(root, "train/a", "train/b", "test/a", "more/b"),
-            "test, train are splits, but beside .* more",
+            "test, train are splits, but beside .* more.* with `layout='class'` or `layout='domain/class'`",
         ),
         (lambda root: "", "the name of the data is empty"),
         (lambda root: 3, "cannot load data from int"),
@@ -202,9 +202,9 @@ def test_paths_may_be_absolute_elsewhere_or_from_windows(tmp_path: Path) -> None
     data = load_data(file, images_root=tmp_path / "images")
     assert data.name == "table"
     assert data.keys == sorted(["sub/a.png", (tmp_path / "far" / "b.png").as_posix()])
-    with pytest.raises(DataError, match=r"images_root '.*none' is no folder"):
+    with pytest.raises(DataError, match=r"`images_root='.*none'` is no folder"):
         load_data(file, images_root=tmp_path / "none")
-    with pytest.raises(DataError, match="images_root belongs to a manifest"):
+    with pytest.raises(DataError, match="`images_root` belongs to a manifest"):
         load_data(tree(tmp_path / "set", "cat", "dog"), images_root=tmp_path)
 
 
@@ -411,7 +411,9 @@ def test_corrupt_images_are_named_or_skipped(tmp_path: Path, caplog: pytest.LogC
     whole = (root / "cat" / "1.png").read_bytes()
     (root / "cat" / "1.png").write_bytes(whole[:50])
     data = load_data(root)
-    with pytest.raises(DataError, match=r"cat/1\.png.*truncated.*acclimate data check DATA.*--on-corrupt skip"):
+    with pytest.raises(
+        DataError, match=r"cat/1\.png.*truncated.*acclimate data check DATA`.* with `on_corrupt='skip'`$"
+    ):
         data.image(data.keys.index("cat/1.png"))
     assert data.image_bytes(data.keys.index("cat/1.png")) == whole[:50]
     data = load_data(root, on_corrupt="skip")
@@ -419,7 +421,7 @@ def test_corrupt_images_are_named_or_skipped(tmp_path: Path, caplog: pytest.LogC
     assert data.counts() == {"cat": 3, "dog": 4}
     assert "1 corrupt images are left out: cat/1.png" in caplog.text
     assert load_data(tree(tmp_path / "fine", "a", "b"), on_corrupt="skip").skipped == ()
-    with pytest.raises(ConfigError, match="on_corrupt"):
+    with pytest.raises(ConfigError, match=r"^`on_corrupt='maybe'` is neither 'error' nor 'skip'$"):
         load_data(root, on_corrupt="maybe")
 
 

@@ -125,7 +125,10 @@ GOOD = ["0.png", 0, "cat"]
             {"train": [GOOD], "test": [["1.png", 0, "dog"]]},
             r"row 2: number 0 is class 'dog', but 'cat' in split.json row 1; give two classes two numbers",
         ),
-        ({"train": [GOOD], "test": [["9.png", 1, "dog"]]}, r"row 2: no such image '9\.png' \(looked in .*images_root"),
+        (
+            {"train": [GOOD], "test": [["9.png", 1, "dog"]]},
+            r"row 2: no such image '9\.png' \(looked in .*give `images_root`$",
+        ),
         ({"val": [GOOD], "test": [GOOD]}, r"row 2: '0\.png' has split 'test', but 'val' in row 1"),
         ({"train": [["0.png", 0, " "]]}, "row 1: the label is empty"),
         ({"train": []}, "no rows"),

@@ -90,7 +90,7 @@ def test_single_pictures_stay_in_train_and_are_named(caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("shares", [(-0.1, 0.3), (0.2, 1.0), (0.5, 0.5), (float("nan"), 0.1), ("a", 0.1)])
 def test_impossible_fractions(shares: tuple[float, float]) -> None:
-    with pytest.raises(ConfigError, match="fraction"):
+    with pytest.raises(ConfigError, match=r"`(val|test)_fraction="):
         make_splits(simple(4), 0, *shares)
 
 

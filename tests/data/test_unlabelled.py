@@ -53,7 +53,7 @@ def test_corrupt_pictures(tmp_path):
     data = load_unlabelled(tmp_path / "scans", on_corrupt="skip")
     assert data.skipped == ("000.png",)
     assert len(data) == 2
-    with pytest.raises(DataError, match=r"000\.png.*--on-corrupt skip"):
+    with pytest.raises(DataError, match=r"000\.png.* with `on_corrupt='skip'`$"):
         load_unlabelled(tmp_path / "scans").image(0)
 
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_drawn(tmp_path):
     with pytest.raises(DataError, match="made: no test image, so nothing can be measured; correct the split"):
         FewShot().trials({"made": data})
     assert len(draw(data, 1).train) == 2  # an adapter for use can be made without a test
-    with pytest.raises(ConfigError, match="shots=0"):
+    with pytest.raises(ConfigError, match="`shots=0`"):
         draw(data, 0)
 
 

@@ -155,7 +155,7 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
 def _contents(
     suite: Suite, sets: Mapping[str, ImageData], facts: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], Contender, tuple[str, ...]]]:
-    """Yield what the jobs of a suite do, whatever they read beside pictures, with their methods and classes."""
+    """Yield what the jobs of a suite do, whatever they read beside images, with their methods and classes."""
     protocol = suite.protocol
     settings = {contender.label: select_by(protocol, contender) for contender in suite.contenders}
     groups = [suite.data] if protocol.several_sets else [(name,) for name in suite.data]
@@ -240,7 +240,7 @@ def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
 
 
 def _facts(data: ImageData, source: Source) -> dict[str, Any]:
-    """Return what decides results on a data set: its pictures with their labels and splits, and its words."""
+    """Return what decides results on a data set: its images with their labels and splits, and its words."""
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(data.digest, range(len(data))))
     domain, task = source.domain, task_of(data)
@@ -272,7 +272,7 @@ def prompts_of(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
 
 
 def listing(data: ImageData, digests: bool = False) -> str:
-    """Return a hash of the pictures of a data set: names, labels, domains, groups, splits, and bytes if asked for."""
+    """Return a hash of the images of a data set: names, labels, domains, groups, splits, and bytes if asked for."""
     splits = {name: data.split(name) for name in ("train", "val", "test")}
     return assignment_hash(split_table(splits, digests))[:16]
 

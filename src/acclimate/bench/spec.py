@@ -26,7 +26,7 @@ PLACEHOLDER = "{data}"
 """Stands for the name of the data set in the name of a domain encoder or of a file of reference prompts."""
 
 NAMED = ("domain_encoder", "reference_prompts")
-"""What a method may read beside the pictures: named at the top, for a data set, or for a method, which wins."""
+"""What a method may read beside the images: named at the top, for a data set, or for a method, which wins."""
 
 
 @dataclass(frozen=True)

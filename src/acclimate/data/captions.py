@@ -147,8 +147,8 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
         number, raw = missing[0]
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{file.name} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or say "
-            "images_root=..."
+            f"{file.name} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or give "
+            "`images_root`"
         )
     if not len(rows):
         raise DataError(f"{file.name}: no rows; add one row per caption with image,caption")

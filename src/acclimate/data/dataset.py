@@ -221,5 +221,5 @@ class ImageData:
         return f"{self.name} row {self.keys[index]}"
 
     def _unreadable(self, file: str, reason: str) -> UnreadableImage:
-        advice = "list such files with `acclimate data check DATA`, or leave them out with --on-corrupt skip"
+        advice = "list such files with `acclimate data check DATA`, or leave them out with `on_corrupt='skip'`"
         return UnreadableImage(file, reason, advice)

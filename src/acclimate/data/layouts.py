@@ -117,8 +117,8 @@ def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
         if not below:
             names = some(sorted(first))
             raise DataError(
-                f"{root}: {names} hold images without class folders; make folders split/class, or say layout='class' "
-                "if these are the classes"
+                f"{root}: {names} hold images without class folders; make folders split/class, or say "
+                "`layout='class'` if these are the classes"
             )
         layout = "split/domain/class" if _are_domains(below) else "split/class"
     else:
@@ -129,7 +129,7 @@ def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
             layout = "domain/split/class" if all(len(chain) > 2 for chain in deep) else "class/split"
         else:
             layout = "domain/class" if _are_domains(inner) else "class"
-    log.info("%s: read as %s; choose another layout with --layout if this is wrong", root, f"{layout}/image")
+    log.info("%s: read as %s; choose another with `layout` if this is wrong", root, f"{layout}/image")
     nested = sorted("/".join(chain) for chain in inner if len(chain) > 1) if layout == "class" else []
     if nested:
         log.info("%s: folders within a class belong to it: %s", root, some(nested))
@@ -143,7 +143,7 @@ def _refuse_mixture(root: Path, first: set[str], deep: set[tuple[str, ...]]) -> 
         others = some(sorted(name for name in first if not split_of(name)))
         raise DataError(
             f"{root}: {some(splits)} are splits, but beside them lies {others}; move it away, or say what the folders "
-            "mean with layout='class' or 'domain/class'"
+            "mean with `layout='class'` or `layout='domain/class'`"
         )
 
 
@@ -174,8 +174,8 @@ def _rows(root: Path, tree: Tree, layout: str) -> Rows:
             split = split_of(values["split"]) or ""
             if not split:
                 raise DataError(
-                    f"{root}: the folder {values['split']!r} is no split (train, val or test), but layout is "
-                    f"{layout!r}; rename it or say another layout"
+                    f"{root}: the folder {values['split']!r} is no split (train, val or test), but "
+                    f"`layout={layout!r}`; rename it or say another `layout`"
                 )
         key = unicodedata.normalize("NFC", "/".join(image))
         if key in seen:  # two files whose names differ only in their Unicode form
@@ -184,7 +184,7 @@ def _rows(root: Path, tree: Tree, layout: str) -> Rows:
         rows.add(key, root.joinpath(*image), tidy(values["class"]), domain=tidy(values.get("domain", "")), split=split)
     if not len(rows):
         raise DataError(
-            f"{root}: no image lies below folders {layout} (the first is {shallow[0]!r}); say another layout, one of "
+            f"{root}: no image lies below folders {layout} (the first is {shallow[0]!r}); say another `layout`, one of "
             f"{', '.join(LAYOUTS)}"
         )
     if shallow:

@@ -62,9 +62,9 @@ def load_data(
         ConfigError: an option out of its range.
     """
     if layout not in ("auto", "manifest", *layouts.LAYOUTS):
-        raise ConfigError(f"unknown layout {layout!r}; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
+        raise ConfigError(f"`layout={layout!r}` is unknown; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
     if on_corrupt not in ("error", "skip"):
-        raise ConfigError(f"on_corrupt={on_corrupt!r} is neither 'error' nor 'skip'")
+        raise ConfigError(f"`on_corrupt={on_corrupt!r}` is neither 'error' nor 'skip'")
     check_fractions(val_fraction, test_fraction)
     if isinstance(source, ImageData):
         return source
@@ -98,7 +98,7 @@ def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
     root = Path(images_root).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"images_root {str(root)!r} is no folder; name the folder to which the paths of the manifest are relative"
+            f"`images_root={str(root)!r}` is no folder; name the folder to which the paths of the manifest are relative"
         )
     return root
 
@@ -130,8 +130,8 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
         )
     if images_root is not None:
         raise DataError(
-            f"{path}: images_root belongs to a manifest, and this folder has no labels.csv; name the manifest or "
-            "leave images_root out"
+            f"{path}: `images_root` belongs to a manifest, and this folder has no labels.csv; name the manifest or "
+            "leave `images_root` out"
         )
     return layouts.read_folder(path.resolve(), layout)
 

@@ -116,7 +116,7 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         text = f"{raw!r} {kind}" if "folder" in kind else f"{kind} {raw!r}"
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or say images_root=..."
+            f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")

@@ -35,7 +35,8 @@ def parse_shots(text: int | str) -> int | str:
     elif isinstance(text, Integral) and not isinstance(text, bool) and text >= 1:
         return int(text)
     raise ConfigError(
-        f"shots={text}: give a whole number from 1 (images of every class), all, or budget:64 for 64 images in all"
+        f"`shots={text!r}`: give a whole number from 1 (images of every class), 'all', or 'budget:64' for 64 images in "
+        "all"
     )
 
 

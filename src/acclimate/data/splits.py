@@ -61,11 +61,11 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise `ConfigError` unless both fractions are in [0, 1) and leave something for training."""
     for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not isinstance(value, (int, float)) or not 0 <= value < 1:
-            raise ConfigError(f"{name}={value!r} is out of range; say a number from 0 up to, but not including, 1")
+            raise ConfigError(f"`{name}={value!r}` is out of range; say a number from 0 up to, but not including, 1")
     if val_fraction + test_fraction >= 1:
         raise ConfigError(
-            f"val_fraction={val_fraction} and test_fraction={test_fraction} leave nothing for training; together "
-            "they must be below 1"
+            f"`val_fraction={val_fraction!r}` and `test_fraction={test_fraction!r}` leave nothing for training; "
+            "together they must be below 1"
         )
 
 

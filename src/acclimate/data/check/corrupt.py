@@ -29,7 +29,7 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
                 "error",
                 "corrupt",
                 f"{len(bad)} images cannot be decoded ({kinds}); replace or remove them, or leave them out with "
-                "--on-corrupt skip",
+                "`on_corrupt='skip'`",
                 len(bad),
                 tuple((data.keys[row], reasons[row]) for row in bad[:EXAMPLES]),
             )
