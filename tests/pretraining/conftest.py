@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from acclimate.data.unlabelled import load_unlabelled
 from acclimate.runs.pretraining import pretrain_mae
@@ -9,12 +8,8 @@ from tests.helpers.tiny_mae import SMALL
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def always_one_thread(one_thread):
     """The number of threads may decide the order of a sum."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -248,7 +248,7 @@ def test_words_for_classes(pictures, tiny):
 
 
 def test_the_guessed_domain_is_said(pictures, tiny, caplog):
-    with caplog.at_level(logging.INFO, "acclimate.runs"):
+    with caplog.at_level(logging.INFO, "acclimate"):
         model = quick(pictures, tiny, domain=None)
     assert f"domain '{model.record['domain']}'" in caplog.text
     assert "choose another with `domain`" in caplog.text
@@ -267,7 +267,7 @@ def test_bf16(pictures, tiny):
         ({"settings": {"lrr": "1"}}, ConfigError, "did you mean 'lr'"),
         ({"settings": {"lr": "fast"}}, ConfigError, "lr=fast"),
         ({"shots": 0}, ConfigError, "shots=0"),
-        ({"shots": "many"}, ConfigError, "shots=many"),
+        ({"shots": "many"}, ConfigError, "`shots='many'`"),
         ({"shots": 1.5}, ConfigError, "shots=1.5"),
         ({"device": "tpu"}, ConfigError, "`device='tpu'`: choose auto"),
         ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),

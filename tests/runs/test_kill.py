@@ -6,7 +6,6 @@ import json
 import os
 
 import pytest
-import torch
 
 import acclimate
 from tests.helpers import command
@@ -45,15 +44,6 @@ def test_killed_many_times(tmp_path, picture_folder, tiny_folders):
     assert all(row[2] for row in killed[:-1])
     assert len({row[1] for row in killed}) >= 4  # at really different moments
     same(tmp_path / "unbroken", tmp_path / "killed")
-
-
-@pytest.fixture
-def one_thread():
-    """The number of threads may decide the order of a sum."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")
