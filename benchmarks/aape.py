@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods import get_method
+from acclimate.methods import Classifier, get_method
 from acclimate.methods.aape import AAPE
 from acclimate.methods.aape.aggregators import clip_reward
-from acclimate.methods.contract import Method, TrainingFacts
+from acclimate.methods.contract import TrainingFacts
 from acclimate.prompts import PromptSet
 from acclimate.training.batch import Batch
 from coop_step import build
@@ -54,11 +54,12 @@ class Case:
         self.labels = torch.arange(BATCH) % classes
         self.features = self.backbone.encode_image(self.pixels)
 
-    def make(self, name: str, **settings: Any) -> Method:
+    def make(self, name: str, **settings: Any) -> Classifier:
         """A method as it starts."""
         kind = get_method(name)
         prompts = PromptSet("natural", overrides={word: word for word in self.words})
         method = kind(self.backbone, kind.Config(**settings), prompts)
+        assert isinstance(method, Classifier)
         torch.manual_seed(1)
         method.bind(self.words)
         return method
@@ -67,7 +68,9 @@ class Case:
         """Return a function that makes one step of AdamW and returns the loss."""
         method = self.make("aape").train()
         assert isinstance(method, AAPE)
-        stage = method.stages(TrainingFacts(BATCH, 16))[0]
+        facts = TrainingFacts(BATCH, 16)
+        method.prepare(facts)
+        stage = method.stages(facts)[0]
         parameters = list(stage.parameters)  # type: ignore[union-attr]
         optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
         known = torch.stack([self.backbone.encode_text(self.sentences[label]) for label in self.labels])
@@ -76,7 +79,13 @@ class Case:
             [text for label in sorted(set(self.labels.tolist())) for text in self.sentences[label]]
         )
         rows = torch.unique(self.labels, return_inverse=True)[1]
-        batch = Batch(image_features=self.features, reference_prompts=known, reference_mask=mask, labels=self.labels)
+        batch = Batch(
+            image_features=self.features,
+            reference_prompts=known,
+            reference_mask=mask,
+            labels=self.labels,
+            index=torch.arange(BATCH),
+        )
 
         def step() -> float:
             if way == "ours":

@@ -1,9 +1,9 @@
-"""Does AAPE's aggregator suppress sentences that have nothing to do with the class? Measured on validation pictures.
+"""Does AAPE's aggregator suppress sentences that have nothing to do with the class? Measured on validation images.
 
-Learns from 16 pictures a class twice: from the reference prompts of the data, and from the same with as many sentences
+Learns from 16 images a class twice: from the reference prompts of the data, and from the same with as many sentences
 about other things among them, drawn from the prompts of another data set. Prints, for several aggregators,
 balanced accuracy (%) with both, and how much attention goes to the foreign sentences, in units of an equal share:
-1 where they count as much as the others. Mean and standard deviation over seeds. Test pictures are never opened.
+1 where they count as much as the others. Mean and standard deviation over seeds. Test images are never opened.
 
     python benchmarks/aape_noise.py DATA/lithology --domain thin_section --prompts recipes/prompts/lithology.yaml \\
         --foreign recipes/prompts/aid.yaml
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,19 @@ import yaml
 import acclimate
 from acclimate.backbones import load_backbone
 from acclimate.data.cache import default_cache_dir
-from acclimate.options import parse_assignments
+from acclimate.methods import Method
+from acclimate.methods.aape import AAPE
+from acclimate.options import make_config, parse_assignments
 from acclimate.prompts import PromptSet, ReferencePrompts, get_domain
 from acclimate.prompts.references import read_reference_prompts
 from acclimate.protocols import FewShotValidation
-from acclimate.runs import RunOptions, adapt_trial
+from acclimate.runs import RunOptions
+from acclimate.runs.adaptation import Adaptation
+from acclimate.runs.experiment import Experiment
+from acclimate.runs.orchestrator import carry_out
+from acclimate.runs.parts import RunPart
+from acclimate.runs.run_files import RunFiles
+from acclimate.tasks import task_of
 
 AGGREGATORS = ("attention", "convex", "mean", "random")
 
@@ -38,6 +47,19 @@ def foreign(path: Path, wanted: ReferencePrompts, seed: int) -> dict[str, tuple[
         name: tuple(known[place] for place in drawn.choice(len(known), len(some), replace=len(some) > len(known)))
         for name, some in wanted.sentences.items()
     }
+
+
+class Watch(RunPart):
+    """Keeps what the training images attend to (N, n), before the aggregator is dropped; none where it has none."""
+
+    attention: torch.Tensor | None = None
+
+    def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> dict[str, Any]:
+        assert isinstance(method, AAPE)
+        found = method.attribution(experiment.feed(method, "train", method.inputs.all))
+        assert found is not None
+        self.attention = found.attention
+        return {}
 
 
 def main() -> None:
@@ -66,13 +88,14 @@ def main() -> None:
             mixed = {name: (*some, *others[name]) for name, some in own.sentences.items()}
             found = []
             for told in (own, ReferencePrompts(mixed, "mixed")):
-                model = adapt_trial(
-                    trial, "aape", backbone, conditions, prompts=prompts, shots=options.shots, seed=seed,
-                    settings={**settings, "aggregator": aggregator}, reference_prompts=told,
+                watch, config = Watch(), make_config(AAPE.Config, {**settings, "aggregator": aggregator})
+                experiment = Experiment(
+                    task=task_of(trial.train), trial=trial, method=AAPE, config=config, backbone=backbone,
+                    prompts=prompts, shots=options.shots, seed=seed, options=conditions, reference_prompts=told,
                 )  # fmt: skip
+                model = carry_out(Adaptation(experiment, [watch]))
                 found.append(100 * model.record["metrics"]["balanced_accuracy"]["value"])
-            assert model.method.reading is not None
-            attention, share = model.method.reading.attention, float("nan")
+            attention, share = watch.attention, float("nan")
             if attention is not None:
                 counts = torch.tensor([len(own.sentences[name]) for name in trial.train.class_names])
                 half = counts[torch.from_numpy(trial.train.labels)][:, None]

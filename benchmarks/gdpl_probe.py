@@ -27,8 +27,8 @@ import acclimate
 from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.data.cache import default_cache_dir
 from acclimate.methods import TrainingFacts
-from acclimate.methods.contract import TextClassifier
 from acclimate.methods.linear_probe import LinearProbe, LinearProbeConfig
+from acclimate.methods.parts.text import TextClassifier
 from acclimate.options import parse_assignments
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.protocols import FewShotValidation
@@ -36,8 +36,9 @@ from acclimate.runs import RunOptions, adapt_trial
 from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.feeds import FeatureFeed, Feed, chunks
+from acclimate.training.inputs import Given
 
-ROWS = ("gdpl", "gdpl on its training pictures", "probe, frozen", "probe, adapted", "class means, adapted")
+ROWS = ("gdpl", "gdpl on its training images", "probe, frozen", "probe, adapted", "class means, adapted")
 
 
 @torch.no_grad()
@@ -50,8 +51,7 @@ def collect(feed: Feed, method: TextClassifier) -> tuple[Tensor, Tensor, Tensor]
 
 def frozen_features(feed: Feed) -> Tensor:
     """Return the image features (N, E) of the frozen tower for a feed."""
-    found = [batch.image_features for batch in chunks(feed, 256)]
-    return torch.cat([some for some in found if some is not None])
+    return torch.cat([batch.image_features for batch in chunks(feed, 256)])
 
 
 def score(logits: Tensor, labels: Tensor) -> float:
@@ -92,10 +92,9 @@ def main() -> None:
         )  # fmt: skip
         method = model.method
         assert isinstance(method, TextClassifier)
-        needs = method.needs | {"image_features"}
-        feeds = [
-            evaluation_feed(needs, backbone, some, cache, domain_encoder=encoder) for some in (trial.train, measured)
-        ]
+        names = method.inputs.prediction | {"image_features"}
+        given = Given(backbone, encoder, cache_dir=cache)
+        feeds = [evaluation_feed(names, some, given) for some in (trial.train, measured)]
         (known, train, labels), (logits, val, truth) = (collect(feed, method) for feed in feeds)
         frozen = [frozen_features(feed) for feed in feeds]
         means = F.normalize(F.one_hot(labels, len(data.class_names)).float().T @ train, dim=-1)

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import typer.main
@@ -37,11 +38,26 @@ WITHOUT_ENCODERS = {
 }
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
+LARGE = {  # plans of thousands of jobs, or of nine data sets and more
+    "coop-few-shot.yaml",
+    "gdpl-ablation.yaml",
+    "gdpl-mini.yaml",
+    "maple-base-to-novel.yaml",
+    "promptsrc-base-to-novel.yaml",
+    "promptsrc-few-shot.yaml",
+    "spg-multi-source.yaml",
+    "spg-single-source.yaml",
+}
 DOCUMENTS = (ROOT / "docs/recipes.md", ROOT / "recipes/README.md")
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def planned(paths: list[Path]) -> list[Any]:
+    """Recipes to plan, the large ones marked as slow."""
+    return [pytest.param(path, marks=[pytest.mark.slow] * (path.name in LARGE)) for path in paths]
 
 
 def documented(path: Path) -> str:
@@ -122,7 +138,7 @@ def test_the_same_name_is_the_same_data_set_in_all_published_recipes() -> None:
             assert known.setdefault(title, source) == source, f"{name(path)}: {title}"
 
 
-@pytest.mark.parametrize("path", PUBLISHED, ids=name)
+@pytest.mark.parametrize("path", planned(PUBLISHED), ids=name)
 def test_a_published_recipe_can_be_planned_on_its_data(
     path: Path, public: Path, sets: dict, tiny_backbones: dict
 ) -> None:
@@ -151,7 +167,7 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("path", GDPL, ids=name)
+@pytest.mark.parametrize("path", planned(GDPL), ids=name)
 def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_make(
     path: Path, domains: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def folder(tmp_path_factory):
     return tiny_clip(tmp_path_factory.mktemp("hub") / "model")
 
 
+@pytest.mark.slow
 def test_hub(folder, tmp_path):
     from acclimate.backbones import load_backbone, load_domain_encoder
 
@@ -147,6 +148,7 @@ def test_hub(folder, tmp_path):
     assert "'mini-clip'" in later["tiny/other"]
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()

@@ -180,7 +180,7 @@ def test_data_that_do_not_suit(planned, tmp_path):
     refuse(r"suites\[0\]: animals: .* needs two domains or more", "leave-one-domain-out")
     refuse(r"suites\[0\]: .*base-to-novel needs 4 classes", "base-to-novel")
     refuse(r"suites\[0\]: cross-dataset needs two data sets", "cross-dataset")
-    refuse(r"data\.animals: `layout='heap'` is unknown", layout="heap")
+    refuse(r"data\.animals: layout: heap is unknown", layout="heap")
     refuse(r"data\.animals: names: no class 'catt' in the data; did you mean 'cat'", names={"catt": "cat"})
     refuse(r"data\.animals: .*images_root", images_root=str(tmp_path / "nowhere"))
 

@@ -121,6 +121,7 @@ def test_killed_in_the_middle_and_started_again(place, finished, tmp_path):
 
 
 @linux
+@pytest.mark.slow
 def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     long = {**COOP, "settings": {**COOP["settings"], "epochs": 100_000}}
     content = entries(place / "animals", tiny_folders["clip"], methods=["zero-shot", long], seeds=1)
@@ -255,7 +256,7 @@ BAD = [
     ({"methods": ["coop", {"method": "coop", "label": "b"}]}, (), "bad.yaml: suites[0]: 'coop' and 'b' are the same"),
     ({"methods": [{"method": "coop", "settings": {"select": "best-val"}}]}, (), "'coop' sets select=best-val, but the"),
     ({"data": {"animals": "gone"}}, (), "bad.yaml: data.animals: gone: no such file or folder"),
-    ({"data": {"animals": {"path": "animals", "layout": "x"}}}, (), "bad.yaml: data.animals: unknown layout 'x'"),
+    ({"data": {"animals": {"path": "animals", "layout": "x"}}}, (), "bad.yaml: data.animals: layout: x is unknown"),
     ({"backbones": ["nowhere"]}, (), "bad.yaml: backbones: no backbone folder 'nowhere'"),
     ({"suites": [{"protocol": "few", "data": "animals"}]}, (), "bad.yaml: suites[0].protocol: unknown protocol 'few'"),
     ({"suites": [{"protocol": "leave-one-domain-out", "data": "animals"}]}, (), "suites[0]: animals: leave-one-domain"),

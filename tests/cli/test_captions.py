@@ -63,7 +63,7 @@ def test_a_run_without_a_name_and_an_image_to_look_at(caption_folder, tiny_folde
     assert run.name.startswith("scenes-aape-allshot-seed1-")  # all captions, whatever the default of --shots
     none = acclimate(*words, "--shots", "0")
     assert none.code == 2
-    assert "shots=0: give a whole number from 1" in " ".join(none.err.split())
+    assert "--shots 0: give a whole number from 1" in " ".join(none.err.split())
     absent = acclimate(*words, "--look-at", "absent.png")
     assert absent.code == 2
     assert "absent.png is not among the 12 images" in " ".join(absent.err.split())

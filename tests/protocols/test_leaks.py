@@ -47,7 +47,7 @@ def check(protocol, trial, shots):
         assert len(trial.val)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(anything, max_size=25), st.sampled_from(PROTOCOLS), st.sampled_from(SHOTS), st.integers(0, 3))
 def test_nothing_leaks_from_any_data(tmp_path_factory, rows, protocol, shots, seed):
     data = table(tmp_path_factory.mktemp("any"), enough + rows)
@@ -68,7 +68,7 @@ def test_nothing_leaks_between_sets(tmp_path_factory, first, second, shots, ever
             check(protocol, protocol.draw(name, sets, shots, 1), shots)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(anything, max_size=25), st.sampled_from(PROTOCOLS), st.integers(0, 3))
 def test_more_shots_hold_all_of_fewer(tmp_path_factory, rows, protocol, seed):
     sets = {"made": table(tmp_path_factory.mktemp("any"), enough + rows)}

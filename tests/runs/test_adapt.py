@@ -155,11 +155,19 @@ def test_a_file_is_no_run_folder(tmp_path, pictures, tiny):
         quick(pictures, tiny, out=tmp_path / "file" / "run")
 
 
+SHORT = {  # of the methods whose default is long
+    "clip-lora": {"epochs": 2},
+    "promptsrc": {"epochs": 2},
+    "gdpl": {"epochs": 1},
+    "spg": {"label_epochs": 1, "epochs": 1},
+}
+
+
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain_encoder, method, family):
     backbone, out = tiny_backbones[family], tmp_path / "run"
-    settings = QUICK if "coop" in method else {"label_epochs": 1, "epochs": 1} if method == "spg" else {}
+    settings = QUICK if "coop" in method else SHORT.get(method, {})
     pictures = with_domains(pictures, ("day", "night"))
     model = quick(pictures, backbone, method=method, settings=settings, out=out, domain_encoder=domain_encoder)
     loaded = acclimate.load(tmp_path / "run", backbone)
@@ -270,7 +278,7 @@ def test_bf16(pictures, tiny):
         ({"shots": "many"}, ConfigError, "`shots='many'`"),
         ({"shots": 1.5}, ConfigError, "shots=1.5"),
         ({"device": "tpu"}, ConfigError, "`device='tpu'`: choose auto"),
-        ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),
+        ({"precision": "fp16"}, ConfigError, "`precision='fp16'` needs a GPU"),
         ({"domain": "sattelite"}, ConfigError, "satellite"),
         ({"settings": QUICK | {"context_tokens": 100}}, BackboneError, "context"),
         ({"settings": QUICK | {"lr": 1e30, "warmup_epochs": 0}}, TrainingError, "not finite"),

@@ -37,6 +37,7 @@ def same(one, two):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_killed_many_times(tmp_path, picture_folder, tiny_folders):
     places = [0, 1, 5, 5, 12, 19]
     inputs = (picture_folder, tiny_folders["siglip"], json.dumps(SETTINGS))
@@ -47,6 +48,7 @@ def test_killed_many_times(tmp_path, picture_folder, tiny_folders):
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.slow
 def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_folders):
     settings = {"epochs": 60, "batch_size": 2, "context_tokens": 4}
     words = ["adapt", picture_folder, "--backbone", tiny_folders["clip"], "--shots", "4", "--domain", "natural"]

@@ -180,6 +180,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_ten_times_the_images_need_no_more_memory(run, tmp_path):
     picture(0, 0, size=(128, 96)).save(tmp_path / "a.bmp")
     added = run_code(MEMORY, run.folder, tmp_path / "a.bmp")

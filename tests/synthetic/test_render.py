@@ -32,7 +32,7 @@ def test_five_domains_with_shared_classes():
 
 @pytest.mark.parametrize(("domain", "class_name", "acquisition"), PAIRS)
 def test_every_class_under_every_acquisition(domain, class_name, acquisition):
-    size = 48 if class_name < "m" else 64
+    size = 32 if class_name < "m" else 48
     pictures = [render(domain, class_name, acquisition, index, size=size) for index in (0, 1)]
     for picture in pictures:
         assert picture.mode == "RGB"

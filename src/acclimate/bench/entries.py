@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -33,8 +34,12 @@ def read_yaml(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def at(place: object) -> Iterator[None]:
+def at(place: object, *entries: str) -> Iterator[None]:
     """Put a place before the message of an error that a user can mend.
+
+    Args:
+        place: in the file.
+        entries: options of Python that are entries there, and so are written as YAML writes them.
 
     Raises:
         ConfigError: instead of any such error, since an entry there asks for what cannot be had.
@@ -42,7 +47,15 @@ def at(place: object) -> Iterator[None]:
     try:
         yield
     except AcclimateError as error:
-        raise ConfigError(f"{place}: {error}") from None
+        raise ConfigError(f"{place}: {_as_entries(str(error), entries)}") from None
+
+
+def _as_entries(message: str, names: Collection[str]) -> str:
+    for name in names:
+        message = re.sub(rf"`{name}=('?)(?P<value>[^`]*?)\1`", rf"{name}: \g<value>", message).replace(
+            f"`{name}`", name
+        )
+    return message
 
 
 def _listed(given: Any) -> Any:

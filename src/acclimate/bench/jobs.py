@@ -283,7 +283,7 @@ def load_source(name: str, source: Source) -> ImageData:
     Raises:
         ConfigError: it cannot be loaded, or lacks a class that has words.
     """
-    with at(f"data.{name}"):
+    with at(f"data.{name}", "layout", "images_root"):
         data = open_data(
             source.path, layout=source.layout, images_root=source.images_root, split_seed=source.split_seed
         )

@@ -81,7 +81,10 @@ def load_plugin(plugin: str) -> str:
 
 
 def _import_file(path: Path) -> None:
-    if path.stem in sys.modules:
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None:
+        if getattr(loaded, "__file__", None) != str(path):
+            raise ImportError(f"another module is named {path.stem}; rename the file")
         return
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():

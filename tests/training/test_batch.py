@@ -42,8 +42,6 @@ def test_a_missing_field_names_the_reader_and_what_is_there():
         assert not hasattr(other, "domains")
         with pytest.raises(MissingInputError, match=r"^me, but asks for 'domains', and the batch holds labels, index;"):
             _ = other.domains
-    with pytest.raises(MissingInputError, match=r"^you, but asks for 'domains'"):
-        _ = batch.read_by("you").domains
     with pytest.raises(
         MissingInputError, match=r"^a method asks for 'pixels', and the batch holds nothing; name it in"
     ):
