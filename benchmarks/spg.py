@@ -90,7 +90,9 @@ class Case:
         """Return a function that makes one epoch and returns the mean losses of discriminator and generator."""
 
         method = self.make()
-        stage = method.stages(TrainingFacts(len(self.labels), BATCH, DOMAINS))[0]
+        facts = TrainingFacts(len(self.labels), BATCH, DOMAINS)
+        method.prepare(facts)
+        stage = method.stages(facts)[0]
         assert isinstance(stage, AlternatingStage)
         start = {name: tensor.clone() for name, tensor in method.learned_state().items()}
 

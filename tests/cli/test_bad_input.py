@@ -115,6 +115,7 @@ def test_bad_data(place, tmp_path, run, tiny_folders, data, words, verb):
         (("--backbone", ""), "has no config.json"),
         (("--device", "tpu"), "--device"),
         (("--precision", "int8"), "--precision"),
+        (("--plugin", "nowhere"), "plugin nowhere: cannot be imported"),
         (("--precision", "fp16"), "--precision fp16 needs a GPU"),
         (("--out", "names.yaml"), "is a file; name a folder with --out"),
         (("--out", "names.yaml/run"), "cannot make the folder"),
