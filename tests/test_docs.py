@@ -361,6 +361,7 @@ def test_commands_on_a_method_of_ones_own_work_in_processes_of_their_own(own_met
     assert "--plugin" in unknown.error
 
 
+@pytest.mark.slow
 def test_entry_point_of_contributing_brings_a_method(own_method):
     """An installed package is a folder with metadata on the path."""
     place, environment = own_method

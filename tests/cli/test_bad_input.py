@@ -221,6 +221,7 @@ def test_another_run_in_the_folder(run, picture_folder, tiny_folders):
     assert "--overwrite" in done.error
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_any_file(tmp_path, tiny_folders):
     """The list of splits is written first; it is short here, so that larger files fail after it."""
     data = make_split_pictures(tmp_path / "data", ("cat", "dog"), {"train": 1, "test": 1})

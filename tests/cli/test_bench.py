@@ -143,6 +143,7 @@ def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     assert "(0 of 1)" in page  # of the job that goes on next time
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_done_and_what_fails_is_reported(finished, place, tiny_folders, tmp_path):
     """One folder is gone, another has lost its mark, and a method is new, whose loss goes to infinity."""
     out = shutil.copytree(finished[0], tmp_path / "out")

@@ -87,6 +87,7 @@ def test_a_folder_of_other_things(picture_folder, tmp_path):
     assert "other files" in done.error
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_any_file(picture_folder, tmp_path):
     pretrain(picture_folder, tmp_path / "enough", "--epochs", 1)
     for name in ("model.safetensors", "reconstructions.png", "record.json"):

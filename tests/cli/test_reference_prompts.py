@@ -24,6 +24,7 @@ def prompts(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_with_a_file_and_without(words, prompts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for given in ((), ("--reference-prompts", prompts)):

@@ -41,6 +41,7 @@ except AcclimateError as error:
 """
 
 
+@pytest.mark.slow
 def test_only_data_sets_of_the_package_need_it(tmp_path):
     folder = make_pictures(tmp_path / "data")
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], capture_output=True, text=True, check=False)

@@ -43,6 +43,7 @@ def test_an_unknown_name_is_refused():
         cards.get_card("coopp")
 
 
+@pytest.mark.slow
 def test_methods_of_a_plugin_have_cards(tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     code = (

@@ -164,7 +164,7 @@ SHORT = {  # of the methods whose default is long
 
 
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("family", ["clip", pytest.param("siglip", marks=pytest.mark.slow)])
 def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain_encoder, method, family):
     backbone, out = tiny_backbones[family], tmp_path / "run"
     settings = QUICK if "coop" in method else SHORT.get(method, {})

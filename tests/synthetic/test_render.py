@@ -50,6 +50,7 @@ def test_same_bytes_in_any_order(domain):
     assert render(domain, *first, 3, seed=1, size=64).tobytes() != render(domain, *first, 3, size=64).tobytes()
 
 
+@pytest.mark.slow
 def test_same_bytes_in_another_process():
     wanted = [(d, get_domain(d).classes[2], get_domain(d).acquisitions[1], 5) for d in list_domains()]
     code = (
