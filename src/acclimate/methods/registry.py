@@ -76,7 +76,10 @@ def load_plugin(plugin: str) -> str:
             importlib.import_module(plugin)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"plugin {plugin}: cannot be imported ({type(error).__name__}: {reason})") from error
+        raise ConfigError(
+            f"plugin {plugin}: cannot be imported ({type(error).__name__}: {reason}); mend it, or name a module that "
+            "Python finds from here, or a .py file"
+        ) from error
     return str(path.resolve()) if is_file else plugin
 
 
