@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from tests.helpers.pictures import make_captioned_pictures
 
 from acclimate.data import CaptionData, find_captions, load_captions
 from acclimate.errors import DataError
+from tests.helpers.pictures import make_captioned_pictures
 
 
 @pytest.fixture

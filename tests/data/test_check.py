@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
-from tests.helpers.real_data import real_set
 
 from acclimate.data import CheckReport, Finding, check_data, load_data
 from acclimate.data.check import duplicates
 from acclimate.data.check.duplicates import close
 from acclimate.data.check.shortcuts import explains
 from acclimate.errors import DataError
+from tests.helpers.real_data import real_set
 
 
 def scene(seed: int, side: int = 64) -> Image.Image:

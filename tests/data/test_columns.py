@@ -8,9 +8,9 @@ import sys
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers.pictures import make_pictures
 
 from acclimate.data.columns import integers, text_table, texts
+from tests.helpers.pictures import make_pictures
 
 cells = st.lists(st.none() | st.text(st.characters(codec="utf-8")))
 

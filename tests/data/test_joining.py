@@ -6,11 +6,11 @@ from pathlib import Path
 import datasets
 import pytest
 from PIL import Image
-from tests.helpers.pictures import make_pictures
-from tests.helpers.tables import Row, grid, table
 
 from acclimate.data import join_data, load_data
 from acclimate.errors import DataError
+from tests.helpers.pictures import make_pictures
+from tests.helpers.tables import Row, grid, table
 
 PARTS = {"train": 3, "val": 2, "test": 1}
 

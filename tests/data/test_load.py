@@ -14,10 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from tests.helpers.real_data import real_set
 
 from acclimate.data import ImageData, load_data
 from acclimate.errors import ConfigError, DataError
+from tests.helpers.real_data import real_set
 
 
 def picture(path: Path, value: int = 100) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
 from acclimate.data import parse_shots, sample_shots
 from acclimate.errors import ConfigError
+from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
 
 @settings(max_examples=40, deadline=None)

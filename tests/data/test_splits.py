@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
 from acclimate.data import ImageData, apply_splits, freeze_splits, load_splits, make_splits, sample_shots
 from acclimate.errors import ConfigError, DataError, RunError
+from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
 fractions = st.sampled_from([(0.2, 0.3), (0.0, 0.3), (0.2, 0.0), (0.01, 0.01), (0.45, 0.5), (0.0, 0.0)])
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.helpers.pictures import make_pictures, make_split_pictures
 
 from acclimate.data import load_data
 from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import DataError
+from tests.helpers.pictures import make_pictures, make_split_pictures
 
 
 def test_labelled_data_are_read_as_ever(tmp_path):

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from tests.helpers.pictures import make_pictures
 
 from acclimate.errors import AcclimateError
 from acclimate.extras import require
+from tests.helpers.pictures import make_pictures
 
 PROGRAM = """
 import sys

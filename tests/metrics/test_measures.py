@@ -14,6 +14,7 @@ from acclimate.metrics import (
     flat_values,
     get_measure,
 )
+from tests.helpers.waiting import HANG
 
 
 def figures(content, group=""):
@@ -70,5 +71,5 @@ def test_headings_tell_measures_apart():
 
 def test_a_look_at_the_measures_is_quick():
     code = "import sys, acclimate.metrics; assert not {'torch', 'scipy', 'sklearn', 'datasets'} & sys.modules.keys()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
