@@ -29,6 +29,7 @@ def duel(differences, per_unit=1, **given):
 
 @given(st.lists(st.integers(-9, 9), min_size=2, max_size=8).filter(any))
 @settings(deadline=None, max_examples=25)
+@pytest.mark.slow
 def test_p_is_that_of_all_sign_flips_with_ties_and_zeros(differences):
     flips = PermutationMethod(n_resamples=2 ** len(differences))
     for zeros in ("pratt", "zsplit"):

@@ -83,6 +83,7 @@ def test_what_is_wrong_is_said_before_anything_runs(jobs, method, said):
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_job_is_done_with_its_sentences(jobs, spec, sentences, tmp_path):
     told, bank = jobs(aape("told", reference_prompts="one.json"), aape("bank"), backbones=spec().backbones)
     shop = Worker(spec().data, tmp_path / "out", "cpu", None)

@@ -102,6 +102,7 @@ def test_a_full_disk_at_any_file(picture_folder, tmp_path):
         assert (out / weights).read_bytes() == (tmp_path / "enough" / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_is_interrupted_and_given_again(picture_folder, tmp_path):
     words = ("pretrain", "mae", picture_folder, "--out", tmp_path / "mae", *QUICK, "--epochs", 12)
     log = tmp_path / "mae/log.jsonl"

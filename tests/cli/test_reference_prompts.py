@@ -39,6 +39,7 @@ def test_with_a_file_and_without(words, prompts, tmp_path, monkeypatch):
     assert len({record["fingerprint"] for record in records}) == 2
 
 
+@pytest.mark.slow
 def test_other_sentences_are_another_run(words, prompts, tmp_path):
     run = tmp_path / "run"
     assert acclimate(*words, "--reference-prompts", prompts, "--out", run).code == 0
@@ -52,6 +53,7 @@ def test_other_sentences_are_another_run(words, prompts, tmp_path):
     assert "finished run of other data or settings" in refused.err
 
 
+@pytest.mark.slow
 def test_prediction_needs_no_prompts(words, prompts, picture_folder, tmp_path):
     """The sentences are gone when training ends."""
     run, mine = tmp_path / "run", tmp_path / "mine.json"
