@@ -6,20 +6,21 @@ imported on first use, so that `import acclimate` costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from acclimate.modules import on_first_use
 
 __version__ = "0.1.0.dev0"
 
 __all__ = ["AcclimateError", "AdaptedModel", "ImageData", "__version__", "adapt", "load", "load_data"]
 
 _HOMES = {
-    "AcclimateError": "acclimate.errors",
-    "AdaptedModel": "acclimate.runs",
-    "ImageData": "acclimate.data",
-    "adapt": "acclimate.runs",
-    "load": "acclimate.runs",
-    "load_data": "acclimate.data",
+    "AcclimateError": "errors",
+    "AdaptedModel": "runs",
+    "ImageData": "data",
+    "adapt": "runs",
+    "load": "runs",
+    "load_data": "data",
 }
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel, adapt, load
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'acclimate' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

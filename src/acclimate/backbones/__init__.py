@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acclimate.backbones.catalogue import BackboneInfo, list_backbones
+from acclimate.modules import on_first_use
 
 if TYPE_CHECKING:
     from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
@@ -38,9 +38,4 @@ _HOMES = {
     "load_domain_encoder": "domain_encoder",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that the catalogue can be listed without it."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(__name__, _HOMES)

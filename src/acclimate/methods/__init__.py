@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from acclimate.modules import on_first_use
 
 if TYPE_CHECKING:
     from acclimate.methods.capabilities import Classifier, Generator, PromptAttribution, PromptAttributor, Retriever
@@ -42,9 +43,4 @@ _HOMES = {
     "register": "registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that the methods can be listed without it."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import pkgutil
 import sys
 from functools import cache
 from importlib.metadata import entry_points
@@ -16,6 +15,7 @@ from typing import TypeVar
 from acclimate.errors import ConfigError
 from acclimate.methods.cards import GROUP
 from acclimate.methods.contract import Method
+from acclimate.modules import import_all
 from acclimate.options import nearest
 
 _METHODS: dict[str, type[Method]] = {}
@@ -103,9 +103,7 @@ def _import_file(path: Path) -> None:
 @cache
 def _discover() -> None:
     """Import every module and package of this room, and what installed packages bring; once."""
-    package = importlib.import_module("acclimate.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    import_all("acclimate.methods")
     for point in entry_points(group=GROUP):
         try:
             point.load()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import numpy as np
 
 from acclimate.errors import ConfigError
+from acclimate.modules import import_all
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -97,9 +96,7 @@ def find_kind(name: str) -> InputKind:
     Raises:
         ConfigError: neither an encoder nor a module gives it.
     """
-    package = importlib.import_module("acclimate.training.inputs")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    import_all("acclimate.training.inputs")
     if name not in _KINDS:
         raise ConfigError(
             f"no input is named '{name}' (encoders give pixels, image_features, pooled_features, domain_features; "
