@@ -16,14 +16,12 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
-from acclimate.cli.app import app
+from acclimate.cli.app import commands
 from acclimate.methods import Classifier, Method, get_method, list_methods
 from acclimate.options import describe_options
 from acclimate.protocols import get_protocol
@@ -114,16 +112,7 @@ def protocol(name: str, page: Path) -> str:
 
 def verbs() -> dict[str, Any]:
     """Return every command of the program by its words."""
-
-    def walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:
-        children = getattr(command, "commands", None)
-        if children is None:
-            yield words, command
-            return
-        for child, inner in children.items():
-            yield from walk(f"{words} {child}".strip(), inner)
-
-    return dict(walk("", typer.main.get_command(app)))
+    return {words: command for words, command in commands() if not hasattr(command, "commands")}
 
 
 def options(verb: str, page: Path) -> str:

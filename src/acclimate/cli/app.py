@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -56,6 +57,14 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+def commands(command: Any = None, words: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the program and, below it, every group and every command, each with its words, such as "data check"."""
+    command = command or typer.main.get_command(app)
+    yield words, command
+    for word, child in getattr(command, "commands", {}).items():
+        yield from commands(child, f"{words} {word}".strip())
 
 
 def main() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 OPTION = re.compile(r"(?<!column )`([a-z][a-z_]*)(?:=([^`]+))?`")  # a column of a table is no option
 SETTINGS = "settings"  # of Python, one mapping; on the command line each of them is a --set of its own
@@ -44,19 +43,11 @@ def _dashed(found: re.Match[str]) -> str:
 @cache
 def _options() -> dict[str, str]:
     """Return the options of all verbs, by the names of their parameters."""
-    import typer.main
-
-    from acclimate.cli.app import app
+    from acclimate.cli.app import commands
 
     return {
         str(parameter.name): max(parameter.opts, key=len)
-        for command in _commands(typer.main.get_command(app))
+        for _, command in commands()
         for parameter in command.params
         if parameter.param_type_name == "option"
     }
-
-
-def _commands(command: Any) -> Iterator[Any]:
-    yield command
-    for child in getattr(command, "commands", {}).values():
-        yield from _commands(child)
