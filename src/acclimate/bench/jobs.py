@@ -140,10 +140,10 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
             for content, contender, class_names in _contents(suite, sets, facts):
                 content |= {"backbone": identity(encoder), "precision": spec.precision}
                 job = Job(content, contender.label, backbone)
-                if contender.reads_domain:
+                if contender.inputs.domain_encoder:
                     name, known = encoders.find(contender, job.sources, backbone)
                     job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
-                if contender.reads_references and class_names:
+                if contender.inputs.reference_prompts and class_names:
                     file, sentences = references.find(
                         contender, job.sources, class_names, prompts_of(facts, job.sources)
                     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
 
@@ -20,6 +20,9 @@ from acclimate.options import make_config, nearest
 from acclimate.prompts import get_domain
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.training.devices import Precision
+
+if TYPE_CHECKING:
+    from acclimate.training.inputs import Inputs
 
 METRIC = "balanced_accuracy"
 PLACEHOLDER = "{data}"
@@ -49,16 +52,10 @@ class Contender:
     reference_prompts: str | None = None
 
     @property
-    def reads_domain(self) -> bool:
-        """Whether it reads the features of a domain encoder."""
+    def inputs(self) -> Inputs:
+        """What it reads with these settings."""
         kind = get_method(self.method)
-        return kind.inputs_of(make_config(kind.Config, self.settings)).domain_encoder
-
-    @property
-    def reads_references(self) -> bool:
-        """Whether it learns from reference prompts."""
-        kind = get_method(self.method)
-        return kind.inputs_of(make_config(kind.Config, self.settings)).reference_prompts
+        return kind.inputs_of(make_config(kind.Config, self.settings))
 
 
 @dataclass(frozen=True)
@@ -279,9 +276,9 @@ def _changed(contenders: Sequence[Contender], changes: Mapping[str, dict], place
 def _checked(contender: Contender, place: str) -> Contender:
     with at(place):
         make_config(get_method(contender.method).Config, contender.settings)
-        if contender.domain_encoder is not None and not contender.reads_domain:
+        if contender.domain_encoder is not None and not contender.inputs.domain_encoder:
             raise ConfigError(f"{contender.method} reads no domain encoder with these settings; drop domain_encoder")
-        if contender.reference_prompts is not None and not contender.reads_references:
+        if contender.reference_prompts is not None and not contender.inputs.reference_prompts:
             raise ConfigError(
                 f"{contender.method} learns from no reference prompts with these settings; drop reference_prompts"
             )

@@ -176,9 +176,9 @@ def _label(
             if writer:
                 writer.write(task.row(method, prediction))
             elif as_json:
-                print(json.dumps(tables.prediction_row(prediction, model.class_names), ensure_ascii=False))
+                print(json.dumps(task.plain(method, prediction), ensure_ascii=False))
             else:
-                tables.show_prediction(prediction)
+                tables.show_prediction(prediction, task)
             progress.advance(1)
         if writer:
             writer.close()

@@ -61,9 +61,10 @@ def run_demo(folder: Path, domain: str, seed: int, quiet: bool) -> None:
     _say(f"4. Reload {runs[SAVED]} and label new images  (acclimate predict)")
     fresh = _new_images(folder / f"{domain}-new", kind, seed)
     right = 0
-    for prediction in load(runs[SAVED]).predict(fresh):
+    model = load(runs[SAVED])
+    for prediction in model.predict(fresh):
         right += Path(prediction.path).stem == prediction.label
-        tables.show_prediction(prediction)
+        tables.show_prediction(prediction, model.task)
     out.print(f"[note]{right} of {len(kind.classes)} right; the file name is the true class[/]")
 
     _say(f"5. Done in {time.monotonic() - started:.0f} s. Your turn, with a folder that has one sub-folder a class:")

@@ -15,7 +15,7 @@ from acclimate.cli.console import out
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
-    from acclimate.tasks import Prediction, Task
+    from acclimate.tasks import Task
 
 LEADING = 2  # figures that are shown with their intervals where a line must fit into 80 columns
 
@@ -121,25 +121,10 @@ def show_metrics(metrics: dict[str, Any], task: Task[Any], title: str, as_json: 
         out.print(second)
 
 
-def prediction_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Return one prediction as plain values."""
-    scores = dict(zip(class_names, prediction.probabilities.tolist(), strict=False))
-    return {
-        "path": prediction.path,
-        "label": prediction.label,
-        "probability": prediction.probability,
-        **({} if prediction.spread is None else {"spread": prediction.spread}),
-        "probabilities": scores,
-        "error": prediction.error,
-    }
-
-
-def show_prediction(prediction: Prediction) -> None:
+def show_prediction(prediction: Any, task: Task[Any]) -> None:
     """Show one prediction as a line."""
     if not prediction.error:
-        spread = "" if prediction.spread is None else f" ±{prediction.spread:5.1%}"
-        line = f"{prediction.probability:6.1%}{spread}  {prediction.label:<24}  {prediction.path}"
-        out.print(escape(line), soft_wrap=True)
+        out.print(escape(task.line(prediction)), soft_wrap=True)
 
 
 def show_check(report: CheckReport, as_json: bool = False) -> None:

@@ -127,6 +127,11 @@ class Method(nn.Module):
         """Return what the method reads with these settings: `inputs`, unless some of them make a part of it idle."""
         return cls.inputs
 
+    @property
+    def reading(self) -> str:
+        """Who reads what, for messages."""
+        return f"{self.name} reads {self.inputs}"
+
     @classmethod
     def check_domain_encoder(cls, config: object, domain_encoder: object | None) -> None:
         """Refuse a method that reads a domain encoder with these settings, where there is none.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,13 +100,20 @@ def adapt(
     trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
     if len(data.test) == 0:
         logger.warning("%s has no test images: the adapter is made, but nothing is measured", data.name)
-    options = RunOptions(out=out, overwrite=overwrite, device=device, precision=precision)
-    options = replace(options, cache_dir=cache_dir, checkpoint_seconds=checkpoint_seconds)
+    options = RunOptions(
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        cache_dir=cache_dir,
+        progress=progress or Silent(),
+        checkpoint_seconds=checkpoint_seconds,
+    )
     return adapt_trial(
         trial,
         method,
         backbone,
-        replace(options, progress=progress or Silent()),
+        options,
         prompts=task.prompts(data, domain, names),
         baselines=True,
         shots=shots,

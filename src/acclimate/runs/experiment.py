@@ -121,8 +121,7 @@ class Experiment:
         """Return the evaluation views of a split, made once, as prediction reads them, or with other inputs."""
         key = (split, method.inputs.prediction if names is None else names)
         if key not in self._feeds:
-            reader = f"{method.name} reads {method.inputs}"
-            self._feeds[key] = evaluation_feed(key[1], self.splits[split], self.given(method.config), reader)
+            self._feeds[key] = evaluation_feed(key[1], self.splits[split], self.given(method.config), method.reading)
         return self._feeds[key]
 
     def training_feed(self, method: Method) -> Feed:
@@ -130,8 +129,8 @@ class Experiment:
         recipe, domain, names = method.config, self.prompts.domain, method.inputs.all
         if not isinstance(recipe, Views) or (augmentation := recipe.augmentation(domain.flip, domain.id)) is None:
             return self.feed(method, "train", names)
-        given, reader = self.given(method.config), f"{method.name} reads {method.inputs}"
-        return training_feed(names, self.trial.train, given, recipe, augmentation, self.seed, reader)
+        given = self.given(method.config)
+        return training_feed(names, self.trial.train, given, recipe, augmentation, self.seed, method.reading)
 
     def make(self, kind: type[Method], config: Any = None, parts: Sequence[Any] = ()) -> Method:
         """Return a method that is ready to learn, with initial values drawn from the seed.

@@ -109,7 +109,7 @@ class AdaptedModel:
             cache_dir=self.cache_dir,
             progress=progress or Silent(),
         )
-        feed = evaluation_feed(method.inputs.prediction, data, given, f"{method.name} reads {method.inputs}")
+        feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
         return task.evaluate(method, feed, data, given, resamples)
 
     def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Any]:

@@ -62,7 +62,7 @@ class _Reader:
         self.given, names = given, method.inputs.prediction
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
-        self.words = f"{method.name} reads {method.inputs}"
+        self.words = method.reading
 
     def decode(self, image: ImageSource) -> list[torch.Tensor]:
         """Return the pixels of one image through the transform of each encoder."""

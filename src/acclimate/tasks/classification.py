@@ -18,7 +18,7 @@ from acclimate.methods import Classifier, Method, TrainingFacts
 from acclimate.methods.parts.scores import accuracy
 from acclimate.metrics import CLASSIFICATION, evaluate_classification
 from acclimate.prompts import PromptSet, get_domain, guess_domain
-from acclimate.tasks.contract import Task, register_task
+from acclimate.tasks.contract import Task, register_task, require_images
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ class Classification(Task[ImageData]):
         Raises:
             DataError: there is no image, or a class that the method does not know.
         """
-        if len(data) == 0:
-            raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
+        require_images(data)
         labels = class_indices(data, method.class_names)
         scores = probabilities(method, feed)
         return evaluate_classification(scores, labels, method.class_names, groups=data.groups, resamples=resamples)
@@ -172,6 +171,22 @@ class Classification(Task[ImageData]):
         known |= {"path": prediction.path, "label": prediction.label, "error": prediction.error}
         known |= {"probability": None if prediction.error else prediction.probability, "spread": prediction.spread}
         return {name: known[name] for name in self.columns(method)}
+
+    def plain(self, method: Classifier, prediction: Prediction) -> dict[str, Any]:
+        """Return path, label, probability, spread where there is one, the probabilities by class, and error."""
+        return {
+            "path": prediction.path,
+            "label": prediction.label,
+            "probability": prediction.probability,
+            **({} if prediction.spread is None else {"spread": prediction.spread}),
+            "probabilities": dict(zip(method.class_names, prediction.probabilities.tolist(), strict=False)),
+            "error": prediction.error,
+        }
+
+    def line(self, prediction: Prediction) -> str:
+        """Return probability, spread where there is one, label and path."""
+        spread = "" if prediction.spread is None else f" ±{prediction.spread:5.1%}"
+        return f"{prediction.probability:6.1%}{spread}  {prediction.label:<24}  {prediction.path}"
 
 
 def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:

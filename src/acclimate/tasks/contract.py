@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from acclimate.data import ImageData
-from acclimate.errors import ConfigError
+from acclimate.errors import ConfigError, DataError
 from acclimate.methods import Method, TrainingFacts, list_methods
 from acclimate.options import nearest
 from acclimate.training.feeds import Feed
@@ -193,6 +193,24 @@ class Task(ABC, Generic[D]):
     def row(self, method: Any, prediction: Any) -> dict[str, str | float | None]:
         """Return a prediction as a row of such a table."""
         raise NotImplementedError
+
+    def plain(self, method: Any, prediction: Any) -> dict[str, Any]:
+        """Return a prediction as plain values, ready for JSON."""
+        return self.row(method, prediction)
+
+    def line(self, prediction: Any) -> str:
+        """Return a prediction as a line of text."""
+        raise NotImplementedError
+
+
+def require_images(data: ImageData) -> None:
+    """Refuse to measure on nothing.
+
+    Raises:
+        DataError: there is no image.
+    """
+    if len(data) == 0:
+        raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
 
 
 _TASKS: dict[str, Task[Any]] = {}

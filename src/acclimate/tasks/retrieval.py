@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from acclimate.data import CaptionData, find_captions, load_captions, parse_budget
-from acclimate.errors import ConfigError, DataError, TrainingError
+from acclimate.errors import ConfigError, TrainingError
 from acclimate.methods import Method, Retriever, TrainingFacts
 from acclimate.metrics import RETRIEVAL, evaluate_retrieval
-from acclimate.tasks.contract import Task, register_task
+from acclimate.tasks.contract import Task, register_task, require_images
 from acclimate.training.encoding import text_features
 from acclimate.training.feeds import Feed, chunks
 
@@ -79,8 +79,7 @@ class Retrieval(Task[CaptionData]):
             DataError: there is no image.
             TrainingError: the queries are not finite.
         """
-        if len(data) == 0:
-            raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
+        require_images(data)
         method.eval()
         captions, device = data.captions, method.backbone.device
         queries = torch.cat([method.queries(batch.to(device)).cpu() for batch in chunks(feed, BATCH_SIZE)])
