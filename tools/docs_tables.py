@@ -30,14 +30,6 @@ from acclimate.training.recipe import Recipe
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(<!-- generated: ([a-z]+) ?([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 WORDS = {"True": "true", "False": "false", "None": "none"}  # as one writes them after --set
-FIELDS = {  # what a method reads, by the names of its inputs
-    "image_features": "image features",
-    "pooled_features": "image features before the projection",
-    "domain_features": "domain features",
-    "pixels": "pixels",
-    "reference_prompts": "reference prompts",
-    "domains": "domains",
-}
 
 
 def pages() -> list[Path]:
@@ -46,11 +38,8 @@ def pages() -> list[Path]:
 
 
 def inputs_of(method: type[Method]) -> str:
-    """Say what a method reads with its default settings, in prediction and, beside that, in training."""
-    inputs = method.inputs_of(method.Config())
-    parts = (inputs.prediction, inputs.training)
-    always, training = (", ".join(FIELDS[name] for name in sorted(names)) for names in parts)
-    return f"{always}; {training} in training" if training else always
+    """Say what a method reads with its default settings."""
+    return str(method.inputs_of(method.Config()))
 
 
 def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
