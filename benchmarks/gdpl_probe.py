@@ -1,13 +1,13 @@
-"""Which half of GDPL holds it back: its images, or its classes? Linear probes before and after, on validation pictures.
+"""Which half of GDPL holds it back: its images, or its classes? Linear probes before and after, on validation images.
 
-Learns from 16 pictures a class and prints balanced accuracy (%), mean and standard deviation over seeds, of
+Learns from 16 images a class and prints balanced accuracy (%), mean and standard deviation over seeds, of
 
-- gdpl, on validation pictures and on the pictures that it learned from;
+- gdpl, on validation images and on the images that it learned from;
 - a linear probe on frozen image features, and one on directions z(x) of the adapted tower: where the second is
   the better one, the tower has learned what the text side cannot tell;
 - cosines of the adapted images with class directions that are means of the adapted training images, in place of texts.
 
-The probes choose their strength by cross-validation. Test pictures are never opened.
+The probes choose their strength by cross-validation. Test images are never opened.
 
     python benchmarks/gdpl_probe.py DATA/sar_acd --domain sar --domain-encoder runs/mae/sar_acd
 """

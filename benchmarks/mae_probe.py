@@ -1,8 +1,8 @@
-"""What masked pretraining is worth as it goes on: a linear probe on its encoder, on validation pictures.
+"""What masked pretraining is worth as it goes on: a linear probe on its encoder, on validation images.
 
-Trains on the training pictures as `acclimate pretrain mae` does and, every few epochs, fits a logistic regression
-(standardised features, C = 0.1) on training pictures and prints its balanced accuracy on the validation pictures, with
-all training pictures and with 16 a class (mean of three draws). Test pictures are never opened.
+Trains on the training images as `acclimate pretrain mae` does and, every few epochs, fits a logistic regression
+(standardised features, C = 0.1) on training images and prints its balanced accuracy on the validation images, with
+all training images and with 16 a class (mean of three draws). Test images are never opened.
 
     python benchmarks/mae_probe.py DATA/sar_acd --epochs 30 --every 10 --no-flips
     python benchmarks/mae_probe.py DATA/lithology --epochs 40 --every 20 --lr 1e-3
@@ -51,7 +51,7 @@ def features(model: MaskedAutoencoder, data: ImageData) -> np.ndarray:
 
 
 def probe(model: MaskedAutoencoder, data: ImageData) -> tuple[float, float]:
-    """Return the balanced accuracy on validation pictures in percent: all training pictures, and few."""
+    """Return the balanced accuracy on validation images in percent: all training images, and few."""
     train, val = data.train, data.val
     inputs, targets = features(model, train), features(model, val)
 

@@ -54,7 +54,7 @@ BATCH = 32
 
 
 class Case:
-    """One geometry with pictures, classes and prompt labels."""
+    """One geometry with images, classes and prompt labels."""
 
     def __init__(self, geometry: str, images: int, classes: int) -> None:
         self.backbone, self.model = build(geometry)

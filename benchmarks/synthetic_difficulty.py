@@ -2,8 +2,8 @@
 
     python benchmarks/synthetic_difficulty.py MODEL_FOLDER [--domains satellite sar ...] [--out results.json]
 
-The probe is multinomial logistic regression (C = 0.1) on standardised projected image features. Training pictures come
-from collection seed 0, test pictures from seed 1, so that no solver run is in both. Shots are drawn evenly over the
+The probe is multinomial logistic regression (C = 0.1) on standardised projected image features. Training images come
+from collection seed 0, test images from seed 1, so that no solver run is in both. Shots are drawn evenly over the
 acquisition domains, `repeats` times; figures are means and standard deviations over the draws. `shift` trains with the
 same number of shots on all acquisitions but one and compares the accuracy on those with that on the one left out.
 """
@@ -30,10 +30,10 @@ class Features:
         self.processor = AutoProcessor.from_pretrained(folder)
 
     @torch.inference_mode()
-    def __call__(self, pictures: list) -> np.ndarray:
+    def __call__(self, images: list) -> np.ndarray:
         found = []
-        for start in range(0, len(pictures), 64):
-            pixels = self.processor(images=pictures[start : start + 64], return_tensors="pt")["pixel_values"]
+        for start in range(0, len(images), 64):
+            pixels = self.processor(images=images[start : start + 64], return_tensors="pt")["pixel_values"]
             pooled = self.model.vision_model(pixel_values=pixels).pooler_output
             found.append(self.model.visual_projection(pooled).numpy())
         return np.concatenate(found)
@@ -46,21 +46,21 @@ def probe(x: np.ndarray, y: np.ndarray, tests: list[tuple[np.ndarray, np.ndarray
 
 
 def collect(features: Features, domain: str, seed: int, count: int, size: int) -> tuple[np.ndarray, float]:
-    """Features (acquisition, class, picture, E) and CPU milliseconds per picture."""
+    """Features (acquisition, class, image, E) and CPU milliseconds per image."""
     described = get_domain(domain)
-    began, pictures = time.process_time(), []
+    began, images = time.process_time(), []
     for acquisition in described.acquisitions:
         for class_name in described.classes:
-            pictures += [render(domain, class_name, acquisition, i, seed=seed, size=size) for i in range(count)]
-    cost = (time.process_time() - began) * 1000 / len(pictures)
+            images += [render(domain, class_name, acquisition, i, seed=seed, size=size) for i in range(count)]
+    cost = (time.process_time() - began) * 1000 / len(images)
     shape = (len(described.acquisitions), len(described.classes), count, -1)
-    return features(pictures).reshape(shape), cost
+    return features(images).reshape(shape), cost
 
 
 def shots_of(
     rng: np.random.Generator, train: np.ndarray, acquisitions: list[int], shots: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`shots` pictures of each class, spread evenly over the acquisitions."""
+    """`shots` images of each class, spread evenly over the acquisitions."""
     x, y = [], []
     for label in range(train.shape[1]):
         order = rng.permutation(acquisitions)
@@ -124,7 +124,7 @@ def main() -> None:
         results[domain] = measure(features, domain, options.repeats, options.size)
         line = results[domain]
         shots = "  ".join(f"{k}-shot {v['mean']:.1f} ± {v['sd']:.1f}" for k, v in line["shots"].items())
-        print(f"{domain}: {shots}  ({line['ms_per_picture']} ms a picture)")
+        print(f"{domain}: {shots}  ({line['ms_per_picture']} ms an image)")
         for name, pair in line["shift"].items():
             single = "  ".join(f"{k}-shot {v['mean']:.1f}" for k, v in line["single"][name].items())
             print(

@@ -1,4 +1,4 @@
-"""The physics behind the pictures, against closed forms."""
+"""The physics behind the images, against closed forms."""
 
 from __future__ import annotations
 

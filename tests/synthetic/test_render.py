@@ -1,4 +1,4 @@
-"""The public face: what can be rendered, and that a picture is a pure function of its arguments."""
+"""The public face: what can be rendered, and that an image is a pure function of its arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from acclimate.errors import ConfigError
 from acclimate.synthetic import contact_sheet, get_domain, list_domains, render
 from acclimate.synthetic.fields import generator
-from acclimate.synthetic.picture import group_of
+from acclimate.synthetic.rendering import group_of
 
 PAIRS = [(d, c, a) for d in list_domains() for c in get_domain(d).classes for a in get_domain(d).acquisitions]
 
@@ -33,12 +33,12 @@ def test_five_domains_with_shared_classes():
 @pytest.mark.parametrize(("domain", "class_name", "acquisition"), PAIRS)
 def test_every_class_under_every_acquisition(domain, class_name, acquisition):
     size = 32 if class_name < "m" else 48
-    pictures = [render(domain, class_name, acquisition, index, size=size) for index in (0, 1)]
-    for picture in pictures:
-        assert picture.mode == "RGB"
-        assert picture.size == (size, size)
-        assert np.asarray(picture).std() > 2  # never an empty field
-    assert pictures[0].tobytes() != pictures[1].tobytes()
+    images = [render(domain, class_name, acquisition, index, size=size) for index in (0, 1)]
+    for image in images:
+        assert image.mode == "RGB"
+        assert image.size == (size, size)
+        assert np.asarray(image).std() > 2  # never an empty field
+    assert images[0].tobytes() != images[1].tobytes()
 
 
 @pytest.mark.parametrize("domain", list_domains())

@@ -24,8 +24,8 @@ def test_layout_and_manifest(tmp_path):
     assert len({row["group"] for row in rows}) == len(rows)
     row = next(row for row in rows if row["path"].endswith("bridge/0001.png"))
     assert row["path"] == "images/x_band_steep/bridge/0001.png"
-    with Image.open(folder / row["path"]) as picture:
-        assert picture.tobytes() == render("sar", "bridge", "x_band_steep", 1, size=32).tobytes()
+    with Image.open(folder / row["path"]) as image:
+        assert image.tobytes() == render("sar", "bridge", "x_band_steep", 1, size=32).tobytes()
     assert [path.name for path in folder.parent.iterdir()] == ["radar"]  # nothing left beside it
 
 
@@ -46,7 +46,7 @@ def test_takes_an_empty_folder(tmp_path):
 
 
 def test_leaves_nothing_when_it_fails_half_way(tmp_path):
-    with pytest.raises(ConfigError, match="size 8"):  # noticed at the first picture, when folders exist already
+    with pytest.raises(ConfigError, match="size 8"):  # noticed at the first image, when folders exist already
         write_dataset("sar", tmp_path / "radar", per_class=1, size=8)
     assert list(tmp_path.iterdir()) == []
 

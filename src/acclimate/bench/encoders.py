@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def identity(encoder: DualEncoder | DomainEncoder) -> dict[str, str]:
-    """Return what decides the features of an encoder: its weights, and what it makes of a picture."""
+    """Return what decides the features of an encoder: its weights, and what it makes of an image."""
     return {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
 
 

@@ -1,4 +1,4 @@
-"""Embedded specialised domains: deterministic pictures made from the physics of how such pictures arise.
+"""Embedded specialised domains: deterministic images made from the physics of how such images arise.
 
 Five domains (satellite scenes, SAR targets, petrographic thin sections, flow fields, histology), each with eight
 classes and several acquisition domains, for demos, tests and teaching without any download. They stand in for real
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from acclimate.synthetic.catalogue import SyntheticDomain, get_domain, list_domains
 from acclimate.synthetic.dataset import write_dataset
-from acclimate.synthetic.picture import render
+from acclimate.synthetic.rendering import render
 from acclimate.synthetic.sheet import contact_sheet
 
 __all__ = ["SyntheticDomain", "contact_sheet", "get_domain", "list_domains", "render", "write_dataset"]

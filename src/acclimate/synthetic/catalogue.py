@@ -9,14 +9,14 @@ from acclimate.errors import ConfigError
 
 @dataclass(frozen=True)
 class SyntheticDomain:
-    """A specialised domain whose pictures the package can make itself.
+    """A specialised domain whose images the package can make itself.
 
     Args:
         name: identifier, also the module of `acclimate.synthetic` that draws it.
-        title: what the pictures are, in words.
+        title: what the images are, in words.
         classes: class names, shared by all acquisition domains.
         acquisitions: acquisition domains (sensor, season, stain, optics, rendering).
-        description: one sentence on the physics behind the pictures.
+        description: one sentence on the physics behind the images.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Synthetic pictures as an ordinary folder with a manifest, as any other data set comes."""
+"""Synthetic images as an ordinary folder with a manifest, as any other data set comes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from acclimate.errors import ConfigError, DataError
 from acclimate.synthetic.catalogue import get_domain, pick
-from acclimate.synthetic.picture import group_of, render
+from acclimate.synthetic.rendering import group_of, render
 
 logger = logging.getLogger("acclimate.synthetic")
 
@@ -34,8 +34,8 @@ def write_dataset(
     Args:
         domain: one of `list_domains()`.
         out_dir: folder to make; must not exist, or be empty.
-        per_class: pictures of each class in each acquisition domain, >= 1.
-        size: edge of the pictures in pixels.
+        per_class: images of each class in each acquisition domain, >= 1.
+        size: edge of the images in pixels.
         seed: number of the collection.
         acquisitions: which acquisition domains; all of them by default.
 
@@ -45,7 +45,7 @@ def write_dataset(
     """
     described = get_domain(domain)
     if per_class < 1:
-        raise ConfigError(f"per_class {per_class} asks for no pictures: use 1 or more")
+        raise ConfigError(f"per_class {per_class} asks for no images: use 1 or more")
     wanted = [pick(described, "acquisition", name) for name in acquisitions or described.acquisitions]
     target = Path(out_dir)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -77,5 +77,5 @@ def write_dataset(
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    logger.info("wrote %d pictures of %s to %s", len(rows), described.title, target)
+    logger.info("wrote %d images of %s to %s", len(rows), described.title, target)
     return target

@@ -23,7 +23,7 @@ def generator(*parts: object) -> np.random.Generator:
 
 
 def grid(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres x (to the right) and y (down) of an n x n picture in the unit square, both (n, n)."""
+    """Pixel centres x (to the right) and y (down) of an n x n image in the unit square, both (n, n)."""
     axis = (np.arange(n, dtype=F32) + F32(0.5)) / F32(n)
     return np.broadcast_to(axis[None, :], (n, n)).copy(), np.broadcast_to(axis[:, None], (n, n)).copy()
 
@@ -36,7 +36,7 @@ def rotate(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.n
 
 @lru_cache(maxsize=256)
 def _spectrum(n: int, beta: float, low: float, high: float, stretch: float, angle: float) -> np.ndarray:
-    """Amplitude filter sqrt(k^-beta) between two cut-off wave numbers (cycles per picture), unit variance."""
+    """Amplitude filter sqrt(k^-beta) between two cut-off wave numbers (cycles per image), unit variance."""
     kx, ky = fft.rfftfreq(n) * n, fft.fftfreq(n)[:, None] * n
     c, s = np.cos(angle), np.sin(angle)
     along, across = (c * kx + s * ky) * stretch, c * ky - s * kx
@@ -66,7 +66,7 @@ def noise(
         rng: source of the field.
         n: edge in pixels.
         beta: slope of the power spectrum, S(k) ~ k^-beta (2 to 4 for natural terrain).
-        low: wave number in cycles per picture below which power is removed.
+        low: wave number in cycles per image below which power is removed.
         high: wave number above which power is removed.
         stretch: correlation length along `angle` divided by the one across it; quantise it, filters are cached.
         angle: direction of the stretch in radians, quantised to one degree.

@@ -1,6 +1,6 @@
 """Flow fields in two dimensions and the ways in which laboratories and simulations show them.
 
-A vorticity or speed map with a colour map, a schlieren picture (knife-edge derivative of a density-like dye; Settles
+A vorticity or speed map with a colour map, a schlieren image (knife-edge derivative of a density-like dye; Settles
 2001) or streaks of tracer particles. The flows themselves are in `flow_fields`, the solver in `solver`.
 """
 
@@ -29,12 +29,12 @@ def _palette(name: str) -> np.ndarray:
 
 
 def run_of(class_name: str, rng: np.random.Generator) -> int | None:
-    """Which solver run a picture is cut from, the first thing its generator draws; None for analytic flows."""
+    """Which solver run an image is cut from, the first thing its generator draws; None for analytic flows."""
     return int(rng.integers(RUNS)) if class_name in SOLVED else None
 
 
-def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
-    """A flow picture, (size, size, 3) in [0, 1]."""
+def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
+    """A flow image, (size, size, 3) in [0, 1]."""
     run = run_of(class_name, rng)
     view = View(rng, size, NEEDS[acquisition])
     if run is None:

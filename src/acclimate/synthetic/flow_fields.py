@@ -33,7 +33,7 @@ def lamb_oseen(
 
 
 class View:
-    """The part of a flow in the picture: rotated, zoomed, with the fields that are wanted.
+    """The part of a flow in the image: rotated, zoomed, with the fields that are wanted.
 
     Args:
         rng: source of everything random.
@@ -48,7 +48,7 @@ class View:
         x, y = grid(n)
         x, y = (x - 0.5) * self.mirror, y - F32(0.5)
         c, s = F32(np.cos(self.angle)), F32(np.sin(self.angle))
-        self.x, self.y = c * x + s * y, c * y - s * x  # flow axes, the picture is one unit wide
+        self.x, self.y = c * x + s * y, c * y - s * x  # flow axes, the image is one unit wide
         self.vorticity: np.ndarray = np.zeros((n, n), F32)
         self.u: np.ndarray = self.vorticity
         self.v: np.ndarray = self.vorticity
@@ -61,7 +61,7 @@ class View:
         self.u, self.v = self.mirror * (c * u - s * v), s * u + c * v
 
     def stream(self, psi: np.ndarray) -> None:
-        """Add a flow given by its stream function on the picture: u = d psi/dy, v = -d psi/dx, w = -lap(psi)."""
+        """Add a flow given by its stream function on the image: u = d psi/dy, v = -d psi/dx, w = -lap(psi)."""
         step = 1.0 / self.n
         slope_y, slope_x = np.gradient(psi, step)
         self.u, self.v = self.u + slope_y, self.v - slope_x
@@ -85,11 +85,11 @@ class View:
         self.stream(psi * F32(level * typical / (np.hypot(*np.gradient(psi, 1.0 / self.n)).mean() + 1e-6)))
 
     def stain(self, paint: Callable[[np.ndarray, np.ndarray], np.ndarray], turns: float, drift: float = 0.0) -> None:
-        """Dye: a pattern over the flow axes, carried back along the flow for `turns` picture widths at typical speed.
+        """Dye: a pattern over the flow axes, carried back along the flow for `turns` image widths at typical speed.
 
         Args:
             paint: concentration from positions in the flow axes.
-            turns: time, as path length at the typical speed in picture widths.
+            turns: time, as path length at the typical speed in image widths.
             drift: velocity along the flow axis that is removed first.
         """
         if self.wants != "dye":

@@ -69,7 +69,7 @@ class Land:
         rng: source of everything random.
         n: edge in pixels.
         season: "summer" or "winter".
-        sun: direction to the sun in the picture, radians; pitched roofs are lit by it.
+        sun: direction to the sun in the image, radians; pitched roofs are lit by it.
     """
 
     def __init__(self, rng: np.random.Generator, n: int, season: str, sun: float) -> None:
@@ -103,11 +103,11 @@ class Land:
         self.reflectance = layer if weight is None else mix(self.reflectance, layer, weight)
 
     def at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Points (k, 2) in the picture from coordinates about its centre along and across the scene's own axis."""
+        """Points (k, 2) in the image from coordinates about its centre along and across the scene's own axis."""
         return turn(np.stack([u, v], axis=-1).astype(F32), self.angle) + F32(self.extent / 2)
 
     def sees(self, u: float, v: float, margin: float = 15.0) -> bool:
-        """Whether a point in the scene's own axes can lie in the picture, which is a rotated square."""
+        """Whether a point in the scene's own axes can lie in the image, which is a rotated square."""
         return u * u + v * v < (0.708 * self.extent + margin) ** 2
 
     def slab(self, shape: np.ndarray, paint: np.ndarray, height: float = 0.0, facet: float = 1.0) -> None:

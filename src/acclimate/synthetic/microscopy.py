@@ -65,7 +65,7 @@ def absorb(concentrations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.exp(F32(-np.log(10.0)) * (concentrations @ vectors)).astype(F32)
 
 
-def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
+def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
     """A field of view, (size, size, 3) in [0, 1]."""
     lab = ACQUISITIONS[acquisition]
     n = size * 3 // 2

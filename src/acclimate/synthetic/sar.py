@@ -245,7 +245,7 @@ def scatterers(
     rows = np.array(target.points, F32)
     spot = turn(rows[:, :2], aspect) + centre
     z, amplitude, mechanism, lobe = rows[:, 2], rows[:, 3], rows[:, 4].astype(int), rows[:, 6]
-    look = -np.pi / 2  # the radar stands at the top of the picture
+    look = -np.pi / 2  # the radar stands at the top of the image
     off = np.angle(np.exp(1j * (rows[:, 5] + aspect - look)))
     pattern = np.where(lobe > 0, np.exp(-((off / np.maximum(lobe, 1e-3)) ** 2)) + 0.05, 1.0) ** persistence
     bright = amplitude * pattern * np.exp(0.45 * rng.standard_normal(len(rows))) * (rng.random(len(rows)) < 0.93)
@@ -265,7 +265,7 @@ def scatterers(
     return image
 
 
-def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
+def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
     """A detected chip, (size, size, 3) in [0, 1]."""
     radar = ACQUISITIONS[acquisition]
     target = TARGETS[class_name](rng)

@@ -58,7 +58,7 @@ def cast_shadows(height: np.ndarray, pixel: float, elevation: float, azimuth: fl
         height: (n, n) surface height in metres.
         pixel: metres per pixel.
         elevation: of the sun, radians.
-        azimuth: direction to the sun in the picture, radians from +x towards +y.
+        azimuth: direction to the sun in the image, radians from +x towards +y.
     """
     reach = min(float(np.ptp(height)) / np.tan(elevation) / pixel, height.shape[0] * 0.6)
     horizon, steps = height, 1
@@ -71,7 +71,7 @@ def cast_shadows(height: np.ndarray, pixel: float, elevation: float, azimuth: fl
 
 
 def _shifted(image: np.ndarray, dx: int, dy: int) -> np.ndarray:
-    """The picture read at (x + dx, y + dy), with its border repeated."""
+    """The image read at (x + dx, y + dy), with its border repeated."""
     n = image.shape[0]
     rows = np.clip(np.arange(n) + dy, 0, n - 1)
     cols = np.clip(np.arange(n) + dx, 0, n - 1)
@@ -94,7 +94,7 @@ def illuminate(land: Land, aerosol: float, elevation: float, azimuth: float) -> 
     return up * land.reflectance * (direct[..., None] * sun + 0.45 * scattered) + path
 
 
-def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
+def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
     """A scene as a sensor delivers it, (size, size, 3) in [0, 1]."""
     sensor = ACQUISITIONS[acquisition]
     elevation = np.radians(rng.uniform(*sensor.sun))

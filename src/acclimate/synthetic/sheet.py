@@ -5,18 +5,18 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from acclimate.synthetic.catalogue import get_domain
-from acclimate.synthetic.picture import render
+from acclimate.synthetic.rendering import render
 
 MARGIN, HEADER, GUTTER = 118, 22, 8
 
 
 def contact_sheet(domain: str, size: int = 96, columns: int = 3, seed: int = 0) -> Image.Image:
-    """A labelled sheet: one row per class, `columns` pictures for each acquisition domain.
+    """A labelled sheet: one row per class, `columns` images for each acquisition domain.
 
     Args:
         domain: one of `list_domains()`.
-        size: edge of a picture on the sheet, in pixels.
-        columns: pictures of each class and acquisition.
+        size: edge of an image on the sheet, in pixels.
+        columns: images of each class and acquisition.
         seed: number of the collection, as in `render`.
 
     Raises:
@@ -35,7 +35,7 @@ def contact_sheet(domain: str, size: int = 96, columns: int = 3, seed: int = 0) 
         draw.text((4, top + size // 2 - 14), class_name.replace("_", "\n"), fill="black", font=font, spacing=2)
         for number, acquisition in enumerate(described.acquisitions):
             for index in range(columns):
-                tile = render(domain, class_name, acquisition, index, seed=seed)  # the pictures a data set has
+                tile = render(domain, class_name, acquisition, index, seed=seed)  # the images a data set has
                 sheet.paste(
                     tile.resize((size, size), Image.Resampling.LANCZOS),
                     (MARGIN + number * group + index * (size + 2), top),

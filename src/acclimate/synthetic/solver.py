@@ -15,7 +15,7 @@ from scipy import fft
 
 from acclimate.synthetic.fields import F32, generator, grid, noise
 
-RUNS = 12  # distinct runs per class and collection; pictures cut from one run share a group
+RUNS = 12  # distinct runs per class and collection; images cut from one run share a group
 SNAPSHOTS = 5
 GRID = 80
 

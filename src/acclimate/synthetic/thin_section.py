@@ -170,7 +170,7 @@ def _opacity(
     return density + (rim + 0.7 * cleavage * broken + 1.2 * fracture + rock.dirt)[..., None]
 
 
-def picture(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
+def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int, seed: int) -> np.ndarray:
     """A micrograph, (size, size, 3) in [0, 1]."""
     scope = ACQUISITIONS[acquisition]
     n = size * 3 // 2
