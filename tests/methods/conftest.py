@@ -13,6 +13,13 @@ from tests.helpers.methods import DOMAINS, NEEDS
 from tests.helpers.pictures import with_domains
 
 
+def pytest_collection_modifyitems(items):
+    """Training on the second family is slow work that tells little more; equality with the plain way stays quick."""
+    for item in items:
+        if item.get_closest_marker("one_family") and item.callspec.params["world"] != "clip":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", params=["clip", "siglip"])
 def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
     """A tiny backbone and a tiny domain encoder with the features of some pictures; the backbone in transformers."""

@@ -234,6 +234,7 @@ def test_gradients_stay_apart(world):
     assert not any(parameter.requires_grad for parameter in world.backbone.model.parameters())
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("settings", [{}, {"aggregator": "convex"}, {"aggregator": "mlp"}, {"query_mode": "per_image"}])
 def test_the_aggregator_comes_nearer_to_the_images(world, settings):
     method = make(world, "aape", epochs=30, aggregator_lr=0.003, warmup_epochs=0, **settings)
@@ -242,6 +243,7 @@ def test_the_aggregator_comes_nearer_to_the_images(world, settings):
     assert lines[-2]["reward"] < lines[0]["reward"]
 
 
+@pytest.mark.one_family
 def test_the_generator_comes_nearer_to_the_aggregate(world):
     method = make(world, "aape", epochs=60, warmup_epochs=0, lr=0.01, distillation_weight=5.0)
     lines = learn(world, method, FACTS)
@@ -297,6 +299,7 @@ def test_two_stages_learn_the_same_aggregator(world):
         close(tensor, made[1][name], 1e-4)
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("settings", [{}, {"query_mode": "per_image"}, {"two_stage": True}])
 def test_an_interrupted_run_goes_on(world, tmp_path, settings):
     def run(path, stop=None):

@@ -77,6 +77,7 @@ def test_the_start_costs_nothing(world):
     assert float(method.loss(whole(world.train))["constraint"].detach()) == 0.0
 
 
+@pytest.mark.one_family
 def test_the_constraint_holds_the_weights(world):
     def moved(constraint):
         method = make(world, "clap", constraint=constraint, epochs=20)

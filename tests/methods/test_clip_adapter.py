@@ -70,6 +70,7 @@ def test_published_recipe(world):
     assert (config.ratio, config.reduction, config.optimizer, config.lr, config.batch_size) == (0.2, 4, "sgd", 2e-3, 32)
 
 
+@pytest.mark.one_family
 def test_training_lowers_the_loss(world):
     settings = {"ratio": 0.8, "optimizer": "adamw", "lr": 0.02, "epochs": 60}
     method, batch = make(world, "clip-adapter", **settings), whole(world.train)

@@ -215,6 +215,7 @@ def test_unknown_matrices(projections):
         CLIPLoRAConfig(projections=projections)
 
 
+@pytest.mark.one_family
 def test_it_learns(world):
     method = make(world, "clip-lora", epochs=15, lr=0.01, batch_size=8)
     lines = learn(world, method, TrainingFacts(18, 6))

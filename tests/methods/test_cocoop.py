@@ -107,6 +107,7 @@ def test_a_meta_net_that_starts_at_zero_is_zero_shot(world, classes):
         close(method.logits(whole(world.test)), expected.logits(whole(world.test)))
 
 
+@pytest.mark.one_family
 def test_a_meta_net_that_starts_at_zero_still_learns(world):
     method = make(world, "cocoop", zero_init=True, epochs=2, warmup_epochs=0, **WIDE)
     first = method.meta_net[0].weight.detach().clone()
@@ -169,6 +170,7 @@ def test_settings_that_make_no_sense(settings):
         make_config(get_method("cocoop").Config, settings)
 
 
+@pytest.mark.one_family
 def test_it_learns_and_serves_other_classes(world):
     method = make(world, "cocoop", seed=2, epochs=20, optimizer="adamw", lr=0.02, batch_size=6, **WIDE)
     batch = whole(world.train)

@@ -124,6 +124,7 @@ def test_gradients_reach_all_that_is_learned(world, settings):
     assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("settings", [{"variant": "released", "warmup_epochs": 0, "lr": 0.02}, {"lr": 0.01}], ids=str)
 def test_it_learns(world, settings):
     method = make(world, "dplq", epochs=10, **settings)

@@ -145,6 +145,7 @@ def test_gradients_reach_s_and_r_and_all_the_rest(world, relation):
     assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_s_and_r_learn(world, relation):
     method = make(world, "gdpl", low_rank="relation", relation=relation, epochs=3, lr=0.02, warmup_epochs=0)
@@ -158,6 +159,7 @@ def test_s_and_r_learn(world, relation):
     assert torch.equal(make(world, "gdpl", low_rank="relation", relation=relation).low_rank.s, before["low_rank.s"])
 
 
+@pytest.mark.one_family
 def test_s_and_r_learn_at_a_rate_of_their_own(world):
     moved = {}
     for rate in (0.0, 1.0, 5.0):
@@ -192,6 +194,7 @@ def test_equal_singular_values_give_both_rows_of_r_one_gradient(world, relation)
     assert not torch.allclose(of_r[..., 0, :], of_r[..., 1, :], rtol=0.01)
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize(
     "settings", [{"variant": "released"}, {"low_rank": "plain"}, {"low_rank": "diagonal"}], ids=str
 )

@@ -81,6 +81,7 @@ def test_published_recipe(world):
     assert (stage.epochs, stage.recipe.batch_size) == (2, 4)
 
 
+@pytest.mark.one_family
 def test_a_strong_pull_holds_the_projection(world):
     def distance(pull):
         method = make(world, "prolip", epochs=30, lr=0.01, regularisation=pull)
@@ -91,6 +92,7 @@ def test_a_strong_pull_holds_the_projection(world):
     assert free > 2 * held > 20 * fast
 
 
+@pytest.mark.one_family
 def test_training_lowers_the_loss(world):
     method, batch = make(world, "prolip", epochs=30, lr=0.01), whole(world.train)
     before = float(method.loss(batch)["cross_entropy"].detach())

@@ -85,6 +85,7 @@ def test_every_term_and_gradient_equal_the_plain_way(world, settings):
         assert other.flatten(1).abs().amax(1).min() > 1e-5
 
 
+@pytest.mark.one_family
 def test_without_constraints_it_is_ivlp(world):
     shape = {"text_tokens": 3, "vision_tokens": 2, "text_depth": 2, "vision_depth": 3, "lr": 0.01, "epochs": 2}
     ours, theirs = make(world, "promptsrc", **PLAIN, **shape), make(world, "ivlp", **shape)
@@ -161,6 +162,7 @@ def test_weights_of_the_epochs_are_a_normal_density(world):
     assert make(world, "promptsrc", **PLAIN).stages(FACTS)[0].averaging is None
 
 
+@pytest.mark.one_family
 def test_the_mean_over_epochs_is_kept(world):
     def learned(**settings):
         method = make(world, "promptsrc", epochs=3, lr=0.05, warmup_epochs=0, **settings)
@@ -224,6 +226,7 @@ def test_options_out_of_range(wrong):
         PromptSRCConfig(**wrong)
 
 
+@pytest.mark.one_family
 def test_it_learns(world):
     method = make(world, "promptsrc", epochs=10, lr=0.02, warmup_epochs=0, image_agreement=1.0, text_agreement=1.0)
     lines = learn(world, method, FACTS)

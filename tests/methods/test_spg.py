@@ -185,6 +185,7 @@ def test_logits_equal_the_loop_over_images_and_classes(world, generator, scale):
         close(method.logits(batch), plain_logits(world, method, batch, prompts), 1e-4)
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("generator", ["regression", "transformer"])
 def test_regression_learns_the_label_of_each_domain(world, generator):
     method = make(world, "spg", generator=generator, epochs=40, lr=1e-3, warmup_epochs=0)
@@ -221,6 +222,7 @@ def test_the_mean_label_is_encoded_once(world):
     assert len(runs) == 1
 
 
+@pytest.mark.one_family
 def test_noise_in_prediction(world):
     batch, found = some(world.test, 4), {}
     for noise in ("fixed", "zero", "mean", "fresh"):
@@ -248,6 +250,7 @@ def test_several_draws_are_averaged_and_differ(world):
     assert spread.max() > 1e-4
 
 
+@pytest.mark.one_family
 def test_memory_is_bounded_for_many_classes(world):
     classes = [f"class {number}" for number in range(345)]
     method = make(world, "spg", classes, generator="regression")

@@ -126,6 +126,7 @@ def test_old_and_new_classes_together(world, name):
         assert torch.equal(method.logits(batch), before)
 
 
+@pytest.mark.one_family
 def test_learns(world):
     method = make(world, "zs-lp", epochs=40)
     lines = learn(world, method, FACTS)
