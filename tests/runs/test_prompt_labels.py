@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,46 @@ def test_a_released_file(tmp_path, dtype, width):
     assert found.untyped_storage().nbytes() == 4 * 4 * width  # which stays in the file
 
 
+def tagged(path):
+    """The file as a GPU writes it: its storage belongs to cuda:0."""
+    return rewritten(path, lambda data: data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"), "data.pkl")
+
+
+def pickled(path):
+    """The pickle in a file of `torch.save`."""
+    with zipfile.ZipFile(path) as archive:
+        return next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
+def with_state(label):
+    """A tensor that torch saves by `_rebuild_from_type_v2`, since it carries an attribute."""
+    label.origin = "art_painting"
+    return label
+
+
+FORMS = {
+    "tensor with state": with_state,
+    "parameter": torch.nn.Parameter,
+    "parameter with state": lambda label: with_state(torch.nn.Parameter(label)),
+    "prompt learner": lambda label: OrderedDict(ctx=label, token_prefix=label[:1], token_suffix=label[1:]),
+    "checkpoint": lambda label: {"state_dict": OrderedDict(ctx=label), "epoch": 50, "val_result": None},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_holds_the_label_of_a_released_file(tmp_path, form):
+    """The authors' eight files of PACS have `_rebuild_from_type_v2` around a view that lies on a GPU."""
+    prompts, path = torch.randn(7, 77, 24).half(), tmp_path / "PACS_CoOp_a.pt"
+    torch.save(FORMS[form](prompts[0][1:5]), path)
+    assert (b"_rebuild_from_type_v2" in pickled(path)) == (form == "tensor with state")
+    tagged(path)
+    assert b"cuda:0" in pickled(path)
+    found = read(path, 24)
+    assert torch.equal(found, prompts[0, 1:5].float())
+    assert type(found) is torch.Tensor
+    assert not found.requires_grad
+
+
 def test_strides_are_followed(tmp_path):
     label = torch.randn(6, 4)
     torch.save(label.T, tmp_path / "x.pt")
@@ -78,19 +119,29 @@ def test_a_pickle_is_never_followed(tmp_path, pictures, tiny):
     assert marker.exists()  # what it would have done
 
 
-def rewritten(path, change):
-    """The file with the numbers of its tensor changed."""
+def rewritten(path, change, part="data/0"):
+    """The file with one part of its archive changed: the numbers of its tensor, if no other is named."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in content.items():
-            archive.writestr(name, change(data) if name.endswith("data/0") else data)
+            archive.writestr(name, change(data) if name.endswith(part) else data)
+    return path
 
 
 def test_other_files(tmp_path):
-    paths = []
+    paths, learner = [], {"ctx": torch.zeros(3, 4, 8)}  # of a context per class
     for number, content in enumerate(
-        ({"a": torch.zeros(2, 2)}, torch.zeros(3), torch.zeros(2, 2, 2), [1, 2], torch.zeros(2).long())
+        (
+            {"a": torch.zeros(2, 2)},
+            {"ctx": [1, 2]},
+            {"state_dict": 3},
+            learner,
+            torch.zeros(3),
+            torch.zeros(2, 2, 2),
+            [1, 2],
+            torch.zeros(2).long(),
+        )
     ):
         torch.save(content, tmp_path / f"{number}.pt")
         paths.append(tmp_path / f"{number}.pt")
@@ -124,7 +175,8 @@ def test_the_file_of_a_domain(tmp_path):
 
 def test_given_labels_take_the_place_of_stage_one(tmp_path, pictures, tiny):
     scenes, labels = with_domains(pictures, ("day", "night")), torch.randn(2, 4, tiny.text_width)
-    as_released(tmp_path / "X_CoOp_d.pt", labels[0], torch.float32)
+    torch.save(with_state(labels[0].clone()), tmp_path / "X_CoOp_d.pt")
+    tagged(tmp_path / "X_CoOp_d.pt")
     save_file({"context": labels[1]}, tmp_path / "night.safetensors")
     settings = {**SETTINGS, "label_files": str(tmp_path)}
     model = quick(scenes, tiny, method="spg", settings=settings, out=tmp_path / "run")

@@ -33,8 +33,8 @@ def read_label(content: bytes, backbone: DualEncoder) -> Mapping[str, Tensor]:
     """Return a prompt label, `context` (n, D) in float32, from the bytes of a file.
 
     Args:
-        content: of a safetensors file with a tensor `context`, or what `torch.save` wrote of a tensor, which is read by
-            torch's restricted loader (`weights_only`).
+        content: of a safetensors file with a tensor `context`, or what `torch.save` wrote of a tensor or of CoOp's
+            prompt learner, which is read by torch's restricted loader (`weights_only`).
         backbone: whose text tower is D wide.
 
     Raises:
@@ -59,9 +59,15 @@ def _saved(content: bytes) -> Tensor | None:
 
 
 def _released(content: bytes) -> Tensor | None:
-    """Return the tensor of a `torch.save` file; a released label is a view into the prompts of all classes."""
+    """Return the tensor of a `torch.save` file; a released label is a view into the prompts of all classes, on a GPU.
+
+    CoOp's own checkpoints hold the context as `ctx` among the weights of the prompt learner, alone or in `state_dict`.
+    """
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # whatever is wrong with a foreign file, it is no label
         return None
+    if isinstance(found, dict):
+        weights = found.get("state_dict", found)
+        found = weights.get("ctx") if isinstance(weights, dict) else None
     return found if isinstance(found, Tensor) else None
