@@ -183,6 +183,20 @@ def test_a_model_bound_to_other_classes_is_saved_with_both(method, pictures, tin
     assert loaded.rebind(CLASSES).evaluate(pictures.test) == model.record["metrics"]
 
 
+@pytest.mark.parametrize(("method", "settings"), [("linear-probe", {}), ("cupl", {}), ("coop", QUICK)])
+def test_a_model_bound_to_its_own_classes_again_is_what_it_was(method, settings, pictures, tiny, tmp_path):
+    model = quick(pictures, tiny, method=method, settings=settings)
+    learned = {name: tensor.clone() for name, tensor in model.method.learned_state().items()}
+    model.rebind(model.class_names).rebind(list(model.class_names))
+    assert model.evaluate(pictures.test) == model.record["metrics"]
+    model.save(tmp_path / "run")
+    loaded = acclimate.load(tmp_path / "run", tiny)
+    assert loaded.evaluate(pictures.test) == model.record["metrics"]
+    assert all(torch.equal(tensor, learned[name]) for name, tensor in loaded.method.learned_state().items())
+    with pytest.raises(ConfigError, match="is 'cat', which is one text; give a list"):
+        model.rebind("cat")
+
+
 def test_rebinding(run, tiny, tmp_path):
     data = load_data(make_pictures(tmp_path / "data", ("bare land", "mill"), 4))
     model = acclimate.load(run.folder, tiny).rebind(data.class_names)
