@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.arguments import texts
+from acclimate import arguments
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.training.stages import Stage
@@ -55,7 +55,7 @@ class Classifier(Method):
             ConfigError: no class, a class twice, a name that is empty or no text, a single text in place of several, or
                 classes that the method has no weights for.
         """
-        names = texts("class_names", class_names)
+        names = arguments.texts("class_names", class_names)
         if not names or len(set(names)) < len(names):
             what = f"'{next(name for name in names if names.count(name) > 1)}' twice" if names else "no class"
             raise ConfigError(f"`class_names` has {what}; give each class once, at least one")
