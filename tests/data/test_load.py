@@ -138,7 +138,7 @@ def test_the_same_names_on_every_file_system(tmp_path: Path) -> None:
             "test, train are splits, but beside .* more.* with `layout='class'` or `layout='domain/class'`",
         ),
         (lambda root: "", "the name of the data is empty"),
-        (lambda root: 3, "cannot load data from int"),
+        (lambda root: 3, "cannot load data from an int"),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, make: object, message: str) -> None:

@@ -165,14 +165,83 @@ def test_binding_twice_changes_nothing(fitted, world):
     assert all(torch.equal(tensor, state[name]) for name, tensor in method.learned_state().items())
 
 
-@pytest.mark.parametrize(
-    ("classes", "message"), [("cat", "is one text"), ((), "no class"), (("cat", "dog", "cat"), "'cat' twice")]
-)
-def test_what_cannot_be_bound(fitted, classes, message):
+def test_binding_others_and_its_own_again_changes_nothing(fitted, world, tmp_path):
+    """Nor does a file that is written in between, or after its own classes were bound twice."""
     method, *_ = fitted
-    with pytest.raises(ConfigError, match=message):
-        method.bind(classes)
-    assert method.class_names == CLASSES
+    state = state_of(method)
+    with torch.no_grad():
+        before = method.logits(whole(world.test))
+        for classes in (UNSEEN, CLASSES, CLASSES) if method.serves_new_classes else (CLASSES, CLASSES):
+            method.bind(classes)
+            save_tensors(method.learned_state(), tmp_path / "adapter.safetensors")
+            saved = load_file(tmp_path / "adapter.safetensors")
+            assert saved.keys() == state.keys()
+            assert all(torch.equal(tensor, state[name]) for name, tensor in saved.items())
+        assert torch.equal(method.logits(whole(world.test)), before)
+
+
+def test_its_own_classes_in_another_order(fitted, world):
+    """Logits follow the names; a method with weights for all of them together says so."""
+    method, *_ = fitted
+    with torch.no_grad():
+        before = method.logits(whole(world.test))
+        for order in ([2, 0, 1], [1, 0]):
+            classes = [CLASSES[place] for place in order]
+            if method.serves_new_classes:
+                method.bind(classes)
+                close(method.logits(whole(world.test)), before[:, order], 1e-4)
+            else:
+                words = "in another order" if len(order) == 3 else "without the others"
+                with pytest.raises(ConfigError, match=rf"together and in their order .*, not {words}; "):
+                    method.bind(classes)
+            method.bind(CLASSES)
+        assert torch.equal(method.logits(whole(world.test)), before)
+
+
+NO_CLASSES = [
+    ("cat", "is 'cat', which is one text"),
+    (b"cat", "is b'cat', which is one text"),
+    ((), "has no class"),
+    (("cat", "dog", "cat"), "has 'cat' twice"),
+    (("cat", " "), "has ' ' among"),
+    (("cat", ""), "has '' among"),
+    (("cat", 3), "has 3 among"),
+    (("cat", None), "has None among"),
+    (None, "is None"),
+    (3, "is 3"),
+    ({"cat": 1}, "is a dict"),
+]
+
+
+def test_what_cannot_be_bound(fitted):
+    method, *_ = fitted
+    for classes, message in NO_CLASSES:
+        with pytest.raises(ConfigError, match=f"^`class_names` {message}[^\n]*$"):
+            method.bind(classes)
+        assert method.class_names == CLASSES
+
+
+class Picky(get_method("zs-lp")):
+    """A method that cannot follow every class."""
+
+    def set_classes(self):
+        super().set_classes()
+        if "mill" in self.class_names:
+            raise ConfigError("no mills")
+
+
+def test_binding_that_fails_changes_nothing(world):
+    method = Picky(world.backbone, Picky.Config(), PromptSet("natural"))
+    with pytest.raises(ConfigError, match="no mills"):
+        method.bind(("mill", "dog"))
+    assert method.class_names == method.trained_classes == ()
+    method.bind(CLASSES)
+    with torch.no_grad():
+        before = method.logits(whole(world.test))
+        with pytest.raises(ConfigError, match="no mills"):
+            method.bind(("mill", "cat"))
+        assert method.class_names == CLASSES
+        assert torch.equal(method.logits(whole(world.test)), before)
 
 
 def test_what_serves_training_alone_is_gone(fitted, world):

@@ -163,7 +163,7 @@ def test_evaluation_knows_only_its_classes(run, tmp_path):
 
 
 def test_evaluation_on_some_of_the_classes(run, tmp_path):
-    data = load_data(make_pictures(tmp_path / "data", ("dog", "river"), 4))
+    data = load_data(make_pictures(tmp_path / "data", ("dog", "river"), 4, seed=7))
     metrics = run.model.evaluate(data)
     assert metrics["samples"] == 8
     assert metrics["class_names"] == list(CLASSES)
@@ -181,6 +181,20 @@ def test_a_model_bound_to_other_classes_is_saved_with_both(method, pictures, tin
     assert (loaded.class_names, loaded.trained_classes) == (model.class_names, CLASSES)
     assert loaded.predict(pictures.image(0))[0].probabilities.tolist() == expected[0].probabilities.tolist()
     assert loaded.rebind(CLASSES).evaluate(pictures.test) == model.record["metrics"]
+
+
+@pytest.mark.parametrize(("method", "settings"), [("linear-probe", {}), ("cupl", {}), ("coop", QUICK)])
+def test_a_model_bound_to_its_own_classes_again_is_what_it_was(method, settings, pictures, tiny, tmp_path):
+    model = quick(pictures, tiny, method=method, settings=settings)
+    learned = {name: tensor.clone() for name, tensor in model.method.learned_state().items()}
+    model.rebind(model.class_names).rebind(list(model.class_names))
+    assert model.evaluate(pictures.test) == model.record["metrics"]
+    model.save(tmp_path / "run")
+    loaded = acclimate.load(tmp_path / "run", tiny)
+    assert loaded.evaluate(pictures.test) == model.record["metrics"]
+    assert all(torch.equal(tensor, learned[name]) for name, tensor in loaded.method.learned_state().items())
+    with pytest.raises(ConfigError, match="is 'cat', which is one text; give a list"):
+        model.rebind("cat")
 
 
 def test_rebinding(run, tiny, tmp_path):

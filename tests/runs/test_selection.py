@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from acclimate.data import load_data
-from acclimate.errors import ConfigError, DataError
-from acclimate.runs import choose_evaluation_images
+from acclimate.errors import ConfigError, DataError, RunError
+from acclimate.runs import choose_evaluation_images, load
 from tests.helpers.pictures import make_pictures, make_split_pictures
 from tests.helpers.runs import quick
 
@@ -99,3 +100,47 @@ def test_a_copy_under_other_names(made, tmp_path):
     chosen = choose_evaluation_images(place / "run", load_data(tmp_path / "data"))
     assert len(chosen)
     assert not {key.replace("copy-", "") for key in chosen.keys} & seen
+
+
+def test_python_measures_what_the_command_line_measures(made, pictures, tiny, tmp_path):
+    """Whatever form the data have, and wherever the run lies."""
+    place, data, _ = made
+    frame = pa.table({"path": [str(path) for path in data.paths], "label": data.label_names})
+    for model in (load(place / "run", tiny), load(load(place / "run", tiny).save(tmp_path / "moved"), tiny)):
+        own = model.evaluate(data.test)
+        assert own == model.record["metrics"]
+        for source in (place / "data", str(place / "data"), data, load_data(place / "data", split_seed=5), frame):
+            assert model.evaluate(source) == own
+        assert model.evaluate(place / "data", split="all")["samples"] == len(data)
+        assert model.evaluate(data, split="train")["samples"] == len(data.train)
+        assert model.evaluate(pictures)["samples"] == len(pictures.test)
+    model = load(tmp_path / "moved", tiny)
+    shutil.rmtree(tmp_path / "moved")
+    with pytest.raises(RunError, match=r"splits\.json"):
+        model.evaluate(data)
+
+
+def test_images_that_someone_has_chosen_are_measured_as_they_are(made, tiny, caplog):
+    place, data, seen = made
+    model = load(place / "run", tiny)
+    for part in (data.train, data.val, data.select(range(0, len(data), 2)), data.test):
+        caplog.clear()
+        assert model.evaluate(part)["samples"] == len(part)
+        known = len(keys(part) & seen)
+        assert (f"the run has seen {known} of these {len(part)} images" in caplog.text) == bool(known)
+    assert model.evaluate(data.filter_classes(["cat", "dog"]))["samples"] == len(
+        data.test.filter_classes(["cat", "dog"])
+    )
+
+
+def test_nothing_that_is_new(made, tmp_path):
+    place, data, seen = made
+    table = tmp_path / "seen.csv"
+    rows = [
+        f"{path},{label}"
+        for key, path, label in zip(data.keys, data.paths, data.label_names, strict=True)
+        if key in seen
+    ]
+    table.write_text("\n".join(["path,label", *rows[:-1]]))
+    with pytest.raises(DataError, match="every image is one that the run has seen; use `split='all'`"):
+        choose_evaluation_images(place / "run", load_data(table))

@@ -108,7 +108,7 @@ def evaluate(
 ) -> None:
     """Measure a saved adapter on other data: labelled images, or images with captions."""
     console.show_notes(quiet)
-    from acclimate.runs import choose_evaluation_images, load
+    from acclimate.runs import load
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
@@ -118,7 +118,7 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = model.evaluate(choose_evaluation_images(run, images, split), progress=progress)
+        metrics = model.evaluate(images, progress=progress, split=split)
     tables.show_metrics(metrics, task, f"{run} on {images.name}", as_json)
 
 

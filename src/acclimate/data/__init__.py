@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from acclimate.data.check import CheckReport, Finding, check_data
     from acclimate.data.dataset import ImageData
     from acclimate.data.frozen import apply_splits, freeze_splits, load_splits
+    from acclimate.data.given import each_image
     from acclimate.data.images import open_image
     from acclimate.data.joining import join_data
     from acclimate.data.load import load_data
@@ -33,6 +34,7 @@ _HOMES = {
     "ImageTransform": "transforms",
     "apply_splits": "frozen",
     "check_data": "check",
+    "each_image": "given",
     "find_captions": "captions",
     "freeze_splits": "frozen",
     "join_data": "joining",
@@ -56,6 +58,7 @@ __all__ = [
     "ImageTransform",
     "apply_splits",
     "check_data",
+    "each_image",
     "find_captions",
     "freeze_splits",
     "join_data",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from acclimate import arguments
 from acclimate.data.dataset import ImageData
-from acclimate.data.load import build_data, settle_split, without_corrupt
-from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, split_meant, table_name
+from acclimate.data.frames import frame_columns, is_frame, read_frame
+from acclimate.data.load import build_data, is_path, settle_split, without_corrupt
+from acclimate.data.manifests import SUFFIXES, Record, key_of, read_table, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
 from acclimate.errors import DataError
@@ -35,6 +37,11 @@ class CaptionData(ImageData):
 
     by_key: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return name and size in a word."""
+        captions = sum(len(texts) for texts in self.captions)
+        return f"CaptionData({self.name!r}, {len(self)} images, {captions} captions, split {self.split_origin})"
+
     @property
     def captions(self) -> list[tuple[str, ...]]:
         """The captions of every image, in row order."""
@@ -46,12 +53,15 @@ class CaptionData(ImageData):
         return fingerprint({key: list(self.by_key[key]) for key in self.keys})
 
 
-def find_captions(source: object) -> Path | None:
+def find_captions(source: object) -> Any:
     """Return the table of captions that a source is or has, none where it is something else.
 
     That is a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or a table with a column `caption` and no column
-    `label`.
+    `label`: its path, or the table itself where it is one in memory.
     """
+    if is_frame(source):
+        columns = {str(column).strip().lower() for column in frame_columns(source)}
+        return source if CAPTION in columns and "label" not in columns else None
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
         return None
     path = Path(source).expanduser()
@@ -67,7 +77,7 @@ def find_captions(source: object) -> Path | None:
 
 
 def load_captions(
-    source: str | os.PathLike[str] | CaptionData,
+    source: str | os.PathLike[str] | CaptionData | Any,
     *,
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
@@ -79,26 +89,34 @@ def load_captions(
 
     Args:
         source: a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or such a table with the columns
-            `image,caption[,split,group]` (`path` and `file_name` will do for `image`), or `CaptionData`, which is
-            returned as it is.
-        images_root: the folder to which paths are relative; by default that of the table.
+            `image,caption[,split,group]` (`path` and `file_name` will do for `image`), also in memory (a DataFrame of
+            pandas or polars, or an Arrow table), or `CaptionData`, which is returned as it is.
+        images_root: the folder to which paths are relative; by default that of the table, or the working directory.
         split_seed: seed of the split, where one is made.
         on_corrupt: as in `load_data`.
 
     Raises:
         DataError: columns, captions or images that are missing, or splits that contradict one another; it names the
             row.
+        ConfigError: an option out of its range.
     """
+    arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
+    split_seed = arguments.whole("split_seed", split_seed)
     if isinstance(source, CaptionData):
         return source
-    file = find_captions(source)
-    if file is None:
+    table = find_captions(source)
+    if table is None:
+        place = os.fspath(source) if is_path(source) else arguments.kind_of(source)
         raise DataError(
-            f"{os.fspath(source)}: no captions here; name a folder with captions.csv, or a table with the columns "
-            "image,caption"
+            f"{place}: no captions here; name a folder with captions.csv, or a table with the columns image,caption"
         )
-    root = Path(images_root).expanduser() if images_root is not None else file.parent
-    rows, captions = _collect(file, root)
+    root = None if images_root is None else Path(os.path.expanduser(arguments.path("images_root", images_root)))
+    if is_frame(table):
+        title, columns, records = read_frame(table, (*PATH, CAPTION, *OPTIONAL))
+        rows, captions = _collect(title, "table", columns, records, root or Path.cwd())
+    else:
+        columns, records = read_table(table, (*PATH, CAPTION, *OPTIONAL))
+        rows, captions = _collect(table.name, table_name(table), columns, records, root or table.parent)
     images = build_data(rows, None)
     if on_corrupt == "skip":
         images = without_corrupt(images)
@@ -107,18 +125,19 @@ def load_captions(
     return CaptionData(**known, by_key=captions)
 
 
-def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
-    """Check the rows of a table of captions and gather those of each image."""
-    columns, records = read_table(file, (*PATH, CAPTION, *OPTIONAL))
+def _collect(
+    title: str, name: str, columns: list[str], records: Iterable[Record], root: Path
+) -> tuple[Rows, dict[str, tuple[str, ...]]]:
+    """Check the rows of a table of captions and gather those of each image; `title` names the table in messages."""
     found = {column.strip().lower(): column for column in reversed(columns)}
-    path_column = next((found[name] for name in PATH if name in found), None)
+    path_column = next((found[field] for field in PATH if field in found), None)
     if path_column is None or CAPTION not in found:
         lacking = CAPTION if path_column is not None else PATH[0]
         raise DataError(
-            f"{file.name}: no column {lacking!r} among {', '.join(columns) or 'no columns'}; write 'image,caption' in "
+            f"{title}: no column {lacking!r} among {', '.join(columns) or 'no columns'}; write 'image,caption' in "
             "its first line"
         )
-    rows = Rows(table_name(file))
+    rows = Rows(name)
     captions: dict[str, list[str]] = {}
     splits: dict[str, tuple[int, str]] = {}
     missing: list[tuple[int, str]] = []
@@ -126,9 +145,9 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
         raw, caption = (record.get(path_column) or "").strip(), " ".join((record.get(found[CAPTION]) or "").split())
         for value, column in ((raw, path_column), (caption, CAPTION)):
             if not value:
-                raise DataError(f"{file.name} row {number}: the {column} is empty; fill it in or remove the row")
-        split, group = (tidy(record.get(found[name]) or "") if name in found else "" for name in OPTIONAL)
-        meant = split_meant(file.name, number, split)
+                raise DataError(f"{title} row {number}: the {column} is empty; fill it in or remove the row")
+        split, group = (tidy(record.get(found[field]) or "") if field in found else "" for field in OPTIONAL)
+        meant = split_meant(title, number, split)
         path = resolve(root, raw)
         if path is None:
             missing.append((number, raw))
@@ -138,7 +157,7 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
             rows.add(key, path, LABEL, group=group, split=meant)
         elif splits[key][1] != meant:
             raise DataError(
-                f"{file.name} row {number}: {key!r} has split {meant!r}, but {splits[key][1]!r} in row "
+                f"{title} row {number}: {key!r} has split {meant!r}, but {splits[key][1]!r} in row "
                 f"{splits[key][0]}; keep one of the two"
             )
         splits.setdefault(key, (number, meant))
@@ -147,12 +166,12 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
         number, raw = missing[0]
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{file.name} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or give "
+            f"{title} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or give "
             "`images_root`"
         )
     if not len(rows):
-        raise DataError(f"{file.name}: no rows; add one row per caption with image,caption")
+        raise DataError(f"{title}: no rows; add one row per caption with image,caption")
     repeated = [key for key, texts in captions.items() if len(set(texts)) < len(texts)]
     if repeated:
-        log.info("%s: %d images have a caption twice: %s", file.name, len(repeated), some(repeated))
+        log.info("%s: %d images have a caption twice: %s", title, len(repeated), some(repeated))
     return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}

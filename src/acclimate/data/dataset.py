@@ -42,6 +42,8 @@ class ImageData:
         other_files: files of a folder source that are not images, sorted.
         store: the encoded images of a source held in memory, else None: rows
             `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
+        chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
+            means all of them.
     """
 
     task: ClassVar[str] = "classification"  # what such data are for, see `acclimate.tasks`
@@ -53,6 +55,7 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
     store: Sequence[Mapping[str, Any]] | None = None
+    chosen: bool = False
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
 
     def __len__(self) -> int:
@@ -141,7 +144,7 @@ class ImageData:
         """
         wanted = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
         rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
-        return dataclasses.replace(self, table=self.table.take(integers(rows)))
+        return dataclasses.replace(self, table=self.table.take(integers(rows)), chosen=True)
 
     def with_splits(self, splits: Sequence[str], origin: str) -> Self:
         """Return the same images with another `split` column; `origin` is "given" or "made"."""
@@ -161,7 +164,8 @@ class ImageData:
         if unknown:
             have = some(self.domain_names, 20) or "no domains"
             raise DataError(f"{self.name}: no domain {unknown[0]!r}; it has {have}")
-        return self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
+        kept = self.select([row for row, domain in enumerate(self.domains) if domain in wanted])
+        return dataclasses.replace(kept, chosen=self.chosen)
 
     def filter_classes(self, names: Iterable[str]) -> Self:
         """Return the images of these classes as data that has no others; an image keeps its split.
@@ -175,7 +179,7 @@ class ImageData:
             raise DataError(f"{self.name}: no class {unknown[0]!r}; it has {some(self.class_names, 20)}")
         rows = [row for row, label in enumerate(self.column("label")) if label in wanted]
         kept = tuple(name for name in self.class_names if name in wanted)
-        return dataclasses.replace(self.select(rows), class_names=kept)
+        return dataclasses.replace(self.select(rows), class_names=kept, chosen=self.chosen)
 
     def image(self, index: int, min_side: int | None = None) -> Image.Image:
         """Return image `index` as upright 8-bit RGB; `min_side` as in `acclimate.data.open_image`.

@@ -12,7 +12,7 @@ from PIL import Image
 from acclimate.data.images import IMAGE_SUFFIXES
 from acclimate.errors import DataError
 
-ImageSource = str | os.PathLike[str] | Image.Image
+ImageSource = str | os.PathLike[str] | Image.Image | bytes
 
 
 def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
@@ -22,7 +22,7 @@ def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
         DataError: for a path or pattern that matches nothing, or a folder without images.
     """
     for source in sources:
-        if isinstance(source, Image.Image):
+        if isinstance(source, Image.Image | bytes):
             yield source
             continue
         path = Path(source)

@@ -45,21 +45,36 @@ def freeze_splits(
     Raises:
         RunError: the file cannot be written.
     """
+    document = splits_document(splits, seed=seed, shots=shots, source=source, digests=digests)
+    write_splits(document, path)
+    return document
+
+
+def splits_document(
+    splits: Mapping[str, ImageData], *, seed: int, shots: int | str, source: str | None = None, digests: bool = False
+) -> dict[str, Any]:
+    """Return what `freeze_splits` writes, with the same arguments."""
     table = split_table(splits, digests)
-    source = source if source is not None else next((data.name for data in splits.values()), "")
-    document = {
+    return {
         "version": VERSION,
         "seed": seed,
         "shots": shots,
-        "source": source,
+        "source": source if source is not None else next((data.name for data in splits.values()), ""),
         "splits": table,
         "hash": assignment_hash(table),
     }
+
+
+def write_splits(document: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write what `splits_document` or `load_splits` returned.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     with contextlib.suppress(OSError):  # where the folder cannot be made, the writing says so
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     replace_file(Path(path), text.encode("utf-8", "surrogateescape"))
-    return document
 
 
 def load_splits(path: str | os.PathLike[str]) -> dict[str, Any]:

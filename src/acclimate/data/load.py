@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from acclimate import arguments
 from acclimate.data import layouts, manifests, split_lists
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
+from acclimate.data.frames import is_frame, of_datasets, read_frame
 from acclimate.data.images import UnreadableImage
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
@@ -26,7 +28,7 @@ log = logging.getLogger("acclimate.data")
 
 
 def load_data(
-    source: str | os.PathLike[str] | datasets.Dataset | datasets.DatasetDict | ImageData,
+    source: str | os.PathLike[str] | datasets.Dataset | datasets.DatasetDict | ImageData | Any,
     *,
     layout: str = "auto",
     images_root: str | os.PathLike[str] | None = None,
@@ -45,7 +47,9 @@ def load_data(
     Args:
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
             `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
-            `datasets` data set, or `ImageData`, which is returned as it is.
+            `datasets` data set, a table in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns
+            of a manifest, whose paths are relative to the working directory, or `ImageData`, which is returned as it
+            is.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
@@ -66,20 +70,12 @@ def load_data(
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"`on_corrupt={on_corrupt!r}` is neither 'error' nor 'skip'")
     check_fractions(val_fraction, test_fraction)
+    split_seed = arguments.whole("split_seed", split_seed)
     if isinstance(source, ImageData):
         return source
-    if isinstance(source, str) and not source.strip():
-        raise DataError("the name of the data is empty; name a folder of images or a manifest")
-    root = _images_root(images_root)
-    store = None
-    if isinstance(source, (str, os.PathLike)):
-        rows = _read_path(Path(source).expanduser(), layout, root)
-    elif isinstance(source, Mapping) or hasattr(source, "features"):
-        rows, store = read_datasets(source, root)
-    else:
-        raise DataError(
-            f"cannot load data from {type(source).__name__}; give a folder, a manifest or a datasets.Dataset"
-        )
+    rows, store = _read(source, layout, None if images_root is None else _images_root(images_root))
+    if not len(rows):
+        raise DataError(f"{rows.name}: there is no image in these data; give at least one of every class")
     data = build_data(rows, store)
     if on_corrupt == "skip":
         data = without_corrupt(data)
@@ -92,10 +88,33 @@ def load_data(
     return settle_split(data, split_seed, val_fraction, test_fraction)
 
 
-def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
-    if images_root is None:
-        return None
-    root = Path(images_root).expanduser()
+def _read(source: Any, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
+    """Read a source of any kind; return its rows, and its encoded images where it holds them."""
+    if is_path(source):
+        return _read_path(Path(os.path.expanduser(source)), layout, images_root), None
+    if is_frame(source):
+        title, columns, records = read_frame(source, (*manifests.REQUIRED, *manifests.OPTIONAL))
+        return manifests.collect(title, "table", columns, records, images_root or Path.cwd()), None
+    if isinstance(source, Mapping) or of_datasets(source):
+        return read_datasets(source, images_root)
+    raise DataError(
+        f"cannot load data from {arguments.kind_of(source)}; give a folder, a manifest, a table or a datasets.Dataset"
+    )
+
+
+def is_path(source: object) -> bool:
+    """Return whether a source is a path.
+
+    Raises:
+        DataError: it is an empty one.
+    """
+    if isinstance(source, str) and not source.strip():
+        raise DataError("the name of the data is empty; name a folder of images or a manifest")
+    return isinstance(source, str | os.PathLike) and isinstance(os.fspath(source), str)
+
+
+def _images_root(images_root: str | os.PathLike[str]) -> Path:
+    root = Path(os.path.expanduser(arguments.path("images_root", images_root)))
     if not root.is_dir():
         raise DataError(
             f"`images_root={str(root)!r}` is no folder; name the folder to which the paths of the manifest are relative"
@@ -104,7 +123,7 @@ def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             f"{path}: no such file or folder; name a folder of images or a manifest (a Hub data set: "
             "datasets.load_dataset first)"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate import arguments
 from acclimate.data.manifests import REQUIRED, collect, plain
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, split_of, tidy
@@ -32,9 +33,13 @@ def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, d
     datasets = require("datasets", extra="datasets")
     if isinstance(source, (datasets.IterableDataset, datasets.IterableDatasetDict)):
         raise DataError("a streamed data set has no fixed rows; load it with streaming=False")
-    parts = dict(source) if isinstance(source, Mapping) else {"": source}
+    parts = {str(word): part for word, part in source.items()} if isinstance(source, Mapping) else {"": source}
     if not parts:
         raise DataError("the DatasetDict is empty; give it at least one split")
+    for part in parts.values():
+        if not isinstance(part, datasets.Dataset):
+            what = f"{arguments.kind_of(source)} of {arguments.kind_of(part)}"
+            raise DataError(f"cannot load data from {what}; give a DatasetDict, or a table with the columns path,label")
     for word in parts:
         if word and split_of(word) is None:
             raise DataError(
@@ -43,7 +48,7 @@ def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, d
             )
     first = next(iter(parts.values()))
     name = first.info.dataset_name or first.info.builder_name or "dataset"
-    image = _image_column(first)
+    image = image_column(first)
     if image is None:
         return _files(name, parts, images_root), None
     label = _label_column(name, first, image)
@@ -93,7 +98,8 @@ def _texts(part: datasets.Dataset, column: str) -> list[str]:
     return [tidy(plain(value)) for value in values]
 
 
-def _image_column(part: datasets.Dataset) -> str | None:
+def image_column(part: datasets.Dataset) -> str | None:
+    """Return the column with the images of a data set, None where there is none."""
     import datasets
 
     found = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]

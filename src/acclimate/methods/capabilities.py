@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate import arguments
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.training.stages import Stage
@@ -48,27 +49,46 @@ class Classifier(Method):
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
 
-        Binding the same classes twice changes nothing.
+        Binding the same classes twice changes nothing, and neither does binding that fails.
 
         Raises:
-            ConfigError: no class, a class twice, a single text in place of several, or classes that the method has no
-                weights for.
+            ConfigError: no class, a class twice, a name that is empty or no text, a single text in place of several, or
+                classes that the method has no weights for.
         """
-        if isinstance(class_names, str):
-            raise ConfigError(f"class_names={class_names!r} is one text; give the classes as a list")
-        names = tuple(class_names)
+        names = arguments.texts("class_names", class_names)
         if not names or len(set(names)) < len(names):
             what = f"'{next(name for name in names if names.count(name) > 1)}' twice" if names else "no class"
-            raise ConfigError(f"class_names: {what}; give each class once, at least one")
+            raise ConfigError(f"`class_names` has {what}; give each class once, at least one")
         if self.trained_classes and names != self.trained_classes and not self.serves_new_classes:
-            raise ConfigError(
-                f"{self.name} serves only the classes that it was trained on ({', '.join(self.trained_classes)}); "
-                f"{self.advice_on_new_classes}"
-            )
+            self._refuse(names)
+        before = self.class_names, self.trained_classes
         self.class_names, self.trained_classes = names, self.trained_classes or names
+        try:
+            self._follow_classes()
+        except Exception:
+            self.class_names, self.trained_classes = before
+            self._built = bool(self.trained_classes)
+            if self._built:
+                self._follow_classes()
+            raise
+
+    def _follow_classes(self) -> None:
         self.drop_kept()
         self.build()
         self.set_classes()
+
+    def _refuse(self, names: tuple[str, ...]) -> None:
+        """Refuse classes that the method has no weights for, or not in this order."""
+        own = ", ".join(self.trained_classes)
+        if set(names) <= set(self.trained_classes):
+            what = "in another order" if len(names) == len(self.trained_classes) else "without the others"
+            raise ConfigError(
+                f"{self.name} serves the classes that it was trained on together and in their order ({own}), not "
+                f"{what}; leave its classes as they are and pick from its probabilities"
+            )
+        raise ConfigError(
+            f"{self.name} serves only the classes that it was trained on ({own}); {self.advice_on_new_classes}"
+        )
 
     def set_classes(self) -> None:
         """Make what depends on the classes that are bound; called for every set of classes, after `make`."""
@@ -100,10 +120,11 @@ class Classifier(Method):
             name: of the tensor.
             compute: gives it; runs without gradient.
         """
-        if name not in self._kept:
+        held = self._kept  # another thread may put a new one in its place
+        if name not in held:
             with torch.no_grad():
-                self._kept[name] = compute()
-        return self._kept[name]
+                held[name] = compute()
+        return held[name]
 
     def drop_kept(self) -> None:
         """Forget what was kept."""

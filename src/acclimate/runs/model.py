@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import acclimate
-from acclimate.data import ImageData
-from acclimate.data.frozen import freeze_splits
+from acclimate import arguments
+from acclimate.data import ImageData, each_image
+from acclimate.data.frozen import load_splits, splits_document, write_splits
+from acclimate.data.given import Several
 from acclimate.errors import ConfigError, RunError
 from acclimate.files import read_json, write_json
 from acclimate.methods import Classifier, get_method
@@ -18,8 +21,9 @@ from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
 from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
-from acclimate.runs.prediction import ImageSource, stream_predictions
-from acclimate.tasks import get_task, task_of
+from acclimate.runs.prediction import stream_predictions
+from acclimate.runs.selection import choose_evaluation_images
+from acclimate.tasks import get_task, open_data, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
 from acclimate.training.feeding import evaluation_feed
@@ -46,6 +50,7 @@ class AdaptedModel:
         splits: the images of the train, val and test splits, where the model was adapted in this process.
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
+        splits_file: the `splits.json` of a model that was loaded, if its run has one.
         task: what it has learned.
     """
 
@@ -56,8 +61,9 @@ class AdaptedModel:
         splits: dict[str, ImageData] | None = None,
         journal: Sequence[dict[str, Any]] = (),
         cache_dir: Path | None = None,
+        splits_file: Path | None = None,
     ) -> None:
-        self.method, self.record, self.splits = method, record, splits
+        self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(record.get("task", ImageData.task))
 
@@ -88,20 +94,47 @@ class AdaptedModel:
         self.task = get_task(ImageData.task)
         return self
 
-    def evaluate(self, data: ImageData, resamples: int = 1000, progress: Progress | None = None) -> dict[str, Any]:
+    @cached_property
+    def frozen(self) -> dict[str, Any] | None:
+        """What `splits.json` holds, which images it has learned from among them; none where that is not known.
+
+        Raises:
+            RunError: the file is damaged, or has gone since the model was loaded.
+        """
+        if self.splits is None:
+            return None if self.splits_file is None else load_splits(self.splits_file)
+        return splits_document(self.splits, seed=self.record["seed"], shots=self.record["shots"], digests=True)
+
+    def evaluate(
+        self,
+        data: ImageData | str | os.PathLike[str] | Any,
+        resamples: int = 1000,
+        progress: Progress | None = None,
+        *,
+        split: str = "auto",
+        **options: Any,
+    ) -> dict[str, Any]:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
-            data: images whose classes the model knows, or images with captions.
-            resamples: bootstrap resamples.
+            data: whatever `load_data` or `load_captions` returns or reads, of classes that the model knows.
+            resamples: bootstrap resamples, 1 or more.
             progress: told of every batch.
+            split: `auto`: the images that the model has not seen. On the data that it was adapted to those are the test
+                images; on other data with a given split, its test images; else all. Images that you have chosen, such
+                as `data.val` or `data.select(rows)`, are measured as they are, with a warning if it has seen them.
+                `all`, or the name of a split, means those.
+            options: of `load_data`, where `data` is not loaded yet.
 
         Raises:
-            DataError: when there is no image, or a class that the model does not know.
-            ConfigError: the method cannot compare images with captions.
+            DataError: data that cannot be loaded, no image, or a class that the model does not know.
+            ConfigError: an option out of its range, or a method that cannot compare images with captions.
         """
+        resamples = arguments.whole("resamples", resamples, 1)
+        data = open_data(data, **{"allow_one_class": True} | options)
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
+        data = choose_evaluation_images(self.frozen, data, split)
         given = Given(
             self.backbone,
             method.domain_encoder,
@@ -112,26 +145,37 @@ class AdaptedModel:
         feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
         return task.evaluate(method, feed, data, given, resamples)
 
-    def predict(self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32) -> list[Any]:
+    def predict(self, images: Several, batch_size: int = 32) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
 
         Args:
-            images: files, folders, glob patterns or Pillow images; one of them or several.
-            batch_size: images a pass.
+            images: paths of files, folders or patterns, Pillow images, NumPy arrays (H, W) or (H, W, 3) of uint8 or of
+                floats from 0 to 1, the bytes of files, open files; one of them, or several in a list or a generator;
+                `ImageData`, a `datasets` data set, or a table in memory with a column `path`. See
+                `acclimate.data.each_image`.
+            batch_size: images a pass, 1 or more.
 
         Raises:
-            DataError: when an image cannot be read; `stream` can skip such images.
+            DataError: when an image cannot be read, which `stream` can skip, or is of another kind.
+            ConfigError: an option out of its range, or a model that knows no classes.
         """
         return list(self.stream(images, batch_size))
 
-    def stream(
-        self, images: Iterable[ImageSource] | ImageSource, batch_size: int = 32, on_corrupt: str = "error"
-    ) -> Iterator[Any]:
-        """Yield a prediction for each image without holding more than two batches; see `stream_predictions`."""
+    def stream(self, images: Several, batch_size: int = 32, on_corrupt: str = "error") -> Iterator[Any]:
+        """Yield a prediction for each image without holding more than two batches.
+
+        Args:
+            images, batch_size: as in `predict`.
+            on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its
+                `error`.
+
+        Raises:
+            AcclimateError: as in `predict`.
+        """
         self.task.check_predicts(self.method)
-        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-            images = [images]
-        return stream_predictions(self.task, self.method, images, batch_size, on_corrupt)
+        batch_size = arguments.whole("batch_size", batch_size, 1)
+        arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
+        return stream_predictions(self.task, self.method, each_image(images), batch_size, on_corrupt)
 
     def describe(self) -> dict[str, Any]:
         """Return what `adapter.json` holds."""
@@ -159,10 +203,8 @@ class AdaptedModel:
         path = folder.open_folder(Path(out))
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
         write_json(path / folder.ADAPTER_INFO, self.describe())
-        if self.splits is not None:
-            freeze_splits(
-                self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"], digests=True
-            )
+        if self.frozen is not None:
+            write_splits(self.frozen, path / folder.SPLITS)
         folder.write_lines(path / folder.LOG, self.journal)
         write_json(path / folder.RECORD, self.record)
         return path
@@ -239,5 +281,7 @@ def load(
     method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
     method.eval()
     record = read_json(path / folder.RECORD, next_step)
-    model = AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
+    frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
+    journal = folder.read_lines(path / folder.LOG)
+    model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
     return model if class_names == list(model.class_names) else model.rebind(class_names)

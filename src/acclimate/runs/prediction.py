@@ -34,21 +34,22 @@ def stream_predictions(
     Args:
         task: says what a prediction is.
         method: ready to predict.
-        sources: images, files, folders and patterns; see `find_images`.
+        sources: images, the bytes of files, files, folders and patterns; see `find_images`.
         batch_size: images a pass.
         on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
 
     Raises:
         DataError: see `find_images`, and for an unreadable image where `on_corrupt` is `error`.
     """
-    method.eval()
-    images = find_images(sources)
+    if method.training:  # what was kept stays, also for others that predict at the same time
+        method.eval()
+    images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
     reader = _Reader(method, given)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
-            window.append((chunk, [pool.submit(reader.decode, image) for image in chunk]))
+            window.append((chunk, [pool.submit(reader.decode, image, number) for number, image in chunk]))
             if len(window) == 2:  # the tower works on one batch while the next is decoded
                 yield from _predict_batch(task, method, reader, *window.pop(0), on_corrupt)
         for batch in window:
@@ -64,13 +65,13 @@ class _Reader:
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
         self.words = method.reading
 
-    def decode(self, image: ImageSource) -> list[torch.Tensor]:
-        """Return the pixels of one image through the transform of each encoder."""
+    def decode(self, image: ImageSource, number: int) -> list[torch.Tensor]:
+        """Return the pixels of one image through the transform of each encoder; messages know it by its number."""
         if isinstance(image, Image.Image):
-            with decoding("in memory"):
+            with decoding(_in_memory(number)):
                 rgb = to_rgb(image)
         else:
-            rgb = open_image(image)
+            rgb = open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None)
         return [encoder.transform(rgb) for encoder, _ in self.encoders]
 
     def batch(self, images: Sequence[ImageSource], pixels: Sequence[Sequence[torch.Tensor]]) -> Batch:
@@ -81,6 +82,11 @@ class _Reader:
         for kind in self.others:
             batch |= kind.batch(images, self.given)
         return batch
+
+
+def _in_memory(number: int) -> str:
+    """Return what messages call an image that has no file."""
+    return f"number {number} (in memory)"
 
 
 def _printable(path: str | os.PathLike[str]) -> str:
@@ -101,11 +107,12 @@ def _predict_batch(
             if on_corrupt == "error":
                 raise
             errors.append(str(error))
-    paths = ["" if isinstance(image, Image.Image) else _printable(image) for image in chunk]
+    paths = ["" if isinstance(image, Image.Image | bytes) else _printable(image) for _, image in chunk]
     fine = [place for place, reason in enumerate(errors) if not reason]
     rows: Iterator[Any] = iter(())
     if fine:
-        batch = reader.batch([chunk[place] for place in fine], pixels)
+        known = [_in_memory(number) if isinstance(image, bytes) else image for number, image in chunk]
+        batch = reader.batch([known[place] for place in fine], pixels)
         rows = task.predict(method, batch, [paths[place] for place in fine])
     for path, reason in zip(paths, errors, strict=True):
         yield task.unreadable(path, reason) if reason else next(rows)
