@@ -11,10 +11,11 @@ from typing import ClassVar, Literal
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.load import build_data, settle_split, without_corrupt
-from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, split_meant, table_name
+from acclimate.data.manifests import key_of, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
-from acclimate.errors import DataError
+from acclimate.data.tables import SUFFIXES, read_table
+from acclimate.errors import DataError, brief
 from acclimate.files import fingerprint
 
 log = logging.getLogger("acclimate.data")
@@ -60,7 +61,7 @@ def find_captions(source: object) -> Path | None:
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         return None
     try:
-        columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"))[0]}
+        columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"), several=(CAPTION,))[0]}
     except DataError:  # whoever loads it will say what is wrong
         return None
     return path if CAPTION in columns and "label" not in columns else None
@@ -73,7 +74,9 @@ def load_captions(
     split_seed: int = 0,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> CaptionData:
-    """Load images with captions, one row of a table a caption; the images are read when they are used.
+    """Load images with captions, one row of a table a caption, or in JSON lines and Parquet a list of them.
+
+    The images are read when they are used.
 
     A split that the table gives is kept; a table without one gets one, as in `load_data`.
 
@@ -109,13 +112,13 @@ def load_captions(
 
 def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
     """Check the rows of a table of captions and gather those of each image."""
-    columns, records = read_table(file, (*PATH, CAPTION, *OPTIONAL))
+    columns, records = read_table(file, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
     found = {column.strip().lower(): column for column in reversed(columns)}
     path_column = next((found[name] for name in PATH if name in found), None)
     if path_column is None or CAPTION not in found:
         lacking = CAPTION if path_column is not None else PATH[0]
         raise DataError(
-            f"{file.name}: no column {lacking!r} among {', '.join(columns) or 'no columns'}; write 'image,caption' in "
+            f"{file.name}: no column {lacking!r} among {some(columns, 20) or 'no columns'}; write 'image,caption' in "
             "its first line"
         )
     rows = Rows(table_name(file))
@@ -123,8 +126,8 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
     splits: dict[str, tuple[int, str]] = {}
     missing: list[tuple[int, str]] = []
     for number, record in records:
-        raw, caption = (record.get(path_column) or "").strip(), " ".join((record.get(found[CAPTION]) or "").split())
-        for value, column in ((raw, path_column), (caption, CAPTION)):
+        raw, sentences = (record.get(path_column) or "").strip(), _sentences(record.get(found[CAPTION]))
+        for value, column in ((raw, path_column), (sentences and all(sentences), CAPTION)):
             if not value:
                 raise DataError(f"{file.name} row {number}: the {column} is empty; fill it in or remove the row")
         split, group = (tidy(record.get(found[name]) or "") if name in found else "" for name in OPTIONAL)
@@ -142,13 +145,13 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
                 f"{splits[key][0]}; keep one of the two"
             )
         splits.setdefault(key, (number, meant))
-        captions.setdefault(key, []).append(caption)
+        captions.setdefault(key, []).extend(sentences)
     if missing:
         number, raw = missing[0]
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{file.name} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or give "
-            "`images_root`"
+            f"{file.name} row {number}: no such image {brief(raw, 120)!r} (looked in {root}){more}; correct the paths "
+            "or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{file.name}: no rows; add one row per caption with image,caption")
@@ -156,3 +159,8 @@ def _collect(file: Path, root: Path) -> tuple[Rows, dict[str, tuple[str, ...]]]:
     if repeated:
         log.info("%s: %d images have a caption twice: %s", file.name, len(repeated), some(repeated))
     return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}
+
+
+def _sentences(cell: str | list[str] | None) -> list[str]:
+    """Return the captions in a cell, which may hold several, each on one line."""
+    return [" ".join(text.split()) for text in ([cell or ""] if not isinstance(cell, list) else cell)]
