@@ -3,9 +3,30 @@
 Library code raises them; the command line prints the line and exits with code 2.
 """
 
+from __future__ import annotations
+
+import re
+
+LONGEST_WORD = 200  # characters of a run without blanks that a message shows; paths are shorter
+LONGEST = 590  # characters of a message
+
+
+def brief(text: str, most: int = 60) -> str:
+    """Return a text with its middle left out, where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[len(text) - (most - 3 - most * 2 // 3) :]}"
+
 
 class AcclimateError(Exception):
-    """Base of every error that a user can mend. Anything else that escapes is a bug."""
+    """Base of every error that a user can mend. Anything else that escapes is a bug.
+
+    The message is one line that fits a screen, whatever values it quotes: a word of thousands of characters is cut in
+    the middle, and so is a message that would still be too long, whose end is the next step.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        line = " ".join(str(message).splitlines())
+        line = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda found: brief(found[0], LONGEST_WORD), line)
+        super().__init__(brief(line, LONGEST))
 
 
 class DataError(AcclimateError):

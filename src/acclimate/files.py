@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from acclimate.documents import load_json, read_text
 from acclimate.errors import RunError
 
 
@@ -53,12 +54,7 @@ def read_json(path: Path, next_step: str) -> Any:
     Raises:
         RunError: when it is missing or not JSON, with `next_step`.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; {next_step}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is not valid JSON ({error}); {next_step}") from None
+    return load_json(read_text(path, RunError, next_step), str(path), RunError, next_step)
 
 
 def fingerprint(content: Any) -> str:

@@ -19,6 +19,8 @@ from acclimate.errors import ConfigError
 
 Config = TypeVar("Config")
 
+LONGEST_WORD = 100  # letters of a word for which a near one is looked for
+
 _WANTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
@@ -44,10 +46,22 @@ def identifying(config: object) -> dict[str, Any]:
     }
 
 
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known word that is spelled most like this one, capitals aside, or none that is near.
+
+    Nobody mistypes a word of hundreds of letters, and comparing such words takes for ever.
+    """
+    lower = {other.lower(): other for other in known if len(other) <= LONGEST_WORD}
+    if len(word) > LONGEST_WORD:
+        return None
+    found = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=cutoff)
+    return lower[found[0]] if found else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the closest known word, or the empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = closest(word, known)
+    return "" if close is None else f"; did you mean '{close}'?"
 
 
 class Checked:

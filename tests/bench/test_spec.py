@@ -10,7 +10,9 @@ import pytest
 from acclimate.bench import read_spec
 from acclimate.bench.spec import _Method, _Source, _Spec, _Suite
 from acclimate.errors import ConfigError
+from acclimate.methods import get_method
 from acclimate.metrics import MEASURES
+from acclimate.options import make_config
 from acclimate.protocols import list_protocols
 from tests.helpers.benches import write_spec
 
@@ -68,6 +70,25 @@ def test_every_entry_is_read(tmp_path, monkeypatch):
     assert spec.labels == ("zero-shot", "short", "coop", "linear-probe", "mean of sentences")
 
 
+def test_names_are_what_is_written(tmp_path):
+    text = """
+data:
+  001: {path: 1.10, names: {no: yes, 001: 1.10, null: 1e3, on: 2020-01-01}}
+  no: off
+methods: [{method: coop, label: 1.50, settings: {epochs: 3, class_specific: yes, lr: 1e-3, context_init: 007}}]
+suites: [{protocol: few-shot, data: [001, no]}]
+"""
+    spec = read_spec(write_spec(tmp_path / "spec.yaml", text))
+    assert list(spec.data) == ["001", "no"]
+    assert (spec.data["001"].path.name, spec.data["no"].path.name) == ("1.10", "off")
+    assert spec.data["001"].names == {"no": "yes", "001": "1.10", "null": "1e3", "on": "2020-01-01"}
+    assert spec.suites[0].data == ("001", "no")
+    contender = spec.suites[0].contenders[0]
+    config = make_config(get_method("coop").Config, contender.settings)
+    assert contender.label == "1.50"
+    assert (config.epochs, config.class_specific, config.lr, config.context_init) == (3, True, 0.001, "007")
+
+
 def test_what_may_be_left_out(tmp_path):
     spec = read_spec(write_spec(tmp_path / "short.yaml", GOOD))
     assert (spec.title, spec.backbones, spec.metric) == ("short", ("mini-clip",), "balanced_accuracy")
@@ -107,7 +128,7 @@ BAD = [
     ("methods", ["coopp"], "methods[0]: unknown method 'coopp'; did you mean 'coop'?"),
     ("methods", ["coop", "coop"], "methods: two methods are labelled 'coop'; give each a label of its own"),
     ("methods", [{"label": "x"}], "methods[0]: the entry 'method' is missing"),
-    ("methods", [{"method": False}], "methods[0].method: give text, not False"),
+    ("methods", [{"method": False}], "methods[0]: unknown method 'false'"),
     ("methods", [{"method": "coop", "settings": {"epoch": 3}}], "methods[0]: unknown setting 'epoch'; did you mean"),
     ("methods", [{"method": "coop", "settings": {"epochs": [1]}}], "methods[0]: epochs=[1]: give a whole number"),
     ("methods", [{"method": "coop", "settings": {3: 1}}], "methods[0]: unknown setting '3'"),
@@ -135,7 +156,7 @@ BAD = [
     ("suites", [{**SUITE, "shots": 0}], "suites[0].shots: `shots=0`: give a whole number from 1"),
     ("shots", [[1]], "suites[0].shots: `shots=[1]`"),
     ("seeds", [1, "x"], "suites[0].seeds: give a whole number, not 'x'"),
-    ("seeds", [True], "suites[0].seeds: give a whole number, not True"),
+    ("seeds", [True], "suites[0].seeds: give a whole number, not 'true'"),
     ("metric", "acuracy", "metric: no metric 'acuracy'"),
     ("reference", "shrt", "reference: no method is labelled 'shrt'; did you mean 'short'?"),
     ("reference", 5, "reference: no method is labelled '5'"),
@@ -160,13 +181,13 @@ def test_an_error_names_the_file_and_the_entry(tmp_path, entry, value, words):
     ("text", "words"),
     [
         ("", "the file: give names with values (name: value), not None"),
-        ("a: [1\nb: 2\n", " line 2: not readable as YAML"),
+        ("a: [1\nb: 2\n", " line 2: not valid YAML"),
         ("- a\n- b\n", "the file: give names with values"),
-        ("data: {a: x, a: y}\n", " line 1: not readable as YAML ('a' stands there twice)"),
+        ("data: {a: x, a: y}\n", " line 1: not valid YAML ('a' stands there twice)"),
         ("data: {}\nmethods: [coop]\n", "the file: the entry 'suites' is missing"),
-        ("title: 2020-99-99\n", "not readable as YAML"),
-        ("title: \x07\n", "not readable as YAML"),
-        ("title: !!python/object:os.system x\n", "not readable as YAML"),
+        ("title: 2020-99-99\n", "the file: the entry 'data' is missing"),
+        ("title: \x07\n", "not valid YAML"),
+        ("title: !!python/object:os.system x\n", "not valid YAML"),
     ],
 )
 def test_what_is_no_spec(tmp_path, text, words):
@@ -184,7 +205,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*: is a directory"):
         read_spec(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("title: é".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.yaml: not readable as YAML"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml line 1: byte 0xe9 is not UTF-8"):
         read_spec(tmp_path / "latin.yaml")
 
 

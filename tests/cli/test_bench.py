@@ -281,7 +281,7 @@ def test_bad_files_and_folders(place, finished, tmp_path):
         return done.error
 
     assert "cannot read" in error(tmp_path / "missing.yaml")
-    assert "torn.yaml line 1: not readable as YAML" in error(write_spec(tmp_path / "torn.yaml", "a: ]"))
+    assert "torn.yaml line 1: not valid YAML" in error(write_spec(tmp_path / "torn.yaml", "a: ]"))
     assert "SPEC" in error()
     spec = place / "spec.yaml"
     assert "cannot make the folder" in error(spec, "--out", spec)

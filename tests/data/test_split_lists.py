@@ -146,7 +146,7 @@ def test_lists_that_cannot_be_used(tmp_path: Path, content: object, message: str
 def test_not_json(tmp_path: Path) -> None:
     file = tmp_path / "split.json"
     file.write_text('{"train": [', encoding="utf-8")
-    with pytest.raises(DataError, match=r"split\.json: not JSON .*; download or write it again"):
+    with pytest.raises(DataError, match=r"split\.json: not valid JSON .*; download or write it again"):
         load_data(file)
 
 

@@ -134,7 +134,7 @@ def test_edited_and_foreign_files_are_refused(tmp_path: Path) -> None:
     document["splits"]["test"].append(document["splits"]["train"].pop())
     for content, message in (
         (json.dumps(document), "edited"),
-        ("{", "not JSON"),
+        ("{", "not valid JSON"),
         ("[]", "not a file of splits"),
         (json.dumps({**document, "version": 99}), "version 99"),
         (json.dumps({**document, "splits": {"train": [3]}}), "damaged"),

@@ -107,6 +107,23 @@ def test_names_files(tmp_path: Path) -> None:
         assert read_names_file(tmp_path / f"n.{suffix}", ["A", "B", "C"]) == expected
 
 
+def test_words_that_yaml_reads_otherwise_stay_words(tmp_path: Path) -> None:
+    names = ["no", "yes", "001", "1.10", "1e3", "2020-01-01", "null", "3"]
+    (tmp_path / "n.yaml").write_text("".join(f"{name}: {name}\n" for name in names))
+    assert read_names_file(tmp_path / "n.yaml", names) == {name: name for name in names}
+
+
+def test_tables_of_words_are_read_like_all_tables(tmp_path: Path) -> None:
+    texts = ("sep=;\nClass;Words\nA;a bird\n", "class|words\nA|a bird\n", "class,words,\nA,a bird,,\n")
+    for number, text in enumerate(texts):
+        file = tmp_path / f"{number}.csv"
+        file.write_text(text, encoding="utf-16" if number else "utf-8")
+        assert read_names_file(file) == {"A": "a bird"}
+    (tmp_path / "b.csv").write_text("class,words\nA,a bird, small\n")
+    with pytest.raises(DataError, match="row 2: 3 values for 2 columns"):
+        read_names_file(tmp_path / "b.csv")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "part"),
     [
@@ -115,7 +132,13 @@ def test_names_files(tmp_path: Path) -> None:
         ("n.json", "{", "not valid JSON"),
         ("n.yaml", "a: [", "not valid YAML"),
         ("n.yaml", "- a\n", "holds a list"),
-        ("n.yaml", "River: 3\n", "write at least one word"),
+        ("n.yaml", "River: [3]\n", "write at least one word"),
+        ("n.yaml", "River:\n", "are None; write at least one word"),
+        ("n.yaml", "River: a\nRiver: b\n", r"n\.yaml line 2: not valid YAML \('River' stands there twice\)"),
+        ("n.json", '{"River": "a",\n"River": "b"}', r"n\.json line 2: not valid JSON \('River' stands there twice\)"),
+        ("n.json", f'{{"{"x" * 100_000}": "a"}}', "no class 'xxx"),
+        ("n.yaml", f"River: {[['x' * 5000] * 50] * 50}\n", "write at least one word"),
+        ("n.csv", "class,words\n,a\n", "row 2: the class is empty"),
         ("n.csv", "name,text\n", "write 'class,words'"),
         ("n.csv", "class,words\nRiver,\n", "row 2"),
         ("n.csv", "class,words\nRiver,a\nRiver,b\n", "row 3.*twice"),
@@ -127,6 +150,7 @@ def test_bad_names_files(tmp_path: Path, file: str, content: str, part: str) -> 
         read_names_file(tmp_path / file, ["BareLand", "River"])
     assert file in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 def test_missing_names_file(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_every_miss_is_named(tmp_path, caplog):
         ("a.json", {"Pond": []}, "class 'Pond' are []; write a list of sentences"),
         ("a.json", {"Pond": 3}, "class 'Pond' are 3; write a list of sentences"),
         ("a.yaml", {"Pond": ["water", " "]}, "class 'Pond' has the prompt ' '"),
-        ("a.csv", "label,prompt\nPond,water\n", "its first line is 'label,prompt'; write 'class,prompt'"),
+        ("a.csv", "label,prompt\nPond,water\n", "the columns are 'label, prompt'; write 'class,prompt'"),
         ("a.csv", "class,prompt\nPond,\n", "row 2: class 'Pond' has the prompt ''"),
     ],
 )
@@ -82,7 +82,7 @@ def test_unusable_files(tmp_path, name, content, said):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: cannot be read as a file of reference prompts"):
+    with pytest.raises(DataError, match=r"cannot read .*none\.json: .*; give a file of reference prompts"):
         read_reference_prompts(tmp_path / "none.json", ["Pond"])
 
 

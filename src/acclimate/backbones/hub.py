@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from acclimate.backbones.catalogue import list_backbones
 from acclimate.errors import BackboneError
+from acclimate.options import closest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -43,8 +43,8 @@ def find_folder(name: str, what: str = "backbone", own: str = "mini-clip") -> Pa
         raise BackboneError(f"{path} is a file; give the folder that holds config.json and model.safetensors")
     if HUB_ID.fullmatch(name):
         return _download(name)
-    close = difflib.get_close_matches(name, [info.id for info in list_backbones()], n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"give an existing folder, a Hub id org/name, or {own!r}"
+    close = closest(name, [info.id for info in list_backbones()], cutoff=0.5)
+    hint = f"did you mean {close!r}?" if close else f"give an existing folder, a Hub id org/name, or {own!r}"
     raise BackboneError(f"no {what} folder {name!r}; {hint}")
 
 

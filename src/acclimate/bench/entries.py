@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from acclimate.errors import AcclimateError, ConfigError
+from acclimate.documents import load_yaml, read_text
+from acclimate.errors import AcclimateError, ConfigError, brief
 from acclimate.options import nearest
 
 
@@ -19,18 +19,9 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML file.
 
     Raises:
-        ConfigError: it cannot be read, is not YAML, or gives a name twice in one mapping.
+        ConfigError: it cannot be read or is not YAML, see `acclimate.documents.load_yaml`.
     """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # a safe loader: plain values only
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}; name a SPEC.yaml") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not readable as YAML ({error.problem}); mend the line") from None
-    except (yaml.YAMLError, ValueError) as error:  # characters that no text holds, dates that do not exist
-        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
+    return load_yaml(read_text(path, ConfigError, "name a SPEC.yaml"), str(path), ConfigError)
 
 
 @contextlib.contextmanager
@@ -69,9 +60,9 @@ def _named(given: Any) -> Any:
 
 T = TypeVar("T")
 Text = Annotated[str, Field(pattern=r"\S")]
-"""Text, or a number that is meant as text; not a word such as `no`, which YAML takes for false."""
+"""Text, or a number that is meant as text."""
 Names = Annotated[dict[str, T], BeforeValidator(_named)]
-"""Names with values; a name is text, whatever YAML takes it for."""
+"""Names with values."""
 Many = Annotated[tuple[T, ...], BeforeValidator(_listed), Field(min_length=1)]
 """One or more; a single value is a list of one."""
 Open = Annotated[T, Field(default=None)]
@@ -80,10 +71,10 @@ Open = Annotated[T, Field(default=None)]
 _WORDS = {
     **dict.fromkeys(
         ("string_type", "string_pattern_mismatch", "string_unicode"),
-        "give text, not {!r}; words that YAML reads otherwise stand in quotes",
+        "give text, not {}; words that YAML reads otherwise stand in quotes",
     ),
-    **dict.fromkeys(("dict_type", "model_type"), "give names with values (name: value), not {!r}"),
-    "int_type": "give a whole number, not {!r}",
+    **dict.fromkeys(("dict_type", "model_type"), "give names with values (name: value), not {}"),
+    "int_type": "give a whole number, not {}",
     "too_short": "give at least one",
 }
 
@@ -126,19 +117,6 @@ def _line(error: ValidationError, known: Collection[str], place: str) -> str:
     elif kind == "value_error":
         words = str(first["ctx"]["error"])
     else:
-        words = _WORDS[kind].format(first["input"])
+        words = _WORDS.get(kind, f"{first['msg']}, not {{}}").format(brief(repr(first["input"])))
     parts = [place, *(part for part in where if isinstance(part, str))]
     return f"{'.'.join(filter(None, parts)) or 'the file'}: {words}"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a name that stands twice in a mapping; YAML would keep the last and say nothing."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        known = set()
-        for key, _ in node.value:
-            if key.value in known and isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands there twice", problem_mark=key.start_mark)
-            known.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return node

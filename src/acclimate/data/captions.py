@@ -13,10 +13,11 @@ from acclimate import arguments
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import frame_columns, is_frame, read_frame
 from acclimate.data.load import build_data, is_path, settle_split, without_corrupt
-from acclimate.data.manifests import SUFFIXES, Record, key_of, read_table, resolve, split_meant, table_name
+from acclimate.data.manifests import key_of, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
-from acclimate.errors import DataError
+from acclimate.data.tables import SUFFIXES, Record, read_table
+from acclimate.errors import DataError, brief
 from acclimate.files import fingerprint
 
 log = logging.getLogger("acclimate.data")
@@ -70,7 +71,7 @@ def find_captions(source: object) -> Any:
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         return None
     try:
-        columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"))[0]}
+        columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"), several=(CAPTION,))[0]}
     except DataError:  # whoever loads it will say what is wrong
         return None
     return path if CAPTION in columns and "label" not in columns else None
@@ -83,7 +84,9 @@ def load_captions(
     split_seed: int = 0,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> CaptionData:
-    """Load images with captions, one row of a table a caption; the images are read when they are used.
+    """Load images with captions, one row of a table a caption, or in JSON lines and Parquet a list of them.
+
+    The images are read when they are used.
 
     A split that the table gives is kept; a table without one gets one, as in `load_data`.
 
@@ -112,10 +115,10 @@ def load_captions(
         )
     root = None if images_root is None else Path(os.path.expanduser(arguments.path("images_root", images_root)))
     if is_frame(table):
-        title, columns, records = read_frame(table, (*PATH, CAPTION, *OPTIONAL))
+        title, columns, records = read_frame(table, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
         rows, captions = _collect(title, "table", columns, records, root or Path.cwd())
     else:
-        columns, records = read_table(table, (*PATH, CAPTION, *OPTIONAL))
+        columns, records = read_table(table, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
         rows, captions = _collect(table.name, table_name(table), columns, records, root or table.parent)
     images = build_data(rows, None)
     if on_corrupt == "skip":
@@ -134,7 +137,7 @@ def _collect(
     if path_column is None or CAPTION not in found:
         lacking = CAPTION if path_column is not None else PATH[0]
         raise DataError(
-            f"{title}: no column {lacking!r} among {', '.join(columns) or 'no columns'}; write 'image,caption' in "
+            f"{title}: no column {lacking!r} among {some(columns, 20) or 'no columns'}; write 'image,caption' in "
             "its first line"
         )
     rows = Rows(name)
@@ -142,8 +145,8 @@ def _collect(
     splits: dict[str, tuple[int, str]] = {}
     missing: list[tuple[int, str]] = []
     for number, record in records:
-        raw, caption = (record.get(path_column) or "").strip(), " ".join((record.get(found[CAPTION]) or "").split())
-        for value, column in ((raw, path_column), (caption, CAPTION)):
+        raw, sentences = (record.get(path_column) or "").strip(), _sentences(record.get(found[CAPTION]))
+        for value, column in ((raw, path_column), (sentences and all(sentences), CAPTION)):
             if not value:
                 raise DataError(f"{title} row {number}: the {column} is empty; fill it in or remove the row")
         split, group = (tidy(record.get(found[field]) or "") if field in found else "" for field in OPTIONAL)
@@ -161,13 +164,13 @@ def _collect(
                 f"{splits[key][0]}; keep one of the two"
             )
         splits.setdefault(key, (number, meant))
-        captions.setdefault(key, []).append(caption)
+        captions.setdefault(key, []).extend(sentences)
     if missing:
         number, raw = missing[0]
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{title} row {number}: no such image {raw!r} (looked in {root}){more}; correct the paths or give "
-            "`images_root`"
+            f"{title} row {number}: no such image {brief(raw, 120)!r} (looked in {root}){more}; correct the paths or "
+            "give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per caption with image,caption")
@@ -175,3 +178,8 @@ def _collect(
     if repeated:
         log.info("%s: %d images have a caption twice: %s", title, len(repeated), some(repeated))
     return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}
+
+
+def _sentences(cell: str | list[str] | None) -> list[str]:
+    """Return the captions in a cell, which may hold several, each on one line."""
+    return [" ".join(text.split()) for text in ([cell or ""] if not isinstance(cell, list) else cell)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
+from acclimate.documents import load_json, read_text
 from acclimate.errors import DataError, RunError
 from acclimate.files import replace_file
 
@@ -84,14 +85,8 @@ def load_splits(path: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: the file is missing, not such a file, or was edited.
     """
     target = Path(path)
-    try:
-        document = json.loads(target.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(
-            f"{target}: cannot read the splits ({(error.strerror or str(error)).lower()}); name a splits.json"
-        ) from error
-    except ValueError as error:
-        raise RunError(f"{target}: not JSON ({error}); restore the file or make the run again") from error
+    text = read_text(target, RunError, "name a splits.json")
+    document = load_json(text, str(target), RunError, "restore the file or make the run again")
     if not isinstance(document, dict) or not {"version", "splits", "hash"} <= document.keys():
         raise RunError(f"{target}: not a file of splits; name the splits.json of a run")
     if document["version"] != VERSION:

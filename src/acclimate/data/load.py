@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from acclimate import arguments
-from acclimate.data import layouts, manifests, split_lists
+from acclimate.data import layouts, manifests, split_lists, tables
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
@@ -131,8 +131,8 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
     if not path.is_dir():
         if path.suffix.lower() == split_lists.SUFFIX:
             return split_lists.read_lists([path], images_root)
-        if path.suffix.lower() not in manifests.SUFFIXES:
-            endings = ", ".join((*manifests.SUFFIXES, split_lists.SUFFIX))
+        if path.suffix.lower() not in tables.SUFFIXES:
+            endings = ", ".join((*tables.SUFFIXES, split_lists.SUFFIX))
             raise DataError(f"{path}: not a folder, and no manifest by its name; a manifest ends in {endings}")
         return manifests.read_manifest(path, images_root)
     manifest = manifests.find_manifest(path) if layout in ("auto", "manifest") else None

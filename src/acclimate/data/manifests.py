@@ -6,30 +6,21 @@ the row, from 1.
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-import json
 import logging
-import math
 import os
 import unicodedata
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, split_of, tidy
-from acclimate.errors import DataError
+from acclimate.data.rows import Gaps, Rows, split_of, tidy
+from acclimate.data.tables import SUFFIXES, Record, read_table
+from acclimate.errors import DataError, brief
+from acclimate.options import closest
 
 log = logging.getLogger("acclimate.data")
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-"""File name endings of manifests, in the order in which `labels.*` is looked for in a folder."""
-
 REQUIRED, OPTIONAL = ("path", "label"), ("domain", "group", "split")
-
-Record = tuple[int, dict[str, str]]
 
 
 def find_manifest(folder: Path) -> Path | None:
@@ -51,30 +42,9 @@ def read_manifest(file: Path, images_root: Path | None = None) -> Rows:
         DataError: columns, labels, splits or images that are missing or contradict one another; it names the row.
     """
     columns, records = read_table(file, (*REQUIRED, *OPTIONAL))
-    return collect(file.name, table_name(file), columns, records, images_root or file.parent)
-
-
-def read_table(file: Path, wanted: Iterable[str]) -> tuple[list[str], Iterator[Record]]:
-    """Return the columns of a table, and its rows with their numbers.
-
-    Args:
-        file: CSV, TSV, JSON lines or Parquet, by its name.
-        wanted: columns in lower case; of a Parquet file only these are read.
-
-    Raises:
-        DataError: it cannot be read as what its name says.
-    """
-    suffix = file.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return _parquet(file, set(wanted))
-        if suffix in (".jsonl", ".ndjson"):
-            return _json_lines(file)
-        return _csv(file)
-    except OSError as error:
-        raise DataError(
-            f"{file}: cannot read this file ({(error.strerror or str(error)).lower()}); mend it or name another"
-        ) from error
+    rows = collect(file.name, table_name(file), columns, records, images_root or file.parent)
+    rows.settle_numbers()
+    return rows
 
 
 def table_name(file: Path) -> str:
@@ -90,6 +60,7 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
     seen: dict[str, tuple[int, tuple[str, ...]]] = {}
     missing: list[tuple[int, str]] = []
     repeated: list[str] = []
+    gaps = Gaps(title)
     for number, record in records:
         values = {field: tidy(record.get(column) or "") for field, column in chosen.items()}
         for field in REQUIRED:
@@ -110,16 +81,19 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
             continue
         seen[key] = (number, facts)
         rows.add(key, path, values["label"], domain=domain, group=group, split=split)
+        gaps.note(number, values)
     if missing:
         number, raw = missing[0]
         kind = "is a folder, not an image" if os.path.isdir(root / raw) else "no such image"
-        text = f"{raw!r} {kind}" if "folder" in kind else f"{kind} {raw!r}"
+        shown = repr(brief(raw, 120))
+        text = f"{shown} {kind}" if "folder" in kind else f"{kind} {shown}"
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
             f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")
+    gaps.warn()
     if repeated:
         log.warning(
             "%s: %d rows repeat an image with the same label and are left out: %s",
@@ -139,11 +113,9 @@ def _columns(title: str, columns: list[str]) -> dict[str, str]:
                 "path": ["file_name", "filename", "file", "image", "image_path", "filepath"],
                 "label": ["class", "category", "target", "labels", "y"],
             }
-            near = [name for name in alike[wanted] if name in found] or difflib.get_close_matches(
-                wanted, list(found), 1
-            )
-            advice = f"; rename column {found[near[0]]!r} to {wanted!r}" if near else f"; add a column {wanted!r}"
-            raise DataError(f"{title}: no column {wanted!r} among {', '.join(columns) or 'no columns'}{advice}")
+            near = next((name for name in alike[wanted] if name in found), None) or closest(wanted, found)
+            advice = f"; rename column {found[near]!r} to {wanted!r}" if near else f"; add a column {wanted!r}"
+            raise DataError(f"{title}: no column {wanted!r} among {some(columns, 20) or 'no columns'}{advice}")
     return {name: found[name] for name in (*REQUIRED, *OPTIONAL) if name in found}
 
 
@@ -184,97 +156,3 @@ def _compare(title: str, key: str, first: tuple[int, tuple[str, ...]], second: t
                 f"{title} row {again}: {key!r} has {what} {others[position]!r}, but {facts[position]!r} in row "
                 f"{row}; keep one of the two rows"
             )
-
-
-def _csv(file: Path) -> tuple[list[str], Iterator[Record]]:
-    text = _text(file)
-    lines = io.StringIO(text, newline="")
-    head = text.split("\n", 1)[0]
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t", key=lambda mark: (head.count(mark), mark == ","))
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        columns = [column.strip() for column in next(reader, [])]
-    except csv.Error as error:
-        raise DataError(f"{file.name} row 1: {error}; save it again as CSV") from error
-    return columns, _csv_records(file.name, columns, reader)
-
-
-def _csv_records(title: str, columns: list[str], reader: Any) -> Iterator[Record]:
-    number = 1
-    while True:
-        number += 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{title} row {number}: {error}; mend this row") from error
-        if len(cells) > len(columns):
-            raise DataError(
-                f"{title} row {number}: {len(cells)} values for {len(columns)} columns; put values that contain the "
-                "delimiter into quotes"
-            )
-        if any(cell.strip() for cell in cells):
-            yield number, dict(zip(columns, cells, strict=False))
-
-
-def _text(file: Path) -> str:
-    content = file.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{file.name} row {row}: byte {content[error.start]:#04x} is not UTF-8; save the file with the encoding "
-            "UTF-8"
-        ) from error
-    if "\x00" in text:
-        raise DataError(f"{file.name}: this is not a text file; save the table as CSV, JSON lines or Parquet")
-    return text
-
-
-def _json_lines(file: Path) -> tuple[list[str], Iterator[Record]]:
-    columns: dict[str, None] = {}
-    records: list[Record] = []
-    for number, line in enumerate(_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{file.name} row {number}: not JSON ({error.msg}); write one JSON object on each line"
-            ) from error
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{file.name} row {number}: {line.strip()[:40]!r} is no JSON object; write one object on each line"
-            )
-        columns.update(dict.fromkeys(record))
-        records.append((number, {name: plain(value) for name, value in record.items()}))
-    return list(columns), iter(records)
-
-
-def _parquet(file: Path, names: Container[str]) -> tuple[list[str], Iterator[Record]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        columns = list(pyarrow.parquet.read_schema(file).names)
-        wanted = [column for column in columns if column.strip().lower() in names]
-        table = pyarrow.parquet.read_table(file, columns=wanted)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{file.name}: not a readable Parquet file ({reason}); write it again") from error
-    cells = [[plain(value) for value in table[column].to_pylist()] for column in wanted]
-    rows = (dict(zip(wanted, values, strict=True)) for values in zip(*cells, strict=True))
-    return columns, enumerate(rows, start=1)
-
-
-def plain(value: Any) -> str:
-    """Return a cell as text: nothing for a missing value, 3 for 3.0."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

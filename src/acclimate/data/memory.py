@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
-from acclimate.data.manifests import REQUIRED, collect, plain
+from acclimate.data.manifests import OPTIONAL, REQUIRED, collect
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, split_of, tidy
+from acclimate.data.rows import Gaps, Rows, split_of, tidy
+from acclimate.data.tables import plain
 from acclimate.errors import DataError
 from acclimate.extras import require
 
@@ -64,6 +65,7 @@ def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, d
         encoded = part.select_columns([image]).with_format(None)
         encoded = encoded.rename_column(image, "image") if image != "image" else encoded
         stores.append(encoded.cast_column("image", datasets.Image(decode=False)))
+    rows.settle_numbers()
     store = stores[0] if len(stores) == 1 else datasets.concatenate_datasets(stores)
     return rows, store
 
@@ -75,6 +77,7 @@ def _append(rows: Rows, name: str, part: datasets.Dataset, label: str, word: str
         field: _texts(part, field) if field in part.column_names else [""] * len(part)
         for field in ("domain", "group", "split")
     }
+    gaps = Gaps(f"{name}{f' split {word!r}' if word else ''}")
     for row, text in enumerate(labels):
         place = f"{name}{f' split {word!r}' if word else ''} row {row}"
         if not text:
@@ -86,6 +89,8 @@ def _append(rows: Rows, name: str, part: datasets.Dataset, label: str, word: str
         # Keys of fixed width keep the order of the rows when they are sorted.
         facts = {"domain": extra["domain"][row], "group": extra["group"][row], "split": given}
         rows.add(f"{word or 'row'}/{row:09d}", None, text, **facts)
+        gaps.note(row, {"label": text, **facts})
+    gaps.warn()
 
 
 def _texts(part: datasets.Dataset, column: str) -> list[str]:
@@ -95,7 +100,7 @@ def _texts(part: datasets.Dataset, column: str) -> list[str]:
     values = part.with_format(None)[column][:]
     if isinstance(feature, datasets.ClassLabel):
         return ["" if value is None or value < 0 else tidy(feature.int2str(int(value))) for value in values]
-    return [tidy(plain(value)) for value in values]
+    return [tidy(plain(value, f"row {row}: column {column!r}")) for row, value in enumerate(values)]
 
 
 def image_column(part: datasets.Dataset) -> str | None:
@@ -141,10 +146,13 @@ def _files(name: str, parts: dict[str, datasets.Dataset], images_root: Path | No
         )
     records = []
     for word, part in parts.items():
-        cells = {column: _texts(part, column) for column in part.column_names}
+        known = [column for column in part.column_names if column.strip().lower() in (*REQUIRED, *OPTIONAL)]
+        cells = {column: _texts(part, column) for column in known}
         for row in range(len(part)):
             record = {column: values[row] for column, values in cells.items()}
             records.append((row, {**record, "split": word} if word else record))
     if any(parts) and "split" not in columns:
         columns.append("split")
-    return collect(name, name, columns, records, images_root or Path())
+    rows = collect(name, name, columns, records, images_root or Path())
+    rows.settle_numbers()
+    return rows

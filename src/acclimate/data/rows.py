@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from acclimate.data.ordering import some
+from acclimate.data.tables import whole
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trainset", "train_set"), "train"),
@@ -14,6 +18,12 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "testset", "test_set"), "test"),
 }
 """Names of folders and values of a `split` column, in lower case, and the split they mean."""
+
+
+MISSING_WORDS = frozenset(("nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat", "nil", "-nan"))
+"""What programs write where a value is missing, in lower case."""
+
+log = logging.getLogger("acclimate.data")
 
 
 def split_of(word: str) -> str | None:
@@ -32,6 +42,42 @@ def spelled_differently(names: Iterable[str]) -> list[tuple[str, ...]]:
     for name in names:
         alike["".join(letter for letter in name.casefold() if letter.isalnum()) or name].append(name)
     return [tuple(found) for found in alike.values() if len(found) > 1]
+
+
+class Gaps:
+    """Words that stand for a missing value in many programs, found where a class, domain or group is named.
+
+    They are kept, since a class may be called "none"; but a group "nan" would hold together what nobody has grouped.
+
+    Args:
+        title: of the source, for messages.
+    """
+
+    FIELDS = ("label", "domain", "group")
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.found: dict[tuple[str, str], list[int]] = defaultdict(list)
+
+    def note(self, row: int, values: Mapping[str, str]) -> None:
+        """Note the row if one of its values is such a word."""
+        for name in self.FIELDS:
+            word = values.get(name, "")
+            if word.lower() in MISSING_WORDS:
+                self.found[name, word].append(row)
+
+    def warn(self) -> None:
+        """Say which words stand in which rows."""
+        for (name, word), rows in self.found.items():
+            log.warning(
+                "%s: the %s of %d rows is the word %r, and is kept (row %s); if it means that there is none, %s",
+                self.title,
+                name,
+                len(rows),
+                word,
+                some([str(row) for row in rows]),
+                "remove the rows" if name == "label" else "leave the cells empty",
+            )
 
 
 @dataclass
@@ -61,6 +107,10 @@ class Rows:
         self.domains.append(domain)
         self.groups.append(group)
         self.splits.append(split)
+
+    def settle_numbers(self) -> None:
+        """Read labels, domains and groups that are numbers in one way, whatever kind of table they come from."""
+        self.labels, self.domains, self.groups = map(whole, (self.labels, self.domains, self.groups))
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -7,15 +7,16 @@ SPG has one list a domain, `a_train_val_split.json` and so on, with entries
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate.data.manifests import Record, collect
+from acclimate.data.manifests import collect
 from acclimate.data.rows import Rows, split_of, tidy
-from acclimate.errors import DataError
+from acclimate.data.tables import Record
+from acclimate.documents import load_json, read_text
+from acclimate.errors import DataError, brief
 
 log = logging.getLogger("acclimate.data")
 
@@ -74,14 +75,7 @@ def _records(file: Path, classes: _Classes) -> Iterator[Record]:
 
 def _splits(file: Path) -> dict[str, list[Any]]:
     """Return the entries of each split."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(
-            f"{file}: cannot read this file ({(error.strerror or str(error)).lower()}); mend it or name another"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{file.name}: not JSON ({error}); download or write it again") from error
+    content = load_json(read_text(file), file.name, next_step="download or write it again")
     if not isinstance(content, dict) or not all(isinstance(entries, list) for entries in content.values()):
         raise DataError(
             f"{file.name}: no split list, which is {{train: [[path, number, class], ...], val: ..., test: ...}}; write "
@@ -91,7 +85,8 @@ def _splits(file: Path) -> dict[str, list[Any]]:
     for word, entries in content.items():
         split = split_of(word)
         if split is None or split in splits:
-            raise DataError(f"{file.name}: unknown or repeated split {word!r}; name the lists train, val and test")
+            shown = brief(repr(word))
+            raise DataError(f"{file.name}: unknown or repeated split {shown}; name the lists train, val and test")
         splits[split] = entries
     return splits
 
@@ -106,7 +101,7 @@ def _entry(entry: Any, place: str) -> tuple[str, int, str, str]:
     """Return path, label number, domain and class name of an entry; the domain is empty where there is none."""
     if isinstance(entry, list) and len(entry) in (3, 4):
         path, label, *domain, name = entry
-        if isinstance(path, str) and isinstance(label, int) and isinstance(name, str):
+        if isinstance(path, str) and type(label) is int and isinstance(name, str):
             return path, label, str(domain[0]) if domain else "", name
     raise DataError(f"{place}: {str(entry)[:60]!r} is no entry; write [path, label number, class name]")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import re
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from acclimate.errors import ConfigError
+from acclimate.options import closest
 from acclimate.prompts.names import class_words
 
 DEFAULT_DOMAIN = "natural"
@@ -104,8 +104,8 @@ def get_domain(id: str) -> Domain:
     """
     domains = _domains()
     if id not in domains:
-        close = difflib.get_close_matches(str(id).lower(), domains, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(domains)}"
+        close = closest(str(id), domains)
+        hint = f"did you mean {close!r}?" if close else f"choose one of {', '.join(domains)}"
         raise ConfigError(f"domain {id!r} is unknown; {hint}")
     return domains[id]
 

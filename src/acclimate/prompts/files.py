@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from acclimate.data.ordering import some
+from acclimate.data.tables import read_csv
+from acclimate.documents import load_json, load_yaml, read_text
 from acclimate.errors import DataError
+from acclimate.options import closest
 
 
 def read_entries(path: str | Path, kind: str, column: str) -> list[tuple[str, str, Any]]:
@@ -26,11 +25,8 @@ def read_entries(path: str | Path, kind: str, column: str) -> list[tuple[str, st
         DataError: the file is missing, or is none of these.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a {kind} ({error}); give a UTF-8 JSON, YAML or CSV file") from None
-    if path.suffix.lower() == ".csv":
+    text = read_text(path, next_step=f"give a {kind} in JSON, YAML or CSV")
+    if path.suffix.lower() in (".csv", ".tsv"):
         return _from_table(path, text, column)
     return _from_mapping(path, text, column)
 
@@ -43,26 +39,27 @@ def nearest_class(name: str, known: Sequence[str]) -> str:
     return f"; the classes are {', '.join(list(known)[:8])}{', ...' if len(known) > 8 else ''}"
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is spelled most like this one, or none that is near."""
-    lower = {other.lower(): other for other in known}
-    found = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6)
-    return lower[found[0]] if found else None
-
-
 def _from_table(path: Path, text: str, column: str) -> list[tuple[str, str, Any]]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    if not {"class", column} <= set(reader.fieldnames or ()):
-        raise DataError(f"{path}: its first line is {','.join(reader.fieldnames or ())!r}; write 'class,{column}'")
-    return [(f"{path} row {number}", str(row["class"]), row[column]) for number, row in enumerate(reader, start=2)]
+    columns, records = read_csv(text, str(path), ("class", column))
+    found = {name.lower(): name for name in columns}
+    if not {"class", column} <= set(found):
+        raise DataError(f"{path}: the columns are {some(columns, 10)!r}; write 'class,{column}' in its first line")
+    entries = []
+    for number, row in records:
+        name, value = ((row.get(found[key]) or "").strip() for key in ("class", column))
+        if not name:
+            raise DataError(f"{path} row {number}: the class is empty; fill it in or remove the row")
+        entries.append((f"{path} row {number}", name, value))
+    return entries
 
 
 def _from_mapping(path: Path, text: str, column: str) -> list[tuple[str, str, Any]]:
-    try:
-        content: Any = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        kind = path.suffix.lstrip(".").upper() or "YAML"
-        raise DataError(f"{path}: not valid {kind} ({' '.join(str(error).split())})") from None
+    json = path.suffix.lower() == ".json"
+    content = load_json(text, str(path)) if json else load_yaml(text, str(path), words=True)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}; write one 'class: {column}' entry per class")
-    return [(str(path), str(name), value) for name, value in content.items()]
+        kind = {"list": "a list", "str": "one text"}.get(type(content).__name__, "nothing that has names")
+        raise DataError(f"{path}: holds {kind}; write one 'class: {column}' entry per class")
+    for name in content:
+        if not name.strip():
+            raise DataError(f"{path}: a class without a name; write one 'class: {column}' entry per class")
+    return [(str(path), name, value) for name, value in content.items()]

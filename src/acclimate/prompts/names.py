@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, brief
 from acclimate.prompts.files import nearest_class, read_entries
 
 # A trailing version mark (".v2", "_v3", "-v1.0"). Years stay: "Audi S5 2012" needs its year.
@@ -76,7 +76,8 @@ def read_names_file(path: str | Path, class_names: Sequence[str] | None = None) 
     """Read the words for classes that a user has written down.
 
     Args:
-        path: JSON or YAML mapping of class to words, or CSV with the columns `class,words`.
+        path: JSON or YAML mapping of class to words, or CSV with the columns `class,words`. In YAML, words such as
+            `no`, `001` and `null` stay as they are written.
         class_names: the classes of the data; when given, every class in the file must be one of them.
 
     Raises:
@@ -88,15 +89,17 @@ def read_names_file(path: str | Path, class_names: Sequence[str] | None = None) 
     if class_names is not None:
         for name in words:
             if name not in class_names:
-                raise DataError(f"{path}: no class {name!r} in the data{nearest_class(name, class_names)}")
+                raise DataError(f"{path}: no class {brief(name)!r} in the data{nearest_class(name, class_names)}")
     return words
 
 
 def _add(words: dict[str, str], name: str, value: Any, where: str) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: the words of class {name!r} are {value!r}; write at least one word")
+        raise DataError(
+            f"{where}: the words of class {brief(name)!r} are {brief(repr(value))}; write at least one word"
+        )
     if name in words:
-        raise DataError(f"{where}: class {name!r} stands there twice; keep one")
+        raise DataError(f"{where}: class {brief(name)!r} stands there twice; keep one")
     words[name] = value.strip()
 
 

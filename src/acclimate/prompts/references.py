@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, brief
 from acclimate.files import fingerprint
-from acclimate.prompts.files import closest, read_entries
+from acclimate.options import closest
+from acclimate.prompts.files import read_entries
 from acclimate.prompts.names import class_words
 from acclimate.prompts.promptset import PromptSet
 
@@ -132,7 +133,8 @@ def _matched(
     missing = [name for name in class_names if name not in found]
     if missing:
         close = {name: closest(name, unknown) for name in missing}
-        hints = [f"{name!r}, nearest entry {near!r}" if near else repr(name) for name, near in close.items()]
+        shown = [f"{name!r}, nearest entry {near!r}" if near else repr(name) for name, near in close.items()]
+        hints = [*shown[:8], *(["..."] if len(shown) > 8 else [])]
         raise DataError(
             f"{source}: no reference prompts for {len(missing)} of {len(class_names)} classes: {'; '.join(hints)}; "
             "write at least one sentence for each"
@@ -169,10 +171,13 @@ def compose_reference_prompts(class_names: Sequence[str], prompts: PromptSet) ->
 def _sentences(value: Any, name: str, where: str) -> list[str]:
     sentences = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
     if not sentences:
-        raise DataError(f"{where}: the prompts of class {name!r} are {value!r}; write a list of sentences")
+        raise DataError(
+            f"{where}: the prompts of class {brief(name)!r} are {brief(repr(value))}; write a list of sentences"
+        )
     for sentence in sentences:
         if not isinstance(sentence, str) or not sentence.strip():
-            raise DataError(f"{where}: class {name!r} has the prompt {sentence!r}; write a sentence, or leave it out")
+            shown = f"class {brief(name)!r} has the prompt {brief(repr(sentence))}"
+            raise DataError(f"{where}: {shown}; write a sentence, or leave it out")
     return [" ".join(sentence.split()) for sentence in sentences]
 
 
@@ -181,7 +186,7 @@ def _plain(name: str) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:8])
+    shown = ", ".join(repr(brief(name)) for name in names[:8])
     return f"{len(names)} classes ({shown}{', ...' if len(names) > 8 else ''})" if len(names) > 1 else f"class {shown}"
 
 
