@@ -1,15 +1,31 @@
-"""The one way to write a result: whole or not at all."""
+"""The one way to write a result, whole or not at all, and to read a file, if it is one."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from acclimate.errors import RunError
+
+
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a file to read its bytes; a pipe, a socket or a device, which may never give or end, is an `OSError`."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # `open` refuses a folder
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file", os.fspath(path))
+    return open(path, "rb")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a regular file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def replace_file(path: Path, content: bytes) -> None:

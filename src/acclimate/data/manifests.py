@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, split_of, tidy
+from acclimate.data.rows import Remark, Rows, split_of, tidy
+from acclimate.data.unread import in_words, kind_of_file, kind_of_name
 from acclimate.errors import DataError
+from acclimate.files import read_bytes
 
 log = logging.getLogger("acclimate.data")
 
@@ -114,12 +116,18 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         number, raw = missing[0]
         kind = "is a folder, not an image" if os.path.isdir(root / raw) else "no such image"
         text = f"{raw!r} {kind}" if "folder" in kind else f"{kind} {raw!r}"
+        known = kind_of_file(os.path.join(root, raw))
+        text += f", only a {known.one}: {known.step}" if known else ""
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
             f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")
+    kinds = [kind for path in rows.paths if path and (kind := kind_of_name(path))]
+    if kinds:
+        text = f"{len(kinds)} rows name files that are not read: {in_words(kinds)}"
+        rows.remarks.append(Remark("warning", "unread_files", text))
     if repeated:
         log.warning(
             "%s: %d rows repeat an image with the same label and are left out: %s",
@@ -219,7 +227,7 @@ def _csv_records(title: str, columns: list[str], reader: Any) -> Iterator[Record
 
 
 def _text(file: Path) -> str:
-    content = file.read_bytes()
+    content = read_bytes(file)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)
