@@ -110,16 +110,17 @@ def load(image: Image.Image) -> tuple[str, ...]:
     form, kind = image.format, _raw_mode(image)
     several = form != "MPO" and bool(getattr(image, "is_animated", False))
     image.load()
-    unfilled = kind.endswith((";16B", ";16L", ";16N")) and max(high for _, high in image.getextrema()[:3]) < 128
+    unfilled = kind.endswith((";16B", ";16L", ";16N")) and int(np.asarray(image)[..., :3].max()) < 128
     found = {FRAMES: several, FOURTH_BAND: kind.startswith("RGBX"), UNFILLED: unfilled}
     return tuple(oddity for oddity, there in found.items() if there)
 
 
 def _raw_mode(image: Image.Image) -> str:
     """Return how colours are laid out in the file of an image; nothing for grey, which has rules of its own."""
-    if image.mode not in ("RGB", "RGBA", "RGBX", "CMYK") or not getattr(image, "tile", None):
+    tile = getattr(image, "tile", None)  # how Pillow will decode the file, until it has
+    if image.mode not in ("RGB", "RGBA", "RGBX", "CMYK") or not tile:
         return ""
-    arguments = image.tile[0][3]
+    arguments = tile[0][3]
     parts = arguments if isinstance(arguments, tuple) else (arguments,)
     return next((part for part in parts if isinstance(part, str)), "")
 

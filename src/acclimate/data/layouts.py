@@ -193,7 +193,7 @@ def remarks_on_rest(root: Path, tree: Tree, levels: Sequence[str] = ()) -> list[
     """
     lost = _lost_folders(tree, len(levels))
     below: dict[tuple[str, ...], list[str]] = {folder: [] for folder in lost}
-    rest = []
+    rest: list[str] = []
     for file in tree.others:
         parts = tuple(file.split("/"))
         folder = next((parts[:depth] for depth in range(1, len(levels) + 1) if parts[:depth] in below), None)

@@ -124,9 +124,9 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")
-    kinds = [kind for path in rows.paths if path and (kind := kind_of_name(path))]
-    if kinds:
-        text = f"{len(kinds)} rows name files that are not read: {in_words(kinds)}"
+    unread = [found for path in rows.paths if path and (found := kind_of_name(path))]
+    if unread:
+        text = f"{len(unread)} rows name files that are not read: {in_words(unread)}"
         rows.remarks.append(Remark("warning", "unread_files", text))
     if repeated:
         log.warning(
