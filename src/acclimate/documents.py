@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from acclimate.errors import AcclimateError, DataError, brief
+from acclimate.opening import read_bytes
 
 DEEPEST = 50  # levels of lists and mappings within each other; a file that people write has five
 MOST = 2_000_000  # values that a document may stand for, a long text counted as several
@@ -49,7 +50,7 @@ def read_text(path: Path, error: type[AcclimateError] = DataError, next_step: st
         AcclimateError: of that kind; the file cannot be opened, or holds no text.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as reason:
         raise error(f"cannot read {path}: {(reason.strerror or str(reason)).lower()}; {next_step}") from None
     encoding, name = ("utf-16", "UTF-16") if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "UTF-8")

@@ -1,4 +1,4 @@
-"""The one way to write a result: whole or not at all."""
+"""The one way to write a result, whole or not at all, and to read a file, if it is one."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acclimate.data import images, open_image
+from acclimate.data import images, open_image, opening
 from acclimate.errors import DataError
 
 
@@ -187,7 +187,7 @@ def test_many_threads_leave_the_guard_alone(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_can_open_images(tmp_path: Path) -> None:
     photo().save(tmp_path / "a.png")
-    with images._guard:  # the moment in which another thread opens a file
+    with opening._guard:  # the moment in which another thread opens a file
         child = os.fork()
         if not child:
             open_image(tmp_path / "a.png")

@@ -114,7 +114,10 @@ def test_messy_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         data = load_data(root)
     assert data.counts() == {"cat": 4, "dog": 4}
     assert set(data.other_files) == {"cat/notes.txt", "cat/scan.dcm", "README", "dog/broken.png", "dog/itself.png"}
-    assert "5 files are not images" in caplog.text
+    assert "2 files are not images and are left out (1 no ending, 1 .txt)" in caplog.text
+    warned = "\n".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "3 files are not read: 2 links to nowhere (bring back what is pointed to), 1 DICOM image" in warned
+    assert "no class 'empty' is read, for there is no image in the folder; it is empty" in warned
     assert "1 images lie above" in caplog.text
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import product
 
 import numpy as np
@@ -18,9 +19,11 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from acclimate.data import transforms
 from acclimate.data.augment import Augmentation
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import BackboneError, ConfigError
+from tests.helpers.command import run_code
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -293,3 +296,70 @@ def test_view_box() -> None:
     assert ImageTransform(resize=(20, 40), crop=(10, 10)).view_box(0.5) == (0.25, 0.375, 0.5, 0.25)
     assert ImageTransform(resize=None, crop=(10, 10)).view_box(2.0) == (0, 0.25, 1, 0.5)
     assert ImageTransform(resize=10, crop=(30, 30)).view_box(1.0) == (0, 0, 1, 1)
+
+
+def waves(width: int, height: int) -> Image.Image:
+    """Draw waves of five pixels, too low to overshoot, so that the order of the directions does not matter."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([128 + 70 * np.sin((x + y) * 2 * np.pi / 5 + phase) for phase in range(3)], axis=2)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+LONG = [(3, 800), (800, 3), (1, 500), (500, 1), (5, 301), (2, 40)]
+
+
+@pytest.mark.parametrize("size", LONG)
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize("crop", [(24, 24), (40, 24), (17, 30)])
+def test_cutting_before_scaling_gives_what_cutting_after_it_does(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], resample: str, crop: tuple[int, int]
+) -> None:
+    image = waves(*size)
+    transform = ImageTransform(resize=24, crop=crop, resample=resample)
+    plain = transform(image)
+    monkeypatch.setattr(transforms, "MOST_SCALED", 100)
+    assert (transform(image).int() - plain.int()).abs().max() <= 2
+
+
+@pytest.mark.parametrize("size", LONG)
+def test_scaling_on_the_side_gives_the_same_within_rounding(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    image = waves(*size)
+    transform = ImageTransform(resize=(24, 24), crop=None)
+    plain, canvas = transform(image), transform.canvas(image)[0]
+    monkeypatch.setattr(transforms, "MOST_SCALED", 100)
+    assert (transform(image).int() - plain.int()).abs().max() <= 2
+    assert (transform.canvas(image)[0].int() - canvas.int()).abs().max() <= 2
+
+
+LONG_IMAGES = """
+import resource, sys
+from acclimate.data import open_image
+from acclimate.data.check.facts import measure
+from acclimate.data.transforms import ImageTransform
+import numpy as np, io
+from PIL import Image
+ramp = np.linspace(0, 255, 65_500).astype(np.uint8)
+limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 1_000_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for shape in ((1, 65_500), (65_500, 1)):
+    stream = io.BytesIO()
+    Image.fromarray(ramp.reshape(shape)).save(stream, "PNG")
+    image = open_image(stream.getvalue())
+    for fields in ({}, {"resize": (384, 384), "crop": None}, {"resize": 1024, "crop": None, "pad": (1024, 1024)}):
+        transform = ImageTransform(**fields)
+        print(*transform(image).shape, round(float(transform(image).float().mean())), *transform.canvas(image)[0].shape)
+    print(measure(stream.getvalue(), "long").width)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and limits of memory")
+def test_long_and_narrow_images_take_little_memory() -> None:
+    """A 1 x 65,500 image scaled by its short edge would be 224 x 14,672,000 pixels, 11 GB with what Pillow holds."""
+    lines = run_code(LONG_IMAGES).splitlines()
+    assert lines[0] == lines[4] == "3 224 224 127 3 448 448"  # the middle of a ramp from 0 to 255
+    assert lines[1] == lines[5] == "3 384 384 127 3 768 768"
+    assert lines[2].startswith("3 1024 1024 ")
+    assert (lines[3], lines[7]) == ("65500", "1")

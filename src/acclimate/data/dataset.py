@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from acclimate.data.columns import integers, texts
-from acclimate.data.images import UnreadableImage, open_image
+from acclimate.data.images import Notices, UnreadableImage, open_image
 from acclimate.data.ordering import some
+from acclimate.data.rows import Remark
 from acclimate.errors import DataError
+from acclimate.opening import read_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,6 +46,7 @@ class ImageData:
             `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
         chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
             means all of them.
+        remarks: what was noticed about the source at load, such as a class without an image that can be read.
     """
 
     task: ClassVar[str] = "classification"  # what such data are for, see `acclimate.tasks`
@@ -56,7 +59,9 @@ class ImageData:
     other_files: tuple[str, ...] = ()
     store: Sequence[Mapping[str, Any]] | None = None
     chosen: bool = False
+    remarks: tuple[Remark, ...] = ()
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
+    _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -189,7 +194,8 @@ class ImageData:
         """
         path = self.paths[index]
         try:
-            return open_image(path or self.image_bytes(index), min_side, name=path or self._place(index))
+            content = path or self.image_bytes(index)
+            return open_image(content, min_side, name=path or self._place(index), notice=self._notices)
         except UnreadableImage as error:
             raise self._unreadable(error.file, error.reason) from error
 
@@ -209,8 +215,7 @@ class ImageData:
             if path is None:
                 raise self._unreadable(self._place(index), "the row holds no image")
         try:
-            with open(path, "rb") as stream:
-                return stream.read()
+            return read_bytes(path)
         except OSError as error:
             raise self._unreadable(path, (error.strerror or str(error)).lower()) from error
 

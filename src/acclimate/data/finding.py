@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from acclimate.data.images import IMAGE_SUFFIXES
+from acclimate.data.formats import IMAGE_SUFFIXES
+from acclimate.data.unread import Kind, in_words, kind_of_file
+from acclimate.data.walking import walk
 from acclimate.errors import DataError
+
+log = logging.getLogger("acclimate.data")
 
 ImageSource = str | os.PathLike[str] | Image.Image | bytes
 
@@ -27,11 +32,7 @@ def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
             continue
         path = Path(source)
         if path.is_dir():
-            first = next(images := _walk(path), None)
-            if first is None:
-                raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-            yield first
-            yield from images
+            yield from _in_folder(path)
         elif path.exists() or not glob.has_magic(str(path)):
             yield path
         else:
@@ -41,11 +42,19 @@ def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
             yield from (Path(match) for match in matches)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+def _in_folder(folder: Path) -> Iterator[Path]:
+    """Yield the images of a folder, and warn at its end of files that look like images but are not read."""
+    unread: list[Kind] = []
+    empty = True
+    for entry in walk(folder):
+        if entry.kind == "image":
+            empty = False
             yield Path(entry.path)
+        elif entry.kind == "other":
+            kind = kind_of_file(entry.path)
+            unread += [] if kind is None else [kind]
+    if empty:
+        found = f"; found {in_words(unread)}" if unread else ""
+        raise DataError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))}){found}")
+    if unread:
+        log.warning("%s: %d files are not read: %s", folder, len(unread), in_words(unread))

@@ -17,46 +17,31 @@ A file that ends early is an error, never an image with a grey rest.
 
 from __future__ import annotations
 
-import io
+import logging
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from acclimate.data.opening import header
+from acclimate.data.unread import HEAD, Kind, kind_of_content
 from acclimate.errors import DataError
 
-MAX_PIXELS = 2**29
-"""Largest width x height that is opened (about 23,000 x 23,000; 1.6 GB as RGB). Pillow's own guard stops far lower."""
+log = logging.getLogger("acclimate.data")
 
-IMAGE_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "dib", "gif", "tif", "tiff", "webp"),
-        *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "avif", "tga"),
-    )
+UNFILLED = (
+    "of its 16-bit colours the upper 8 bits are read, and they fill less than half of the 16 bits, so that most is "
+    "lost; scale such images to 8 bits first"
 )
-"""File name endings, in lower case, that count as images in a folder."""
+FOURTH_BAND = "it has a fourth band, which is not read; save the three bands to learn from as RGB"
+FRAMES = "it holds several pages or frames, of which the first is read; save others as images of their own"
 
 _PERCENTILES = (0.1, 99.9)
 _BACKGROUND = (255, 255, 255)
 _ORIENTATION = 0x0112
-
-_guard = threading.Lock()
-
-
-def _new_guard() -> None:
-    """Replace the lock in a forked child, where the thread that may have held it does not exist."""
-    global _guard  # noqa: PLW0603
-    _guard = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_guard)
 
 
 class UnreadableImage(DataError):
@@ -71,8 +56,30 @@ class UnreadableImage(DataError):
         return UnreadableImage, (self.file, self.reason, self.advice)
 
 
+class Notices:
+    """Warns of what is odd about images: of each oddity once, with the first image that has it."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def __call__(self, name: str, oddity: str) -> None:
+        """Warn of an oddity of an image, if it was not done before."""
+        if oddity not in self.said:
+            self.said.add(oddity)
+            warn(name, f"{oddity} (the first of such images; `acclimate data check DATA` lists all)")
+
+
+def warn(name: str, oddity: str) -> None:
+    """Warn of what is odd about an image."""
+    log.warning("%s: %s", name, oddity)
+
+
 def open_image(
-    source: str | os.PathLike[str] | bytes, min_side: int | None = None, *, name: str | None = None
+    source: str | os.PathLike[str] | bytes,
+    min_side: int | None = None,
+    *,
+    name: str | None = None,
+    notice: Callable[[str, str], None] = warn,
 ) -> Image.Image:
     """Decode an image to 8-bit RGB (see the rules at the top of this module).
 
@@ -82,34 +89,61 @@ def open_image(
             shorter side stays at least this long: several times faster for large photographs, with slightly different
             pixels. Other formats ignore it.
         name: what error messages call the image; the path by default.
+        notice: called with the name, and with what is odd about the image, such as `FRAMES`.
 
     Raises:
-        DataError: the file is missing, no image, damaged, cut short, or larger than `MAX_PIXELS`.
+        DataError: the file is missing, no image, damaged, cut short, or too large (`MAX_PIXELS`, `MAX_SIDE`).
     """
     label = name or ("<bytes>" if isinstance(source, bytes) else os.fspath(source))
-    with decoding(label), _open(source) as image:
+    with decoding(label, source), header(source) as image:
         if min_side is not None and image.format == "JPEG":
             image.draft(None, (min_side, min_side))
-        image.load()
-        return to_rgb(image)
+        oddities = load(image)
+        rgb = to_rgb(image)
+    for oddity in oddities:
+        notice(label, oddity)
+    return rgb
+
+
+def load(image: Image.Image) -> tuple[str, ...]:
+    """Decode the pixels of an open image, and return what is odd about it: things that the rules do not do justice."""
+    form, kind = image.format, _raw_mode(image)
+    several = form != "MPO" and bool(getattr(image, "is_animated", False))
+    image.load()
+    unfilled = kind.endswith((";16B", ";16L", ";16N")) and int(np.asarray(image)[..., :3].max()) < 128
+    found = {FRAMES: several, FOURTH_BAND: kind.startswith("RGBX"), UNFILLED: unfilled}
+    return tuple(oddity for oddity, there in found.items() if there)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how colours are laid out in the file of an image; nothing for grey, which has rules of its own."""
+    tile = getattr(image, "tile", None)  # how Pillow will decode the file, until it has
+    if image.mode not in ("RGB", "RGBA", "RGBX", "CMYK") or not tile:
+        return ""
+    arguments = tile[0][3]
+    parts = arguments if isinstance(arguments, tuple) else (arguments,)
+    return next((part for part in parts if isinstance(part, str)), "")
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Turn whatever Pillow and the system raise while image `name` is read into `UnreadableImage`."""
+def decoding(name: str, source: str | os.PathLike[str] | bytes | None = None) -> Iterator[None]:
+    """Turn whatever Pillow and the system raise while image `name` is read into `UnreadableImage`.
+
+    Args:
+        name: what the error calls the image.
+        source: its file or bytes, to say what it is where it is no image.
+    """
     try:
         yield
-    except (UnreadableImage, MemoryError):
+    except UnreadableImage:
         raise
     # The decoders of Pillow raise nearly every built-in exception on damaged files; none of them is a bug of the
     # caller.
     except Exception as error:
+        kind = _kind(source) if isinstance(error, UnidentifiedImageError) else None
+        if kind is not None:
+            raise UnreadableImage(name, f"it is no image that can be read: {kind.one} ({kind.step})") from error
         raise UnreadableImage(name, _reason(error, name)) from error
-
-
-def header(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow raises."""
-    return _open(source)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -129,29 +163,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _lab_to_rgb(upright)
     rgb = upright.convert("RGB")
     return rgb.copy() if rgb is image else rgb
-
-
-def _open(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    if isinstance(source, bytes) and not source:
-        raise ValueError("the file is empty (0 bytes)")
-    if not isinstance(source, bytes) and os.path.isfile(source) and os.path.getsize(source) == 0:
-        raise ValueError("the file is empty (0 bytes)")
-    stream = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-    # The guard of Pillow is one global number, read while a file is opened. It is changed for just that moment, by one
-    # thread at a time.
-    with _guard:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(stream)
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        image.close()
-        raise ValueError(
-            f"{width} x {height} pixels are more than the {MAX_PIXELS:,} that are opened (cut it into tiles)"
-        )
-    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -191,7 +202,17 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
     return converted
 
 
+def _kind(source: str | os.PathLike[str] | bytes | None) -> Kind | None:
+    """Tell the kind of what is no image."""
+    if source is None or isinstance(source, bytes):
+        return kind_of_content(source[:HEAD]) if source else None
+    with open(source, "rb") as stream:
+        return kind_of_content(stream.read(HEAD))
+
+
 def _reason(error: Exception, name: str) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -200,5 +221,6 @@ def _reason(error: Exception, name: str) -> str:
         return "it is a folder" if os.path.isdir(name) else "no permission to read it"
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image of a known format"
-    text = " ".join(str(error).split()) or type(error).__name__
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    text = " ".join(said.split()) or type(error).__name__
     return f"the file is truncated ({text})" if "truncated" in text.lower() else text

@@ -48,6 +48,7 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
         class_names=tuple(sorted({name for part in parts for name in part.class_names})),
         split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
         skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),
+        remarks=tuple(remark for part in parts for remark in part.remarks),
         other_files=tuple(sorted(f"{part.name}/{file}" for part in parts for file in part.other_files)),
     )
     alike = spelled_differently(joined.class_names)

@@ -6,13 +6,15 @@ import logging
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from acclimate.data.images import IMAGE_SUFFIXES
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, split_of, tidy
+from acclimate.data.rows import Remark, Rows, split_of, tidy
+from acclimate.data.unread import Kind, in_words, kind_of_file
+from acclimate.data.walking import walk
 from acclimate.errors import DataError
 
 log = logging.getLogger("acclimate.data")
@@ -20,15 +22,17 @@ log = logging.getLogger("acclimate.data")
 LAYOUTS = ("class", "split/class", "class/split", "domain/class", "split/domain/class", "domain/split/class")
 """What the levels of folders above the images can mean. Deeper folders belong to the last level."""
 
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+MOST_OPENED = 200
+"""How many files of a folder are opened at most to say of which kind they are."""
 
 
 @dataclass
 class Tree:
-    """The files below a folder: images by the names of the folders above them, and the rest."""
+    """What is below a folder: images and folders, by the names of the folders above them, and other files."""
 
     images: list[tuple[str, ...]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    folders: list[tuple[str, ...]] = field(default_factory=list)
 
 
 def read_folder(root: Path, layout: str) -> Rows:
@@ -40,15 +44,17 @@ def read_folder(root: Path, layout: str) -> Rows:
     tree = scan(root)
     if not tree.images:
         refuse_empty(root, tree)
-    if tree.others:
-        log.info("%s: %d files are not images and are left out (%s)", root, len(tree.others), _endings(tree.others))
     chosen = guess_layout(root, tree.images) if layout == "auto" else layout
-    return _rows(root, tree, chosen)
+    rows = _rows(root, tree, chosen)
+    rows.remarks += remarks_on_rest(root, tree, chosen.split("/"))
+    return rows
 
 
 def refuse_empty(root: Path, tree: Tree) -> NoReturn:
     """Say what lies in a folder that holds no images."""
-    kinds = f" (only other files: {_endings(tree.others)})" if tree.others else " (it is empty)"
+    found = kinds_of(root, tree.others, look_inside=True)
+    what = f"only other files: {_endings(tree.others)}" if not any(found) else in_words(found)
+    kinds = f" ({what})" if tree.others else " (it is empty)"
     raise DataError(
         f"{root}: no images in this folder{kinds}; put images into one folder per class, or name a manifest with "
         "path,label"
@@ -56,42 +62,25 @@ def refuse_empty(root: Path, tree: Tree) -> NoReturn:
 
 
 def scan(root: Path) -> Tree:
-    """List the files below `root`, sorted, without hidden and system files; links are followed, never in a circle."""
+    """List what is below `root`, sorted, by the rules of `acclimate.data.walking`.
+
+    Raises:
+        DataError: a folder that cannot be read, or a name that is not UTF-8.
+    """
     tree = Tree()
-    _walk(root, (), (), tree)
+    for entry in walk(root):
+        name = entry.parts[-1]
+        if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(f"{os.path.dirname(entry.path)}: the name {name!r} is not UTF-8; rename it")
+        if entry.kind == "image":
+            tree.images.append(entry.parts)
+        elif entry.kind == "folder":
+            tree.folders.append(entry.parts)
+        else:
+            tree.others.append("/".join(entry.parts))
     tree.images.sort()
     tree.others.sort()
     return tree
-
-
-def _walk(folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...], tree: Tree) -> None:
-    try:
-        status = os.stat(folder)
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot read this folder ({(error.strerror or str(error)).lower()}); mend its permissions or "
-            "remove it"
-        ) from error
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
-            continue
-        if not entry.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in entry.name):
-            raise DataError(f"{folder}: the name {entry.name!r} is not UTF-8; rename it")
-        inner = (*parts, entry.name)
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # a link that leads to itself
-            is_folder = is_file = False
-        if is_folder:
-            _walk(Path(entry.path), inner, (*above, here), tree)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_file:
-            tree.images.append(inner)
-        else:
-            tree.others.append("/".join(inner))
 
 
 def guess_layout(root: Path, images: list[tuple[str, ...]]) -> str:
@@ -192,6 +181,54 @@ def _rows(root: Path, tree: Tree, layout: str) -> Rows:
             "%s: %d images lie above the folders %s and are left out: %s", root, len(shallow), layout, some(shallow)
         )
     return rows
+
+
+def remarks_on_rest(root: Path, tree: Tree, levels: Sequence[str] = ()) -> list[Remark]:
+    """Return what to say of files that are not read, and of folders of classes, splits or domains without any image.
+
+    Args:
+        root: the folder.
+        tree: what is below it.
+        levels: what its levels mean, from the top.
+    """
+    lost = _lost_folders(tree, len(levels))
+    below: dict[tuple[str, ...], list[str]] = {folder: [] for folder in lost}
+    rest: list[str] = []
+    for file in tree.others:
+        parts = tuple(file.split("/"))
+        folder = next((parts[:depth] for depth in range(1, len(levels) + 1) if parts[:depth] in below), None)
+        (rest if folder is None else below[folder]).append(file)
+    remarks = [_on_lost(root, folder, levels[len(folder) - 1], files) for folder, files in below.items()]
+    kinds = kinds_of(root, rest)
+    meant = [file for file, kind in zip(rest, kinds, strict=True) if kind is not None]
+    usual = [file for file, kind in zip(rest, kinds, strict=True) if kind is None]
+    if usual:
+        log.info("%s: %d files are not images and are left out (%s)", root, len(usual), _endings(usual))
+    if meant:
+        text = f"{len(meant)} files are not read: {in_words(kind for kind in kinds if kind is not None)}: {some(meant)}"
+        remarks.append(Remark("warning", "unread_files", text, tuple(meant)))
+    return remarks
+
+
+def _lost_folders(tree: Tree, deepest: int) -> list[tuple[str, ...]]:
+    """Return the folders of the first levels with no image in them or below, without those inside one of them."""
+    full = {image[:depth] for image in tree.images for depth in range(1, len(image))}
+    empty = [folder for folder in tree.folders if len(folder) <= deepest and folder not in full]
+    return [folder for folder in empty if len(folder) == 1 or folder[:-1] in full]
+
+
+def _on_lost(root: Path, folder: tuple[str, ...], level: str, files: list[str]) -> Remark:
+    kinds = kinds_of(root, files, look_inside=True)
+    what = f"its {len(files)} files are not read: {in_words(kinds)}" if files else "it is empty"
+    level = "folder" if level == "split" and not split_of(folder[-1]) else level
+    above = f" in {'/'.join(folder[:-1])}" if len(folder) > 1 else ""
+    text = f"no {level} {folder[-1]!r} is read{above}, for there is no image in the folder; {what}"
+    return Remark("error" if any(kinds) else "warning", f"lost_{level}", text, ("/".join(folder),))
+
+
+def kinds_of(root: Path, files: Sequence[str], look_inside: bool = False) -> list[Kind | None]:
+    """Return the kinds of files below a folder; `look_inside` also opens some of those whose ending says nothing."""
+    return [kind_of_file(os.path.join(root, file), look_inside and n < MOST_OPENED) for n, file in enumerate(files)]
 
 
 def _endings(files: list[str]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +19,7 @@ from acclimate.data.frames import is_frame, of_datasets, read_frame
 from acclimate.data.images import UnreadableImage
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows
+from acclimate.data.rows import Remark, Rows, spelled_differently
 from acclimate.data.splits import check_fractions, make_splits
 from acclimate.errors import ConfigError, DataError
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     import datasets
 
 log = logging.getLogger("acclimate.data")
+
+MOST_REMARKS = 10
+"""How many warnings about a source are shown; `acclimate data check` has them all."""
 
 
 def load_data(
@@ -177,7 +182,22 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         table = table.append_column("row", integers(range(len(rows))))
     names = rows.classes or tuple(sorted(set(rows.labels)))
     table = table.take(integers(order))
-    return ImageData(rows.name, table, names, "given" if given else "made", (), tuple(rows.other_files), store)
+    remarks = (*rows.remarks, *_on_spelling("classes", names), *_on_spelling("domains", set(rows.domains)))
+    for remark in remarks[:MOST_REMARKS]:
+        log.log(logging.INFO if remark.level == "info" else logging.WARNING, "%s: %s", rows.name, remark.text)
+    if len(remarks) > MOST_REMARKS:
+        log.warning("%s: and %d more such warnings", rows.name, len(remarks) - MOST_REMARKS)
+    origin, others = "given" if given else "made", tuple(rows.other_files)
+    return ImageData(rows.name, table, names, origin, other_files=others, store=store, remarks=remarks)
+
+
+def _on_spelling(what: str, names: Iterable[str]) -> list[Remark]:
+    alike = spelled_differently(sorted(names))
+    if not alike:
+        return []
+    shown = some([" = ".join(found) for found in alike])
+    text = f"{len(alike)} {what} are spelled in several ways and stay apart: {shown}; spell alike what is the same"
+    return [Remark("warning", "spelling", text, tuple(name for found in alike for name in found))]
 
 
 def without_corrupt(data: ImageData) -> ImageData:
@@ -187,31 +207,33 @@ def without_corrupt(data: ImageData) -> ImageData:
         DataError: when all fail.
     """
 
-    def works(index: int) -> bool:
+    def reason(index: int) -> str:
         try:
             data.image(index, min_side=32)
-        except UnreadableImage:
-            return False
-        return True
+        except UnreadableImage as error:
+            return error.reason
+        return ""
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        good = list(pool.map(works, range(len(data))))
-    skipped = tuple(key for key, fine in zip(data.keys, good, strict=True) if not fine)
+        reasons = list(pool.map(reason, range(len(data))))
+    skipped = tuple(key for key, why in zip(data.keys, reasons, strict=True) if why)
     if not skipped:
         return data
+    kinds = some([f"{count} x {why}" for why, count in Counter(filter(None, reasons)).most_common()], 3)
     if len(skipped) == len(data):
         raise DataError(
-            f"{data.name}: none of the {len(data)} images can be decoded; list the reasons with `acclimate data "
-            "check DATA`"
+            f"{data.name}: none of the {len(data)} images can be decoded ({kinds}); list the reasons with `acclimate "
+            "data check DATA`"
         )
-    log.warning("%s: %d corrupt images are left out: %s", data.name, len(skipped), some(skipped))
-    kept = data.select([row for row, fine in enumerate(good) if fine])
+    log.warning("%s: %d corrupt images are left out: %s (%s)", data.name, len(skipped), some(skipped), kinds)
+    kept = data.select([row for row, why in enumerate(reasons) if not why])
+    for column, many in (("label", "classes"), ("split", "splits"), ("domain", "domains")):
+        lost = sorted(set(data.column(column)) - set(kept.column(column)))
+        if lost:
+            log.warning("%s: no image is left of the %s %s", data.name, many, some(lost))
     present = set(kept.column("label"))
     names = tuple(name for name in data.class_names if name in present)
-    lost = [name for name in data.class_names if name not in present]
-    if lost:
-        log.warning("%s: no image is left of the classes %s", data.name, some(lost))
-    return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)
+    return replace(kept, class_names=names, skipped=skipped, chosen=data.chosen)
 
 
 def settle_split(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_fraction: float = 0.3) -> ImageData:

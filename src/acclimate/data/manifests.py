@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from acclimate.data.ordering import some
-from acclimate.data.rows import Gaps, Rows, split_of, tidy
+from acclimate.data.rows import Gaps, Remark, Rows, split_of, tidy
 from acclimate.data.tables import SUFFIXES, Record, read_table
+from acclimate.data.unread import in_words, kind_of_file, kind_of_name
 from acclimate.errors import DataError, brief
 from acclimate.options import closest
 
@@ -87,6 +88,8 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         kind = "is a folder, not an image" if os.path.isdir(root / raw) else "no such image"
         shown = repr(brief(raw, 120))
         text = f"{shown} {kind}" if "folder" in kind else f"{kind} {shown}"
+        known = kind_of_file(os.path.join(root, raw))
+        text += f", only a {known.one}: {known.step}" if known else ""
         more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
             f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or give `images_root`"
@@ -94,6 +97,10 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")
     gaps.warn()
+    unread = [found for path in rows.paths if path and (found := kind_of_name(path))]
+    if unread:
+        text = f"{len(unread)} rows name files that are not read: {in_words(unread)}"
+        rows.remarks.append(Remark("warning", "unread_files", text))
     if repeated:
         log.warning(
             "%s: %d rows repeat an image with the same label and are left out: %s",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from acclimate.data.ordering import some
 from acclimate.data.tables import whole
@@ -18,6 +20,8 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "testset", "test_set"), "test"),
 }
 """Names of folders and values of a `split` column, in lower case, and the split they mean."""
+
+NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?")
 
 
 MISSING_WORDS = frozenset(("nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat", "nil", "-nan"))
@@ -40,7 +44,7 @@ def spelled_differently(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the names that differ in case or punctuation only, those that are alike together."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        alike["".join(letter for letter in name.casefold() if letter.isalnum()) or name].append(name)
+        alike[_letters(name)].append(name)
     return [tuple(found) for found in alike.values() if len(found) > 1]
 
 
@@ -80,11 +84,37 @@ class Gaps:
             )
 
 
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name, whatever their case and form; a number, such as -1 or 1.0, as it is."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    if NUMBER.fullmatch(folded.strip()):
+        return folded
+    return "".join(letter for letter in folded if letter.isalnum()) or name
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about a source that its user should know, noticed while it was read.
+
+    Attributes:
+        level: "error" for what makes training on it wrong, "warning", or "info".
+        kind: a short, stable name, such as "lost_class".
+        text: what it is and what to do, in one line, without the name of the source.
+        names: files, folders or classes that it is about.
+    """
+
+    level: Literal["error", "warning", "info"]
+    kind: str
+    text: str
+    names: tuple[str, ...] = ()
+
+
 @dataclass
 class Rows:
     """The columns of a source, all of the same length, and what was noticed while reading it.
 
-    `classes` gives the labels an order of their own; they are sorted where it is empty.
+    `classes` gives the labels an order of their own; they are sorted where it is empty. `remarks` are logged when the
+    rows become data.
     """
 
     name: str
@@ -96,6 +126,7 @@ class Rows:
     splits: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
     classes: tuple[str, ...] = ()
+    remarks: list[Remark] = field(default_factory=list)
 
     def add(
         self, key: str, path: str | Path | None, label: str, *, domain: str = "", group: str = "", split: str = ""

@@ -21,6 +21,9 @@ from torch import Tensor
 from acclimate.data.processors import CLIP_MEAN, CLIP_STD, RESAMPLE, transform_fields
 from acclimate.errors import ConfigError
 
+MOST_SCALED = 2**25
+"""Pixels of a scaled image (100 MB) beyond which only what the crop leaves is made."""
+
 
 @dataclass(frozen=True)
 class ImageTransform:
@@ -100,8 +103,11 @@ class ImageTransform:
         """
         image = image.convert("RGB")  # no copy of the pixels where the image is RGB already
         if self.resize is not None:
-            height, width = self._resized(image.height, image.width)
-            image = image.resize((width, height), RESAMPLE[self.resample])
+            size = self._resized(image.height, image.width)
+            if self.crop is not None and size[0] * size[1] > MOST_SCALED:
+                image = self._cut(image, size, self.crop)
+            else:
+                image = self._scaled(image, size)
         if self.crop is not None:
             # Floor division for both signs places odd remainders, and odd padding, where the reference places them.
             top, left = (image.height - self.crop[0]) // 2, (image.width - self.crop[1]) // 2
@@ -145,7 +151,7 @@ class ImageTransform:
         out = max(self.output_size)
         multiple = min(max(max(image.size) / out, 1.0), factor)
         side = max(out, int(out * int(multiple * 4) / 4))
-        square = image.convert("RGB").resize((side, side), RESAMPLE[self.resample])
+        square = self._scaled(image.convert("RGB"), (side, side))
         return _to_tensor(square), image.width / image.height
 
     def view_box(self, aspect: float) -> tuple[float, float, float, float]:
@@ -207,6 +213,36 @@ class ImageTransform:
             ConfigError: steps that do not go together.
         """
         return cls(**transform_fields(config, default))
+
+    def _cut(self, image: Image.Image, size: tuple[int, int], crop: tuple[int, int]) -> Image.Image:
+        """Return the part of an image scaled to `size` that the centre crop leaves, without making the rest.
+
+        A long and narrow image, scaled by its short edge, may be a million times as large as what is cut out of it. The
+        filter sees the same neighbours as if the whole were scaled; only the rounding of their weights may differ.
+        """
+        box, kept = [], []
+        for full, scaled, wanted in zip((image.height, image.width), size, crop, strict=True):
+            first, length = max(0, (scaled - wanted) // 2), min(wanted, scaled)
+            box.append((first * full / scaled, (first + length) * full / scaled))
+            kept.append(length)
+        (top, bottom), (left, right) = box
+        return self._scaled(image, (kept[0], kept[1]), (left, top, right, bottom))
+
+    def _scaled(
+        self, image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    ) -> Image.Image:
+        """Return an image, or a box of it, scaled to (height, width).
+
+        Pillow scales the rows first, for each of which it holds pixels of the new width; of a high and narrow image
+        these would be too many, so it is scaled on its side.
+        """
+        kind, (height, width) = RESAMPLE[self.resample], size
+        left, top, right, bottom = box or (0, 0, image.width, image.height)
+        held, on_its_side = (bottom - top) * width, (right - left) * height
+        if held <= max(MOST_SCALED, on_its_side):
+            return image.resize((width, height), kind, box)
+        turned = image.transpose(Image.Transpose.TRANSPOSE)
+        return turned.resize((height, width), kind, (top, left, bottom, right)).transpose(Image.Transpose.TRANSPOSE)
 
     def _resized(self, height: float, width: float) -> tuple[int, int]:
         if isinstance(self.resize, tuple):

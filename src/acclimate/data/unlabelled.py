@@ -72,6 +72,7 @@ def _read_plain(folder: Path) -> Rows:
     if not tree.images:
         layouts.refuse_empty(folder, tree)
     rows = Rows(folder.name or str(folder), other_files=tree.others)
+    rows.remarks += layouts.remarks_on_rest(folder, tree)
     splits = {image[0]: split_of(image[0]) if len(image) > 1 else None for image in tree.images}
     given = all(splits.values())
     for image in tree.images:

@@ -49,6 +49,18 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
     if tiny:
         text = f"{len(tiny)} images have a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
         findings.append(Finding("info", "tiny_pictures", text, len(tiny), listed(tiny)))
+    findings += [
+        Finding(remark.level, remark.kind, remark.text, len(remark.names), listed(list(remark.names)))
+        for remark in data.remarks
+        if remark.kind != "spelling"  # of the classes, which are looked at elsewhere
+    ]
+    odd: dict[str, list[str]] = {}
+    for row, fact in enumerate(facts):
+        for oddity in fact.oddities if fact is not None else ():
+            odd.setdefault(oddity, []).append(data.keys[row])
+    for oddity, keys in odd.items():
+        text = f"{len(keys)} images are not read in full: {oddity}"
+        findings.append(Finding("warning", "read_in_part", text, len(keys), listed(keys)))
     if data.other_files:
         endings = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in data.other_files)
         kinds = some([f"{count} x {ending}" for ending, count in endings.most_common()])

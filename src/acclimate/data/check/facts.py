@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from acclimate.data.dataset import ImageData
-from acclimate.data.images import UnreadableImage, decoding, header, to_rgb
+from acclimate.data.images import UnreadableImage, decoding, load, to_rgb
+from acclimate.data.opening import header
 
 TURNS: dict[str, Image.Transpose | None] = {
     "same": None,
@@ -44,6 +45,7 @@ class Fact:
         size: bytes of the file.
         brightness: mean grey value, 0..255.
         contrast: standard deviation of the grey values, 0..127.5.
+        oddities: what is odd about the file, see `acclimate.data.images.load`.
     """
 
     digest: str
@@ -57,6 +59,7 @@ class Fact:
     size: int
     brightness: float
     contrast: float
+    oddities: tuple[str, ...] = ()
 
 
 def read_facts(
@@ -92,12 +95,12 @@ def measure(content: bytes, name: str) -> Fact:
     Raises:
         UnreadableImage: the bytes cannot be decoded.
     """
-    with decoding(name), header(content) as image:
+    with decoding(name, content), header(content) as image:
         (width, height), mode, kind = image.size, _mode(image), image.format or ""
         step = _jpeg_step(image)
         if kind == "JPEG":
             image.draft(None, (_DECODED_SIDE, _DECODED_SIDE))
-        image.load()
+        oddities = load(image)
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         grey = to_rgb(image).convert("L")
     if turned:
@@ -108,7 +111,7 @@ def measure(content: bytes, name: str) -> Fact:
     small = np.asarray(hashed.resize((SMALL, SMALL), Image.Resampling.BOX))
     digest = hashlib.sha256(content).hexdigest()
     brightness, contrast = float(values.mean()), float(values.std())
-    return Fact(digest, hashes, small, width, height, mode, kind, step, len(content), brightness, contrast)
+    return Fact(digest, hashes, small, width, height, mode, kind, step, len(content), brightness, contrast, oddities)
 
 
 def _bits(image: Image.Image) -> int:

@@ -1,0 +1,91 @@
+"""Opening the file of an image without decoding its pixels: only regular files of the listed formats, within bounds."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from acclimate.data.formats import formats
+from acclimate.opening import open_regular
+
+MAX_PIXELS = 2**29
+"""Largest width x height that is opened (about 23,000 x 23,000; 1.6 GB as RGB). Pillow's own guard stops far lower."""
+
+MAX_SIDE = 2**18
+"""Largest width or height that is opened; scaling a longer one takes memory without bounds."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PROFILE, _TEXTS = b"iCCP", (b"tEXt", b"zTXt", b"iTXt")
+_WITH_ORIENTATION = (b"XML:com.adobe.xmp\x00", b"Raw profile type exif\x00")  # the texts that may say which side is up
+
+_guard = threading.Lock()
+
+
+def _new_guard() -> None:
+    """Replace the lock in a forked child, where the thread that may have held it does not exist."""
+    global _guard  # noqa: PLW0603
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_guard)
+
+
+def header(source: str | os.PathLike[str] | bytes) -> Image.Image:
+    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise."""
+    image = _open(_usable(source))
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        image.close()
+        bound = f"{MAX_PIXELS:,} that are opened" if width * height > MAX_PIXELS else f"{MAX_SIDE:,} a side"
+        raise ValueError(f"{width} x {height} pixels are more than the {bound} (cut it into tiles)")
+    return image
+
+
+def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:
+    """Return what Pillow opens: a regular file, or bytes; never a pipe or a device, which may not give or not end."""
+    if isinstance(source, bytes):
+        return _lean(io.BytesIO(source)) or io.BytesIO(source)
+    with open_regular(source) as stream:
+        return _lean(stream) or Path(source)
+
+
+def _open(source: Path | io.BytesIO) -> Image.Image:
+    # The guard of Pillow is one global number, read while a file is opened. It is changed for just that moment, by one
+    # thread at a time.
+    with _guard:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source, formats=formats())
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _lean(stream: IO[bytes]) -> io.BytesIO | None:
+    """Return a PNG without its colour profile and its texts, which are not used and may be larger than Pillow takes.
+
+    Nothing for other files, and where there is nothing to leave out.
+    """
+    beginning = stream.read(len(_PNG))
+    if not beginning:
+        raise ValueError("the file is empty (0 bytes)")
+    if beginning != _PNG:
+        return None
+    start, left_out = len(_PNG), []
+    while len(head := stream.read(8)) == 8:
+        end = start + 12 + int.from_bytes(head[:4], "big")  # its length, its name, its content and a checksum
+        if head[4:] == _PROFILE or (head[4:] in _TEXTS and not stream.read(32).startswith(_WITH_ORIENTATION)):
+            left_out += [start, end]
+        start = end
+        stream.seek(start)
+    if not left_out:
+        return None
+    stream.seek(0)
+    content = stream.read()
+    edges = [0, *left_out, len(content)]
+    return io.BytesIO(b"".join(content[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)))
