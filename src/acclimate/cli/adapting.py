@@ -118,7 +118,8 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = model.evaluate(choose_evaluation_images(run, images, split), progress=progress)
+        chosen = choose_evaluation_images(run, images, split, model.method.domain_encoder)
+        metrics = model.evaluate(chosen, progress=progress)
     tables.show_metrics(metrics, task, f"{run} on {images.name}", as_json)
 
 

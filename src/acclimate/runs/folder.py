@@ -15,6 +15,7 @@ ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
 RECORD = "record.json"
 SPLITS = "splits.json"
+IMAGES = "images.txt"  # what was learned from beside the splits, see `acclimate.runs.seen`
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
@@ -37,7 +38,7 @@ class Layout:
 
 
 ADAPTATION = Layout(
-    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT, READING),
+    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CHECKPOINT, READING),
     (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
 )
 
@@ -65,6 +66,17 @@ def open_folder(out: Path, overwrite: bool = False, layout: Layout = ADAPTATION)
         if overwrite:
             (out / name).unlink(missing_ok=True)
     return out
+
+
+def copy_files(run: Path, out: Path, names: Sequence[str]) -> None:
+    """Copy those of some files that a run folder has to another one, each atomically.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    for name in names:
+        if (run / name).is_file() and run.resolve() != out.resolve():
+            replace_file(out / name, (run / name).read_bytes())
 
 
 def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from acclimate.prompts import PromptSet
 from acclimate.runs import folder
 from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
 from acclimate.runs.prediction import ImageSource, stream_predictions
+from acclimate.runs.seen import write_images
 from acclimate.tasks import get_task, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
@@ -47,7 +48,13 @@ class AdaptedModel:
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
         task: what it has learned.
+        seen_before: sha256 of images that were seen before its own training and validation images, by what it began
+            with.
+        origin: the run folder that it was loaded from.
     """
+
+    seen_before: frozenset[str] = frozenset()
+    origin: Path | None = None
 
     def __init__(
         self,
@@ -163,6 +170,12 @@ class AdaptedModel:
             freeze_splits(
                 self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"], digests=True
             )
+            if self.seen_before:
+                write_images(path, sorted(self.seen_before))
+            else:
+                (path / folder.IMAGES).unlink(missing_ok=True)  # of another run that was here
+        elif self.origin is not None:
+            folder.copy_files(self.origin, path, (folder.SPLITS, folder.IMAGES))
         folder.write_lines(path / folder.LOG, self.journal)
         write_json(path / folder.RECORD, self.record)
         return path
@@ -240,4 +253,5 @@ def load(
     method.eval()
     record = read_json(path / folder.RECORD, next_step)
     model = AdaptedModel(method, record, journal=folder.read_lines(path / folder.LOG), cache_dir=cache_dir)
+    model.origin = path.absolute()
     return model if class_names == list(model.class_names) else model.rebind(class_names)
