@@ -11,11 +11,15 @@ import pytest
 
 from acclimate.bench import plan_bench, read_spec, run_bench
 from acclimate.bench.jobs import load_source, plan
+from acclimate.bench.spec import Source
 from acclimate.bench.work import Worker
+from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import AcclimateError, ConfigError
+from acclimate.runs.pretraining import pretrain_mae
 from tests.helpers.benches import Notes, entries, record, write_spec
 from tests.helpers.pictures import make_split_pictures
 from tests.helpers.tiny_backbones import tiny_clip
+from tests.helpers.tiny_mae import SMALL as SMALL_MAE
 
 GDPL = {"method": "gdpl", "settings": {"epochs": 1, "batch_size": 8}}
 SMALL = {"train": 2, "val": 1, "test": 3}
@@ -167,6 +171,41 @@ def test_an_encoder_that_cannot_be_loaded(jobs):
     assert str(raised.value).startswith("suites[0]: domain_encoder of 'gdpl' on animals: ")
     assert "nowhere/animals" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_an_encoder_that_has_seen_what_is_measured_is_refused_before_anything_runs(jobs, animals, tmp_path):
+    data, quick = load_unlabelled(animals), {"settings": {**SMALL_MAE, "epochs": 0}, "domain": "natural"}
+    for part in ("train", "all"):
+        pretrain_mae(data, tmp_path / part, split=part, device="cpu", **quick)
+    jobs(gdpl(domain_encoder=str(tmp_path / "train")))
+    with pytest.raises(ConfigError) as raised:
+        jobs(gdpl(domain_encoder=str(tmp_path / "all")))
+    assert str(raised.value) == (
+        f"suites[0]: domain_encoder of 'gdpl' on animals: animals: domain_encoder: {tmp_path / 'all'} has learned from "
+        f"{len(load_source('animals', Source(animals)).test)} of the "
+        f"{len(load_source('animals', Source(animals)).test)} test images, such as "
+        f"{load_source('animals', Source(animals)).test.keys[0]}; name another one, or give the data the split that it "
+        "was made with"
+    )
+
+
+def test_a_domain_that_is_left_out_may_not_have_been_pretrained_on(jobs, tmp_path):
+    """The split of the data is not that of the protocol: all of a domain is measured, its training images too."""
+    folder = make_split_pictures(tmp_path / "data", ("cat", "dog"), {"north": 6, "south": 6})
+    data = load_unlabelled(folder, layout="domain/class")
+    settings = {"settings": {**SMALL_MAE, "epochs": 0}, "domain": "natural", "device": "cpu"}
+    pretrain_mae(data, tmp_path / "both", **settings)
+    pretrain_mae(data.filter_domains(["north"]), tmp_path / "north", **settings)
+    suites = [{"protocol": "leave-one-domain-out", "data": ["other"]}]
+    given = {"other": {"path": str(folder), "layout": "domain/class"}}
+    with pytest.raises(ConfigError, match=r"has learned from \d of the 12 test images"):
+        jobs(gdpl(domain_encoder=str(tmp_path / "both")), sets=("other",), suites=suites, given=given)
+    with pytest.raises(ConfigError, match=r"north has learned from \d of the 12 test images, such as north/"):
+        jobs(gdpl(domain_encoder=str(tmp_path / "north")), sets=("other",), suites=suites, given=given)
+    single = [{"protocol": "single-source", "data": ["other"]}]
+    with pytest.raises(ConfigError, match=r"such as north/"):
+        jobs(gdpl(domain_encoder=str(tmp_path / "north")), sets=("other",), suites=single, given=given)
+    assert jobs(gdpl(domain_encoder="self"), sets=("other",), suites=suites, given=given)
 
 
 def test_rows_that_differ_by_their_encoder_only(jobs):

@@ -18,6 +18,7 @@ from acclimate.training.journal import Journal
 from tests.helpers.command import QUICK, SETTINGS, acclimate, finish, interrupted, start
 from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_pictures, make_split_pictures
+from tests.helpers.runs import forget_places
 from tests.helpers.tiny_backbones import tiny_clip
 
 
@@ -187,6 +188,7 @@ def test_bad_runs(place, tmp_path, run, tiny_folders, verb, rest):
     info = json.loads((gone / "adapter.json").read_text())
     info["backbone"]["id"] = str(tmp_path / "moved away")
     (gone / "adapter.json").write_text(json.dumps(info))
+    forget_places(gone)
     assert "moved away" in error(gone)
 
 

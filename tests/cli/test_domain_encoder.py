@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from tests.helpers.command import QUICK, acclimate
+from tests.helpers.runs import forget_places
 from tests.helpers.tiny_backbones import tiny_clip
 from tests.helpers.tiny_mae import tiny_mae
 
@@ -100,6 +101,7 @@ def test_swapped_and_missing_on_load(adapted, picture_folder, domain_folder, tmp
     info = json.loads((copy / "adapter.json").read_text())
     info["domain_encoder"]["id"] = str(tmp_path / "moved away")
     (copy / "adapter.json").write_text(json.dumps(info))
+    forget_places(copy)
     assert "moved away" in error(copy)
 
 

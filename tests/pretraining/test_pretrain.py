@@ -38,6 +38,7 @@ def test_the_folder(encoder, pictures):
     out, record = encoder
     assert sorted(path.name for path in out.iterdir()) == [
         "config.json",
+        "images.txt",
         "log.jsonl",
         "model.safetensors",
         "preprocessor_config.json",
@@ -45,6 +46,7 @@ def test_the_folder(encoder, pictures):
         "record.json",
     ]
     assert record == json.loads((out / "record.json").read_text())
+    assert (out / "images.txt").read_text().split() == [pictures.train.digest(row) for row in range(18)]
     assert (record["data"]["images"], record["data"]["part"], record["data"]["held_out"]) == (18, "train", 9)
     assert record["settings"]["lr"] == 2e-3
     assert record["parameters"]["encoder"] > record["parameters"]["decoder"] > 0
@@ -85,6 +87,11 @@ def test_a_finished_run_is_not_repeated(pictures, tmp_path, caplog):
     for other in ({"seed": 2}, {"settings": {**ONE, "mask_ratio": 0.5}}, {"split": "all"}, {"domain": "xray"}):
         with pytest.raises(RunError, match="other images or settings"):
             train(pictures, tmp_path / "a", **other)
+    listed = (tmp_path / "a/images.txt").read_bytes()
+    for damage in (b"", listed[:100], None):  # and none, as an earlier version left it
+        (tmp_path / "a/images.txt").unlink() if damage is None else (tmp_path / "a/images.txt").write_bytes(damage)
+        train(pictures, tmp_path / "a")
+        assert (tmp_path / "a/images.txt").read_bytes() == listed
     again = train(pictures, tmp_path / "a", seed=2, overwrite=True)
     assert again["loss"] != record["loss"]
 

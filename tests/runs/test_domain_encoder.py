@@ -23,7 +23,7 @@ from acclimate.training.inputs import Inputs
 from acclimate.training.progress import Silent
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import GradientStage
-from tests.helpers.runs import quick
+from tests.helpers.runs import forget_places, quick
 from tests.helpers.tiny_mae import tiny_mae
 
 
@@ -198,6 +198,7 @@ def test_a_domain_encoder_that_is_gone_or_damaged(run, tiny, domain_folder, tmp_
     info = json.loads((copy / "adapter.json").read_text())
     info["domain_encoder"]["id"] = str(tmp_path / "moved away")
     (copy / "adapter.json").write_text(json.dumps(info))
+    forget_places(copy)
     assert str(tmp_path / "moved away") in message(copy, tiny)
     assert acclimate.load(copy, tiny, domain_encoder=domain_folder).class_names
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 import acclimate
 from acclimate.backbones import load_backbone
 from acclimate.data import load_data
-from acclimate.errors import AcclimateError, BackboneError, ConfigError, DataError, RunError
+from acclimate.errors import AcclimateError, ConfigError, DataError, RunError
 from tests.helpers.pictures import CLASSES, make_pictures
 from tests.helpers.runs import QUICK, quick
 from tests.helpers.tiny_backbones import tiny_clip
@@ -30,11 +30,14 @@ def test_loaded_is_what_was_saved(run, tiny, pictures, tmp_path):
     loaded.save(tmp_path / "moved")
     again = acclimate.load(tmp_path / "moved", tiny)
     assert torch.equal(again.method.context, run.model.method.context)
-    for name in ("adapter.safetensors", "adapter.json", "record.json", "log.jsonl"):
+    for name in ("adapter.safetensors", "adapter.json", "splits.json", "log.jsonl"):
         assert (tmp_path / "moved" / name).read_bytes() == (run.folder / name).read_bytes()
+    before, after = (json.loads((place / "record.json").read_text()) for place in (run.folder, tmp_path / "moved"))
+    assert {**before, "places": None} == {**after, "places": None}
 
 
 def test_saving_twice_changes_nothing(copy, tiny):
+    acclimate.load(copy, tiny).save(copy)  # notes where the backbone is from there
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     acclimate.load(copy, tiny).save(copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
@@ -58,7 +61,8 @@ def test_the_same_weights_elsewhere_are_accepted(run, tmp_path, pictures):
 
 def test_the_backbone_is_gone(copy, tmp_path):
     edit(copy / "adapter.json", backbone={"id": str(tmp_path / "gone"), "family": "clip", "fingerprint": "0" * 32})
-    with pytest.raises(BackboneError, match="gone"):
+    edit(copy / "record.json", places=None)
+    with pytest.raises(RunError, match=r"copy: this adapter was .*gone.*; name the original with `backbone`"):
         acclimate.load(copy)
 
 

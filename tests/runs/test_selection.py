@@ -127,7 +127,7 @@ def test_images_that_someone_has_chosen_are_measured_as_they_are(made, tiny, cap
         caplog.clear()
         assert model.evaluate(part)["samples"] == len(part)
         known = len(keys(part) & seen)
-        assert (f"the run has seen {known} of these {len(part)} images" in caplog.text) == bool(known)
+        assert (f"the run has seen {known} of the {len(part)} images" in caplog.text) == bool(known)
     assert model.evaluate(data.filter_classes(["cat", "dog"]))["samples"] == len(
         data.test.filter_classes(["cat", "dog"])
     )

@@ -40,6 +40,15 @@ def test_its_test_images_may_not_have_been_seen(run, pictures, tiny, tmp_path):
         quick(swapped, tiny, start=run.folder)
 
 
+def test_a_run_that_does_not_say_what_it_has_seen_is_noted(run, other, tiny, copy, caplog):
+    caplog.set_level("INFO", "acclimate")
+    quick(other, tiny, start=run.folder, **IDLE)
+    assert "cannot be checked" not in caplog.text
+    (copy / "splits.json").unlink()
+    quick(other, tiny, start=copy, **IDLE)
+    assert caplog.text.count(f"`start='{copy}'` does not say which images it has seen, so that cannot be checked") == 1
+
+
 def test_other_runs_are_refused(run, other, tiny, tiny_backbones, tmp_path):
     with pytest.raises(ConfigError, match="holds what coop has learned, and this run is of kgcoop"):
         quick(other, tiny, method="kgcoop", start=run.folder)

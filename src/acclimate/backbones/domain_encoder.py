@@ -13,7 +13,7 @@ from torch import Tensor
 from acclimate.backbones.checkpoints import load_model, processor_config, read_json, weight_files
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
-from acclimate.backbones.hub import find_folder
+from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily
 from acclimate.errors import BackboneError, ConfigError
 
@@ -43,7 +43,10 @@ class DomainEncoder:
 
     Attributes:
         image_size: height and width of the pixels it takes.
+        place: where its files are, set by `load_domain_encoder`; none for "self" and for a model in memory.
     """
+
+    place: Place | None = None
 
     def __init__(
         self,
@@ -157,6 +160,7 @@ def load_domain_encoder(
     files, processor = weight_files(folder), processor_config(folder)
     model = _encoder(folder, family, files)
     encoder = wrap_encoder(str(name), model_type, model, _transform(folder, family, processor, model.config))
+    encoder.place = Place.of(str(name), folder)
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
         model.to(dtype)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
+from acclimate.backbones.hub import Place
 from acclimate.backbones.tokenizer import TextTokenizer
 from acclimate.backbones.towers import (
     ClassPosition,
@@ -57,7 +58,10 @@ class DualEncoder:
         context_length: text positions.
         image_size: height and width of the pixels the image tower takes.
         logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
+        place: where its files are, set by `load_backbone`; none for a model that was made in memory.
     """
+
+    place: Place | None = None
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,24 @@ TIMEOUT = 5.0  # seconds to wait for the Hub's first answer
 CONVERTER = "SFconvertbot"  # the Hub's own account that offers safetensors copies of old repositories
 
 log = logging.getLogger("acclimate.backbones")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of an encoder are.
+
+    Attributes:
+        folder: absolute.
+        local: whether it is a folder of the user's own, and neither embedded nor from the Hub.
+    """
+
+    folder: Path
+    local: bool
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> Place:
+        """Return the place of a name for which `find_folder` has returned a folder."""
+        return cls(folder.resolve(), folder == Path(name).expanduser())
 
 
 def find_folder(name: str, what: str = "backbone", own: str = "mini-clip") -> Path:
@@ -42,13 +61,13 @@ def find_folder(name: str, what: str = "backbone", own: str = "mini-clip") -> Pa
     if path.exists():
         raise BackboneError(f"{path} is a file; give the folder that holds config.json and model.safetensors")
     if HUB_ID.fullmatch(name):
-        return _download(name)
+        return _download(name, own)
     close = closest(name, [info.id for info in list_backbones()], cutoff=0.5)
     hint = f"did you mean {close!r}?" if close else f"give an existing folder, a Hub id org/name, or {own!r}"
     raise BackboneError(f"no {what} folder {name!r}; {hint}")
 
 
-def _download(name: str) -> Path:
+def _download(name: str, own: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -75,7 +94,7 @@ def _download(name: str) -> Path:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
             raise BackboneError(
                 f"no folder {name!r}, and the Hub cannot be reached for it ({reason}); check the network and "
-                "HF_HUB_OFFLINE, give a local folder, or use the embedded 'mini-clip'"
+                f"HF_HUB_OFFLINE, or give a local folder or {own!r}"
             ) from error
         log.info("the Hub cannot be reached; using the cached copy of %s in %s", name, cached)
         return cached

@@ -12,7 +12,7 @@ from acclimate.backbones.checkpoints import first_line, load_model, processor_co
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import FAMILIES, Family
 from acclimate.backbones.fingerprint import stored_weights
-from acclimate.backbones.hub import find_folder
+from acclimate.backbones.hub import Place, find_folder
 from acclimate.errors import BackboneError
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
@@ -46,6 +46,7 @@ def load_backbone(
     advice = f"use a complete {family_class.name} checkpoint with both towers"
     family = family_class(load_model(folder, family_class.model_class(), files, dtype, advice).to(device))
     backbone = DualEncoder(str(name), family, tokenizer, processor, partial(stored_weights, files))
+    backbone.place = Place.of(str(name), folder)
     _check_tokenizer(folder, backbone, family, len(tokenizer))
     _ = backbone.transform  # a configuration that cannot be read should fail here, not at the first image
     return backbone

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acclimate.bench.choosing import choose
 from acclimate.bench.entries import at
 from acclimate.bench.spec import Contender, Source
 from acclimate.errors import ConfigError
+from acclimate.protocols import Trial
+from acclimate.runs.seen import Seen, seen_by_encoder
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
@@ -30,25 +32,34 @@ class Encoders:
     def __init__(self, sources: Mapping[str, Source], backbones: Mapping[str, DualEncoder]) -> None:
         self.sources, self.backbones = sources, backbones
         self._known: dict[tuple[str, str], dict[str, str]] = {}
+        self._seen: dict[tuple[str, str], Seen | None] = {}
+        self._apart: dict[Hashable, Trial] = {}  # what was checked already; kept, so that their ids stay theirs
 
-    def find(self, contender: Contender, training: Sequence[str], backbone: str) -> tuple[str, dict[str, str]]:
+    def find(
+        self, contender: Contender, training: Sequence[str], backbone: str, trial: Trial
+    ) -> tuple[str, dict[str, str]]:
         """Return name and identity of the domain encoder that a method reads.
 
         Args:
             contender: the method.
             training: names of the data sets that train.
             backbone: name of the backbone.
+            trial: what is measured with it.
 
         Raises:
-            ConfigError: none is named, or several are, or it cannot be loaded.
+            ConfigError: none is named, or several are, or it cannot be loaded, or has seen test images.
         """
         from acclimate.backbones.domain_encoder import SELF, load_domain_encoder
 
         name = _name(contender, {data: self.sources[data] for data in training})
         key = (name, backbone if name == SELF else "")  # which is another encoder for each backbone
-        if key not in self._known:
-            with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}"):
-                self._known[key] = identity(load_domain_encoder(name, backbone=self.backbones[backbone]))
+        with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}", "domain_encoder"):
+            if key not in self._known:
+                encoder = load_domain_encoder(name, backbone=self.backbones[backbone])
+                self._known[key], self._seen[key] = identity(encoder), seen_by_encoder(encoder)
+            if (seen := self._seen[key]) and (*key, id(trial)) not in self._apart:
+                seen.refuse(trial.tests.values())
+                self._apart[*key, id(trial)] = trial
         return name, self._known[key]
 
 

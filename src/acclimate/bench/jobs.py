@@ -26,7 +26,7 @@ from acclimate.methods import get_method
 from acclimate.options import identifying, make_config, nearest
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.prompts.domains import DEFAULT_DOMAIN
-from acclimate.protocols import Protocol, get_protocol
+from acclimate.protocols import Protocol, Trial, get_protocol
 from acclimate.runs import folder
 from acclimate.runs.prerequisites import given_files
 from acclimate.tasks import open_data, task_of
@@ -137,11 +137,11 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
     encoders, references = Encoders(spec.data, backbones), References(spec.data)
     for (backbone, encoder), (number, suite) in product(backbones.items(), enumerate(spec.suites)):
         with at(f"suites[{number}]"):
-            for content, contender, class_names in _contents(suite, sets, facts):
+            for content, contender, drawn, class_names in _contents(suite, sets, facts):
                 content |= {"backbone": identity(encoder), "precision": spec.precision}
                 job = Job(content, contender.label, backbone)
                 if contender.inputs.domain_encoder:
-                    name, known = encoders.find(contender, job.sources, backbone)
+                    name, known = encoders.find(contender, job.sources, backbone, drawn)
                     job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
                 if contender.inputs.reference_prompts and class_names:
                     file, sentences = references.find(
@@ -154,8 +154,8 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
 
 def _contents(
     suite: Suite, sets: Mapping[str, ImageData], facts: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], Contender, tuple[str, ...]]]:
-    """Yield what the jobs of a suite do, whatever they read beside images, with their methods and classes."""
+) -> Iterator[tuple[dict[str, Any], Contender, Trial, tuple[str, ...]]]:
+    """Yield what the jobs of a suite do, whatever they read beside images, with their methods, trials and classes."""
     protocol = suite.protocol
     settings = {contender.label: select_by(protocol, contender) for contender in suite.contenders}
     groups = [suite.data] if protocol.several_sets else [(name,) for name in suite.data]
@@ -183,7 +183,7 @@ def _contents(
                 }
                 if given[contender.label]:
                     content["files"] = given[contender.label]
-                yield content, contender, drawn.train.class_names if task.has_classes else ()
+                yield content, contender, drawn, drawn.train.class_names if task.has_classes else ()
 
 
 def given_labels(method: str, settings: Mapping[str, Any], domains: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from acclimate.backbones.mae import MaskedAutoencoder
 from acclimate.data import ImageData, ImageTransform
-from acclimate.files import fingerprint
 from acclimate.pretraining.selection import Chosen
 from acclimate.pretraining.sheet import HIDDEN
 from acclimate.training.batch import Batch
@@ -82,11 +81,6 @@ def _three(values: Tensor) -> tuple[float, float, float]:
 def _spread(count: int, most: int) -> list[int]:
     """At most so many rows, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
-
-
-def images_hash(data: ImageData) -> str:
-    """Return a hash of images by their bytes, in their order."""
-    return fingerprint([data.digest(row) for row in range(len(data))])
 
 
 def held_out_loss(model: MaskedAutoencoder, data: ImageData, seed: int) -> float | None:

@@ -25,6 +25,7 @@ from acclimate.runs.prerequisites import Prerequisites
 from acclimate.runs.records import make_record
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
+from acclimate.runs.seen import seen_by_encoder
 from acclimate.runs.warm_start import WarmStart
 from acclimate.tasks import open_data, task_of
 from acclimate.training.devices import Precision, resolve_device
@@ -79,7 +80,7 @@ def adapt(
         progress: told of every step.
         checkpoint_seconds: least time between two checkpoints in `out`; a killed run loses at most that much.
         domain_encoder: Hub id or folder of a frozen vision encoder, "self" for the backbone's own image features, or a
-            loaded one, for methods that read its features.
+            loaded one, for methods that read its features; its pretraining may not have seen the test images.
         reference_prompts: sentences that describe the classes, for methods that learn from them: a mapping of class to
             sentences, or a file as `acclimate.prompts.read_reference_prompts` reads it; none composes some.
         start: folder of an earlier run of the same method and backbone, from whose learned tensors this one goes on (a
@@ -181,6 +182,8 @@ def adapt_trial(
         domain_encoder=open_domain_encoder(domain_encoder, kind, config, encoder, device),
         reference_prompts=_reference_prompts(reference_prompts, kind, config, trial.train, prompts),
     )
+    if seen := seen_by_encoder(experiment.domain_encoder):
+        seen.check(experiment)
     parts: list[RunPart] = [Attribution(look_at, experiment)]
     wanted = kind.prerequisites(config, trial.train.domain_names)
     if wanted:
@@ -236,6 +239,7 @@ class Adaptation(Run[AdaptedModel]):
         """Write the run folder, if there is one."""
         lines = files.journal.lines
         model = AdaptedModel(self.method, record, self.experiment.splits, lines, self.options.cache_dir)
+        model.seen_before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
         if files.path is not None:
             model.save(files.path)
         return model

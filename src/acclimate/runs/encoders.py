@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data.transforms import ImageTransform
-from acclimate.errors import BackboneError, RunError
+from acclimate.errors import RunError
 
 if TYPE_CHECKING:
     import torch
@@ -84,12 +84,21 @@ class SavedEncoder:
         transform, words = ImageTransform.from_dict(known["transform"]), f"the domain encoder '{known['id']}'"
         return cls(known["id"], known["fingerprint"], transform, "domain_encoder", words)
 
-    def check(self, found: DualEncoder | DomainEncoder, run: os.PathLike[str]) -> None:
+    @property
+    def has_a_name(self) -> bool:
+        """Whether it is embedded, or the backbone itself: nothing that is looked for."""
+        from acclimate.backbones.catalogue import list_backbones
+        from acclimate.backbones.domain_encoder import SELF
+
+        return self.name == SELF or any(info.embedded and info.id == self.name for info in list_backbones())
+
+    def check(self, found: DualEncoder | DomainEncoder | None, run: os.PathLike[str]) -> None:
         """Refuse an encoder with other weights or another transform.
 
         Raises:
             RunError: it is another one.
         """
+        assert found is not None
         if found.fingerprint != self.fingerprint:
             raise RunError(
                 f"{run}: this adapter was trained on {self.words} with weights {self.fingerprint[:12]}, "
@@ -100,41 +109,6 @@ class SavedEncoder:
                 f"{run}: this adapter was trained on {self.words} with another image transform than that of "
                 f"'{found.name}'; restore its preprocessor_config.json, or name the original with `{self.option}`"
             )
-
-
-def reopen_domain_encoder(
-    run: os.PathLike[str],
-    saved: SavedEncoder | None,
-    encoder: str | os.PathLike[str] | DomainEncoder | None,
-    method: type[Method],
-    config: object,
-    backbone: DualEncoder,
-    device: torch.device,
-) -> DomainEncoder | None:
-    """Return the domain encoder of a saved adapter.
-
-    Args:
-        run: folder of the adapter.
-        saved: what it says of its domain encoder; none where its method reads none.
-        encoder: where the domain encoder is, if not under its old name.
-        method, config, backbone, device: as in `open_domain_encoder`.
-
-    Raises:
-        RunError: it cannot be loaded, or is another one.
-    """
-    if saved is None:
-        return open_domain_encoder(encoder, method, config, backbone, device)
-    try:
-        found = open_domain_encoder(saved.name if encoder is None else encoder, method, config, backbone, device)
-    except BackboneError as error:
-        culprit = "which" if encoder is None else f"and '{encoder}'"
-        raise RunError(
-            f"{run}: this adapter was trained on {saved.words}, {culprit} does not load ({error}); "
-            f"name the original with `{saved.option}`"
-        ) from None
-    assert found is not None
-    saved.check(found, run)
-    return found
 
 
 def describe_domain_encoder(encoder: DomainEncoder | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
 RECORD = "record.json"
 SPLITS = "splits.json"
+IMAGES = "images.txt"  # what was learned from beside the splits, see `acclimate.runs.seen`
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
@@ -37,7 +38,7 @@ class Layout:
 
 
 ADAPTATION = Layout(
-    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, LOG, CHECKPOINT, READING),
+    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CHECKPOINT, READING),
     (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
 )
 

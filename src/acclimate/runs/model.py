@@ -20,8 +20,10 @@ from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
-from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
+from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, open_domain_encoder
+from acclimate.runs.places import PLACES, describe_places, find_again
 from acclimate.runs.prediction import stream_predictions
+from acclimate.runs.seen import keep_images, read_images
 from acclimate.runs.selection import choose_evaluation_images
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
@@ -52,7 +54,11 @@ class AdaptedModel:
         cache_dir: feature cache used by `evaluate`; none computes everything.
         splits_file: the `splits.json` of a model that was loaded, if its run has one.
         task: what it has learned.
+        seen_before: sha256 of images that were seen before its own training and validation images, by what it began
+            with.
     """
+
+    seen_before: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -134,7 +140,7 @@ class AdaptedModel:
         data = open_data(data, **{"allow_one_class": True} | options)
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
-        data = choose_evaluation_images(self.frozen, data, split)
+        data = choose_evaluation_images(self.frozen, data, split, method.domain_encoder, self.seen_before)
         given = Given(
             self.backbone,
             method.domain_encoder,
@@ -205,7 +211,11 @@ class AdaptedModel:
         write_json(path / folder.ADAPTER_INFO, self.describe())
         if self.frozen is not None:
             write_splits(self.frozen, path / folder.SPLITS)
+        keep_images(path, self.seen_before)
         folder.write_lines(path / folder.LOG, self.journal)
+        encoders = {"backbone": self.backbone, "domain_encoder": self.method.domain_encoder}
+        kept = {name: entry for name, entry in self.record.items() if name != PLACES}
+        self.record = kept | describe_places(path, encoders)
         write_json(path / folder.RECORD, self.record)
         return path
 
@@ -238,15 +248,14 @@ def load(
 
     Args:
         run: folder written by `acclimate adapt` or `AdaptedModel.save`.
-        backbone: where the backbone is, if not under the id that the adapter names.
+        backbone: where the backbone is, if it is found neither by its id nor where its folder was, as the run sees it.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: feature cache used by `evaluate`.
-        domain_encoder: where the domain encoder is, if the adapter has one, and not under the id that it names.
+        domain_encoder: the same for the domain encoder, if the adapter has one.
 
     Raises:
-        RunError: when files are missing or damaged, when the backbone or the domain encoder is not that of the adapter,
-            or when the domain encoder cannot be loaded.
-        BackboneError: when the backbone cannot be loaded.
+        RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
+            loaded, or is not that of the adapter.
     """
     path = Path(run)
     if not path.is_dir():
@@ -269,19 +278,25 @@ def load(
     except (AttributeError, KeyError, TypeError) as error:
         raise RunError(f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again") from None
     torch_device = resolve_device(device)
-    backbone = open_backbone(saved_backbone.name if backbone is None else backbone, torch_device)
-    saved_backbone.check(backbone, path)
-    encoder = reopen_domain_encoder(path, saved_encoder, domain_encoder, method_class, config, backbone, torch_device)
-    method = method_class(backbone, config, prompts, encoder)
+    record = read_json(path / folder.RECORD, next_step)
+    tower = find_again(path, saved_backbone, record, backbone, lambda name: open_backbone(name, torch_device))
+
+    def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
+        return open_domain_encoder(name, method_class, config, tower, torch_device)
+
+    encoder = (
+        find_again(path, saved_encoder, record, domain_encoder, opened) if saved_encoder else opened(domain_encoder)
+    )
+    method = method_class(tower, config, prompts, encoder)
     if trained_classes and isinstance(method, Classifier):
         method.bind(trained_classes)  # the classes that the tensors belong to
     else:
         method.build()
     tensors, _ = read_tensors(path / folder.ADAPTER)
-    method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
+    method.load_learned_state({name: tensor.to(tower.device) for name, tensor in tensors.items()})
     method.eval()
-    record = read_json(path / folder.RECORD, next_step)
     frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
     journal = folder.read_lines(path / folder.LOG)
     model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
+    model.seen_before = frozenset(read_images(path))
     return model if class_names == list(model.class_names) else model.rebind(class_names)

@@ -27,6 +27,10 @@ class RunPart:
     def begin(self, method: Method) -> None:
         """Give a method that has its initial values what it begins with."""
 
+    def seen_before(self) -> frozenset[str]:
+        """Return the sha256 of images that were seen before this run, beside its own."""
+        return frozenset()
+
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
         """Return what the record says of it, after training."""
         return {}

@@ -14,7 +14,7 @@ from acclimate.errors import RunError
 from acclimate.files import fingerprint, read_json, replace_file, write_json
 from acclimate.options import make_config
 from acclimate.pretraining.config import MaeConfig
-from acclimate.pretraining.mae import MaeLearner, held_out_loss, images_hash, measure_channels, sheet_rows
+from acclimate.pretraining.mae import MaeLearner, held_out_loss, measure_channels, sheet_rows
 from acclimate.pretraining.selection import Part, choose_images
 from acclimate.pretraining.sheet import draw_sheet
 from acclimate.prompts import get_domain, guess_domain
@@ -23,6 +23,7 @@ from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.records import PRECISIONS
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
+from acclimate.runs.seen import restore_images, write_images
 from acclimate.training.devices import Precision, resolve_device
 from acclimate.training.environment import environment, peak_memory
 from acclimate.training.feeds import PixelFeed
@@ -54,7 +55,7 @@ def pretrain_mae(
 
     Args:
         data: what `load_unlabelled` returns; labels are not used.
-        out: folder for config.json, model.safetensors, preprocessor_config.json, record.json, log.jsonl and
+        out: folder for config.json, model.safetensors, preprocessor_config.json, record.json, images.txt, log.jsonl and
             reconstructions.png; a run that was killed goes on there, a finished one is not repeated.
         split: which images of data with a split are learned from, see `choose_images`.
         settings: of `MaeConfig`.
@@ -85,7 +86,9 @@ def pretrain_mae(
 class MaskedPretraining(Run[dict[str, Any]]):
     """The training of a masked autoencoder; arguments as in `pretrain_mae`."""
 
-    layout = folder.Layout((CONFIG, WEIGHTS, PROCESSOR, SHEET, folder.LOG, folder.CHECKPOINT, folder.RECORD), kind=KIND)
+    layout = folder.Layout(
+        (CONFIG, WEIGHTS, PROCESSOR, SHEET, folder.IMAGES, folder.LOG, folder.CHECKPOINT, folder.RECORD), kind=KIND
+    )
 
     def __init__(
         self, data: ImageData, split: Part, config: MaeConfig, domain: str | None, seed: int, options: RunOptions
@@ -95,6 +98,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
         self.chosen = choose_images(data, split)
         self.augmentation = _augmentation(data, domain, config)
         self.epochs = config.passes(len(self.chosen.train))
+        self.images = [self.chosen.train.digest(row) for row in range(len(self.chosen.train))]
         self.seconds: dict[str, float] = {"training": 0.0}
 
     def identity(self) -> str:
@@ -102,7 +106,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
         return fingerprint(
             {
                 "pretraining": KIND,
-                "images": images_hash(self.chosen.train),
+                "images": fingerprint(self.images),
                 "config": dict(vars(self.config)),
                 "augmentation": self.augmentation.fingerprint,
                 "seed": self.seed,
@@ -119,6 +123,8 @@ class MaskedPretraining(Run[dict[str, Any]]):
                 "`overwrite=True`"
             )
         logger.info("%s holds this very encoder, finished; nothing to do (`overwrite=True` repeats it)", path)
+        if restore_images(path, self.images):
+            logger.info("the list of its images was not there, and is in %s now", path / folder.IMAGES)
         return record
 
     def learn(self, files: RunFiles, context: FitContext) -> None:
@@ -149,7 +155,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
                 "split": self.data.split_origin,
                 "part": chosen.part,
                 "images": len(chosen.train),
-                "images_hash": images_hash(chosen.train),
+                "images_hash": fingerprint(self.images),
                 "held_out": len(chosen.shown),
                 "skipped": list(self.data.skipped),
             },
@@ -168,6 +174,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
     def finish(self, record: dict[str, Any], files: RunFiles) -> dict[str, Any]:
         """Write the encoder, the sheet and the record."""
         assert files.path is not None  # there is no pretraining without a folder
+        write_images(files.path, self.images)  # first: nobody finds the weights without it
         self.model.save(files.path)
         replace_file(files.path / SHEET, draw_sheet(sheet_rows(self.model, self.chosen, self.seed)))
         write_json(files.path / folder.RECORD, record)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from acclimate.data import ImageData, load_splits
+from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
-from acclimate.runs import folder
+from acclimate.runs.seen import Seen, read_images, read_splits, rows_among, seen_by_encoder, seen_in
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -20,20 +23,28 @@ SPLITS = ("auto", "all", "train", "val", "test")
 
 
 def choose_evaluation_images(
-    run: str | os.PathLike[str] | Mapping[str, Any] | None, data: Images, split: str = "auto"
+    run: str | os.PathLike[str] | Mapping[str, Any] | None,
+    data: Images,
+    split: str = "auto",
+    domain_encoder: DomainEncoder | None = None,
+    seen_before: Collection[str] = (),
 ) -> Images:
     """Return the images of a data set that a run is measured on.
 
-    `auto` never returns images that the run has learned from or selected by, unless someone has chosen them: on the
-    run's own data these are the test images frozen in its `splits.json`; on other data with a given split, its test
-    images; on anything else, all. Where data share only some images with the run, those are left out. Images are known
-    by their bytes, whatever their names. Images that `ImageData.split` or `select` has chosen are measured as they are,
-    with a warning if the run has seen some of them.
+    `auto` never returns images that the run has learned from or selected by, nor those that its domain encoder has
+    learned from, unless someone has chosen them: on the run's own data these are the test images frozen in its
+    `splits.json`; on other data with a given split, its test images; on anything else, all. Where data share only some
+    images with the run, those are left out. Of images that are asked for, by the name of a split or because
+    `ImageData.split` or `select` has chosen them, nothing is left out, and a warning says how many of them were seen.
+    Images are known by their bytes, whatever their names.
 
     Args:
         run: run folder, or what its `splits.json` holds; none: nothing is known of what the run has seen.
         data: images of any task.
         split: `auto`, `all`, or the name of a split of `data`.
+        domain_encoder: that of the run, where it reads one.
+        seen_before: sha256 of images that were seen before those of the splits, where `run` is not the folder, which
+            tells.
 
     Raises:
         ConfigError: for an unknown split.
@@ -41,41 +52,56 @@ def choose_evaluation_images(
     """
     if split not in SPLITS:
         raise ConfigError(f"`{split=}`: choose {', '.join(SPLITS)}")
-    if split == "all":
-        return data
-    chosen = _unseen(_frozen(run), data) if split == "auto" else data.split(split)
+    if isinstance(run, str | os.PathLike):
+        run, seen_before = read_splits(Path(run)), read_images(Path(run))
+    known = [seen_in(run, seen_before), seen_by_encoder(domain_encoder)]
+    seen = [one for one in known if one is not None]
+    if split == "auto" and not data.chosen:
+        chosen = _unseen(run, data, seen)
+    else:
+        chosen = data if split in ("auto", "all") else data.split(split)
+        _say_what_was_seen(chosen, split, seen)
     if len(chosen) == 0 and len(data):
         none = "every image is one that the run has seen" if split == "auto" else f"the split '{split}' has no image"
         raise DataError(f"{data.name}: {none}; use `split='all'`")
     return chosen
 
 
-def _frozen(run: str | os.PathLike[str] | Mapping[str, Any] | None) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of each split that a run has had."""
-    if isinstance(run, str | os.PathLike):
-        path = Path(run) / folder.SPLITS
-        run = load_splits(path) if path.exists() else None
-    return run["splits"] if run else {}
+def _say_what_was_seen(data: ImageData, split: str, seen: Sequence[Seen]) -> None:
+    if split == "train":  # which is what it says
+        return
+    for one in seen:
+        count = len(rows_among(data, one.all))
+        if count:
+            logger.warning(
+                "%s: %s has seen %d of the %d images that are measured", data.name, one.what, count, len(data)
+            )
 
 
-def _unseen(frozen: dict[str, list[dict[str, str]]], data: Images) -> Images:
-    seen = {row["sha256"] for name in ("train", "val") for row in frozen.get(name, ())}
-    digests = [data.digest(row) for row in range(len(data))] if seen else []
-    if data.chosen:
-        if known := sum(digest in seen for digest in digests):
-            logger.warning("%s: the run has seen %d of these %d images", data.name, known, len(data))
+def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[Seen]) -> Images:
+    test = _frozen_test_images(document, data)
+    if test is not None:
+        logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
+        data = data.select(rows_among(data, test))
+    for one in seen:
+        known = {*rows_among(data, one.all)}
+        if known:
+            logger.warning("%s: %d images that %s has seen are left out", data.name, len(known), one.what)
+            data = data.select([row for row in range(len(data)) if row not in known])
+    if test is not None:
         return data
-    if seen:
-        if seen <= set(digests):
-            logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
-            test = {row["sha256"] for rows in frozen.values() for row in rows} - seen
-            return data.select([row for row, digest in enumerate(digests) if digest in test])
-        rest = data.select([row for row, digest in enumerate(digests) if digest not in seen])
-        if len(rest) < len(data):
-            logger.warning("%s: %d images that the run has seen are left out", data.name, len(data) - len(rest))
-        data = rest
     if data.split_origin == "given" and len(data.test):
         logger.info("%s gives a split: measuring on its test images (`split='all'` for every image)", data.name)
         return data.test
     logger.info("%s is new to this run: measuring on all its images", data.name)
     return data
+
+
+def _frozen_test_images(document: Mapping[str, Any] | None, data: ImageData) -> frozenset[str] | None:
+    """Return the sha256 of the test images of a run, if these are its data: all that it has learned from is there."""
+    if document is None:
+        return None
+    own = seen_in(document).all
+    if not own <= {data.digest(row) for row in range(len(data))}:
+        return None
+    return frozenset({row["sha256"] for rows in document["splits"].values() for row in rows} - own)

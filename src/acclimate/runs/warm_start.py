@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.data import ImageData, load_splits
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import ConfigError
 from acclimate.files import file_digest, read_json
 from acclimate.runs import folder
 from acclimate.runs.model import load
 from acclimate.runs.parts import RunPart
+from acclimate.runs.seen import seen_by_run
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
     from acclimate.runs.experiment import Experiment
     from acclimate.runs.run_files import RunFiles
+
+logger = logging.getLogger("acclimate.runs")
 
 
 class WarmStart(RunPart):
@@ -42,8 +45,11 @@ class WarmStart(RunPart):
             )
         earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
         self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
-        for data in experiment.trial.tests.values():
-            self._refuse_seen(data)
+        advice = "start from another run, or give the data the split of that run"
+        self.seen = seen_by_run(self.run, f"`start={str(self.run)!r}`", advice)
+        if not self.seen.all:
+            logger.info("%s does not say which images it has seen, so that cannot be checked", self.seen.what)
+        self.seen.check(experiment)
         self.sha256 = file_digest(self.run / folder.ADAPTER)
 
     def files(self) -> Mapping[str, str]:
@@ -58,14 +64,6 @@ class WarmStart(RunPart):
         """Return the earlier run and the hash of its adapter."""
         return {"start": {"run": str(self.run), "sha256": self.sha256}}
 
-    def _refuse_seen(self, data: ImageData) -> None:
-        if not (self.run / folder.SPLITS).exists():
-            return
-        frozen = load_splits(self.run / folder.SPLITS)["splits"]
-        seen = {row.get("sha256") for name in ("train", "val") for row in frozen.get(name, ())}
-        known = [row for row in range(len(data)) if data.digest(row) in seen]
-        if known:
-            raise DataError(
-                f"{data.name}: `start={str(self.run)!r}` has learned from {len(known)} of the {len(data)} test images, "
-                f"such as {data.keys[known[0]]}; start from another run, or give the data the split of that run"
-            )
+    def seen_before(self) -> frozenset[str]:
+        """Return what the earlier run has seen, and those that it goes back to."""
+        return self.seen.all

@@ -1,0 +1,217 @@
+"""Images that a run or an encoder has seen, known by their bytes: written down, and kept out of what is measured.
+
+A run has those of its `splits.json`; `images.txt` has what else was seen: by an encoder in its pretraining, by the runs
+that a warm start goes back to.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.data import ImageData, load_splits
+from acclimate.errors import DataError, RunError
+from acclimate.files import fingerprint, read_json, replace_file
+from acclimate.runs import folder
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder
+    from acclimate.runs.experiment import Experiment
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+logger = logging.getLogger("acclimate.runs")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images that something has seen.
+
+    Attributes:
+        what: what messages call it.
+        advice: the next step where it may not be used.
+        learned: sha256 of every image that it has learned from.
+        chosen_by: the same of those that its settings or epochs were chosen by.
+    """
+
+    what: str
+    advice: str
+    learned: frozenset[str]
+    chosen_by: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Both."""
+        return self.learned | self.chosen_by
+
+    def refuse(self, tests: Iterable[ImageData]) -> None:
+        """Refuse to measure on images that were seen.
+
+        Raises:
+            DataError: one of them is to be measured.
+        """
+        seen = self.all
+        for data in tests:
+            known = rows_among(data, seen)
+            if known:
+                raise DataError(
+                    f"{data.name}: {self.what} has learned from {len(known)} of the {len(data)} test images, such as "
+                    f"{data.keys[known[0]]}; {self.advice}"
+                )
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse test images that were seen, and say where validation images were learned from.
+
+        The latter are no reason to refuse: what is chosen by them may be chosen badly, and is measured on others.
+
+        Raises:
+            DataError: a test image was seen.
+        """
+        self.refuse(experiment.trial.tests.values())
+        data = experiment.splits.get("val")
+        known = rows_among(data, self.learned) if data is not None else []
+        if data is not None and known:
+            logger.warning(
+                "%s: %s has learned from %d of the %d validation images: what is chosen by them may favour what it "
+                "knows by heart; the test images it has not seen",
+                data.name,
+                self.what,
+                len(known),
+                len(data),
+            )
+
+
+def rows_among(data: ImageData, digests: frozenset[str]) -> list[int]:
+    """Return the rows of the images whose sha256 is one of these."""
+    return [row for row in range(len(data)) if data.digest(row) in digests] if digests else []
+
+
+def seen_by_run(run: Path, what: str = "the run", advice: str = "") -> Seen:
+    """Return what a run has seen: nothing, where its folder does not say.
+
+    Raises:
+        RunError: a file that says it is damaged.
+    """
+    return seen_in(read_splits(run), read_images(run), what, advice)
+
+
+def read_splits(run: Path) -> Mapping[str, Any] | None:
+    """Return what the `splits.json` of a run folder holds; none where it has none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    return load_splits(run / folder.SPLITS) if (run / folder.SPLITS).exists() else None
+
+
+def seen_in(
+    document: Mapping[str, Any] | None, before: Iterable[str] = (), what: str = "the run", advice: str = ""
+) -> Seen:
+    """Return what was seen by a run with these splits.
+
+    Args:
+        document: what its `splits.json` holds; none where nobody knows.
+        before: sha256 of images that were seen before them.
+        what, advice: of `Seen`.
+    """
+    splits = document["splits"] if document else {}
+    train, val = (frozenset(row.get("sha256", "") for row in splits.get(name, ())) for name in ("train", "val"))
+    return Seen(what, advice, train.union(before), val)
+
+
+def seen_by_encoder(encoder: DomainEncoder | None) -> Seen | None:
+    """Return what a domain encoder has seen in its pretraining; none where nobody knows.
+
+    A note says so of encoders that `pretrain_mae` made before it wrote down its images.
+
+    Raises:
+        RunError: the file that says it is damaged.
+    """
+    place = None if encoder is None else encoder.place
+    if encoder is None or place is None:
+        return None
+    what = f"`domain_encoder={encoder.name!r}`"
+    known, images = _pretraining(place.folder), read_images(place.folder)
+    if images:
+        if known is not None and known != fingerprint(images):
+            raise RunError(
+                f"{place.folder / folder.IMAGES} does not list the images of record.json; restore the file, or give "
+                "the command of the pretraining again, which writes it"
+            )
+        return Seen(what, "name another one, or give the data the split that it was made with", frozenset(images))
+    if known is not None:
+        logger.info(
+            "%s was pretrained before images were written down: whether it has seen test images cannot be checked; "
+            "give the command of its pretraining again, which adds the list",
+            what,
+        )
+    return None
+
+
+def write_images(path: Path, digests: Iterable[str]) -> None:
+    """Write the sha256 of images into a folder, one a line, atomically.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    replace_file(path / folder.IMAGES, "".join(f"{digest}\n" for digest in digests).encode())
+
+
+def keep_images(path: Path, digests: Collection[str]) -> None:
+    """Write the list of a run, or remove that of another run which was here, where there is nothing to list.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    if digests:
+        write_images(path, sorted(digests))
+    else:
+        (path / folder.IMAGES).unlink(missing_ok=True)
+
+
+def restore_images(path: Path, digests: Sequence[str]) -> bool:
+    """Write the list unless it is there; return whether it was not.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    with suppress(RunError):  # one that is damaged is written anew
+        if read_images(path) == [*digests]:
+            return False
+    write_images(path, digests)
+    return True
+
+
+def read_images(path: Path) -> list[str]:
+    """Return the sha256 of images in their order; nothing where a folder has no such list.
+
+    Raises:
+        RunError: it cannot be read, or holds other things.
+    """
+    file = path / folder.IMAGES
+    if not file.is_file():
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise RunError(f"cannot read {file}: {error.strerror}; restore the file") from None
+    wrong = next((number for number, line in enumerate(lines, 1) if not DIGEST.fullmatch(line)), None)
+    if wrong is not None:
+        raise RunError(f"{file} line {wrong}: not the sha256 of an image; restore the file")
+    return lines
+
+
+def _pretraining(path: Path) -> str | None:
+    """Return the hash of the images that `pretrain_mae` has noted in a folder; none where it did not make it."""
+    record: Any = None
+    with suppress(RunError):  # a file of that name may be anybody's
+        record = read_json(path / folder.RECORD, "")
+    if not isinstance(record, dict) or "pretraining" not in record:
+        return None
+    data = record.get("data")
+    return str(data.get("images_hash")) if isinstance(data, dict) else ""
