@@ -201,7 +201,7 @@ def _yaml(text: str, words: bool) -> Any:
     try:
         builder = _Builder(words)
         for event in yaml.parse(text, Loader=loader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else line
             builder.take(event, line)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -233,7 +233,7 @@ class _Builder:
                 raise Unreadable("a second document begins with ---", line)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise Unreadable(f"*{brief(event.anchor)} stands for nothing, or for itself", line)
+                raise Unreadable(f"*{brief(str(event.anchor))} stands for nothing, or for itself", line)
             self._put(*self.anchors[event.anchor], line, None)
         elif isinstance(event, yaml.ScalarEvent):
             value = _scalar(event, line, self.words, self._awaits_name())

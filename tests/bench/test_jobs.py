@@ -11,7 +11,7 @@ import pytest
 
 from acclimate.backbones import load_backbone
 from acclimate.bench import Job
-from acclimate.bench.jobs import load_source, plan
+from acclimate.bench.jobs import load_source, plan, prompts_of
 from acclimate.bench.work import Worker
 from acclimate.errors import AcclimateError, ConfigError, DataError
 from tests.helpers.benches import COOP, entries, make_job, record, write_spec
@@ -323,3 +323,15 @@ def test_sources_that_are_pooled_share_their_words(planned, shop, animals, tmp_p
     prompts = json.loads((job.folder(tmp_path / "out") / "adapter.json").read_text())["prompts"]
     assert prompts["words"] == {"mill": "large mill", "tank": "storage tank"}
     assert set(record(job, tmp_path / "out")["tests"]) == {"animals+other", "third"}
+
+
+def test_templates_of_a_data_set_are_part_of_its_jobs_and_only_where_they_are_given(planned, animals):
+    own = {"path": str(animals), "domain": "natural", "templates": "a drawing of a {}."}
+    plain, drawn = planned(), planned(data={"animals": own})
+    assert not hashes(plain) & hashes(drawn)
+    assert all("templates" not in job.content["data"]["animals"] for job in plain)
+    facts = drawn[0].content["data"]
+    assert facts["animals"]["templates"] == ["a drawing of a {}."]
+    assert prompts_of(facts, ["animals"]).sentences(["cat"]) == ["a drawing of a cat."]
+    assert prompts_of(facts, ["animals"]).ensemble(["cat"]) == [["a drawing of a cat."]]
+    assert hashes(planned(data={"animals": {**own, "templates": ["a  drawing of a {}."]}})) == hashes(drawn)

@@ -118,6 +118,12 @@ BAD = [
         {"a": {"path": "a", "domain": "sattelite"}},
         "data.a.domain: domain 'sattelite' is unknown; did you mean 'satellite'?",
     ),
+    (
+        "data",
+        {"a": {"path": "a", "templates": "a {} {}"}},
+        "data.a.templates: sentence: 'a {} {}' must contain {} once",
+    ),
+    ("data", {"a": {"path": "a", "templates": []}}, "data.a.templates: give at least one"),
     ("data", {"a": {"path": "a", "names": "x"}}, "data.a.names: give names with values"),
     ("data", {"a": {"path": "a", "names": {"cat": None}}}, "data.a.names.cat: give text"),
     ("data", {"a": {"path": "a", "names": {2020: ["x"]}}}, "data.a.names.2020: give text, not ['x']; words that YAML"),

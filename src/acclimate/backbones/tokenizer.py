@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.towers import ClassTokens
-from acclimate.errors import BackboneError
+from acclimate.errors import BackboneError, ConfigError, brief
 
 log = logging.getLogger("acclimate.backbones")
 
@@ -48,6 +48,23 @@ class TextTokenizer:
             self._said = True
             log.warning("%d text(s) cut to %d tokens, first: %r", len(cut), limit, texts[cut[0]])
         return self.pad_rows(rows)
+
+    def check_templates(self, templates: Sequence[str]) -> None:
+        """Refuse templates that leave no room for a class, since longer texts lose their last words.
+
+        Args:
+            templates: sentences with `{}` for the class.
+
+        Raises:
+            ConfigError: one is too long.
+        """
+        for template in templates:
+            size = len(self._ids([template.replace("{}", "x")])[0])
+            if size > self.context_length:
+                raise ConfigError(
+                    f"the template {brief(repr(template))} makes texts of {size} tokens and more, and the text tower "
+                    f"reads {self.context_length}; write a shorter one"
+                )
 
     def pad_rows(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Rows of ids as one tensor (N, L): L is the longest row, or the context length if texts are not trimmed."""

@@ -257,9 +257,11 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
         "images": listing(data, digests=True),
         "domain": domain,
         "names": dict(source.names),
-        "prompts": fingerprint(PromptSet(get_domain(domain), overrides=source.names).to_dict())[:16],
         **task.facts_of(data),
     }
+    if source.templates:
+        facts["templates"] = list(source.templates)
+    facts["prompts"] = fingerprint(prompts_of({"": facts}, [""]).to_dict())[:16]
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
         facts["classes"] = fingerprint(list(data.class_names))[:16]
     return facts
@@ -268,7 +270,8 @@ def _facts(data: ImageData, source: Source) -> dict[str, Any]:
 def prompts_of(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
     """Return the templates of the first of some data sets, with the words of all, from what jobs know of them."""
     words = {key: word for name in reversed(names) for key, word in facts[name]["names"].items()}
-    return PromptSet(get_domain(facts[names[0]]["domain"]), overrides=words)
+    first = facts[names[0]]
+    return PromptSet(get_domain(first["domain"]).with_templates(first.get("templates", ())), overrides=words)
 
 
 def listing(data: ImageData, digests: bool = False) -> str:
@@ -287,6 +290,8 @@ def load_source(name: str, source: Source) -> ImageData:
         data = open_data(
             source.path, layout=source.layout, images_root=source.images_root, split_seed=source.split_seed
         )
+        if source.templates and not task_of(data).has_classes:
+            raise ConfigError("templates: these data have no classes to speak of; leave them out")
         for known in source.names:
             if known not in data.class_names:
                 raise ConfigError(f"names: no class '{known}' in the data{nearest(known, data.class_names)}")

@@ -17,7 +17,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.metrics import get_measure
 from acclimate.options import make_config, nearest
-from acclimate.prompts import get_domain
+from acclimate.prompts import check_templates, get_domain
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.training.devices import Precision
 
@@ -66,6 +66,7 @@ class Source:
         path: folder or manifest.
         layout, images_root, split_seed: as in `load_data`.
         domain: domain of its templates; none guesses it.
+        templates: sentences in place of those of the domain, or none.
         names: words for its classes, by class name, or none.
         domain_encoder: name of the domain encoder, `{data}` for the name of the data set; or none.
         reference_prompts: the same of a file of reference prompts.
@@ -76,6 +77,7 @@ class Source:
     images_root: Path | None = None
     split_seed: int = 0
     domain: str | None = None
+    templates: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     domain_encoder: str | None = None
     reference_prompts: str | None = None
@@ -176,6 +178,7 @@ class _Source(Entry):
     images_root: Text | None = None
     split_seed: Open[StrictInt]
     domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
+    templates: Open[Annotated[Many[Text], AfterValidator(lambda given: check_templates(given, "sentence"))]]
     names: Open[Names[Text]]
     domain_encoder: Open[_Named]
     reference_prompts: Open[_Named]

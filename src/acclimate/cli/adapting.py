@@ -50,6 +50,8 @@ def adapt(
     out: opt.RunFolder = None,
     overwrite: opt.Overwrite = False,
     domain: opt.PromptDomain = None,
+    template: opt.Template = None,
+    templates: opt.Templates = None,
     names: opt.Names = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
@@ -64,15 +66,17 @@ def adapt(
 ) -> None:
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
-    from acclimate.prompts import read_names_file
+    from acclimate.prompts import open_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
     images = opt.open_any(data, layout, images_root, split_seed, on_corrupt)
     task = task_of(images)
-    given = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
-    told: dict[str, Any] = {name: value for name, value in {**given, "look_at": look_at}.items() if value is not None}
+    sentences = [*open_templates(template), *(read_templates(templates) if templates else ())] or None
+    given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
+    given |= {"look_at": look_at, "templates": sentences}
+    told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     drawn, settings, cache = task.parse_shots(shots), parse_assignments(set_ or ()), opt.feature_cache(no_cache)
     out = out or _default_out(images.name, method, backbone, str(drawn), seed, told, *(set_ or ()))
     told["names"] = read_names_file(names, images.class_names) if names and task.has_classes else None

@@ -77,6 +77,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run th
 PromptDomain = Annotated[
     str | None, typer.Option(help="Domain of the prompt templates; guessed and shown if not given.")
 ]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Sentence in place of the domain's, {} for the class; repeatable."),
+]
+Templates = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File of such sentences: one a line, or a list in YAML or JSON.")
+]
 Names = Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]

@@ -82,7 +82,7 @@ def read_csv(text: str, title: str, wanted: Iterable[str]) -> tuple[list[str], I
     return columns, _csv_records(title, columns, reader)
 
 
-def _delimiter(text: str, title: str, wanted: Collection[str]) -> str:
+def _delimiter(text: str, title: str, wanted: set[str]) -> str:
     """Return the mark that gives the wanted columns of a header, or else the most columns."""
     head = text[: re.search(r"[\r\n]|\Z", text).start()]  # type: ignore[union-attr]
     cells = {mark: [cell.strip().strip('"').lower() for cell in head.split(mark)] for mark in DELIMITERS}
@@ -168,7 +168,7 @@ def _parquet(file: Path, names: Collection[str], several: Collection[str]) -> tu
 
 def cells_of(row: dict[str, Any], place: str, wanted: Collection[str], several: Collection[str]) -> dict[str, Any]:
     """Return the wanted cells of a row as text, see `read_table`; `place` names the row in messages."""
-    found = {}
+    found: dict[str, Any] = {}
     for column, value in row.items():
         name = column.strip().lower()
         if name not in wanted:

@@ -6,13 +6,13 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
 import yaml
 
-from acclimate.errors import ConfigError
+from acclimate.errors import ConfigError, brief
 from acclimate.options import closest
 from acclimate.prompts.names import class_words
 
@@ -57,6 +57,14 @@ class Domain:
     weak: tuple[str, ...] = field(default=(), repr=False)
     grey: bool = field(default=False, repr=False)
 
+    def with_templates(self, templates: Sequence[str]) -> Domain:
+        """Return the domain with other sentences: the first alone, all together as its ensemble; none change nothing.
+
+        Raises:
+            ConfigError: a sentence without exactly one `{}`.
+        """
+        return replace(self, template=templates[0], ensemble=tuple(templates)) if templates else self
+
     def __post_init__(self) -> None:
         """Check every sentence."""
         for sentence in (self.template, *self.ensemble):
@@ -73,8 +81,11 @@ def check_template(template: str, where: str = "template") -> None:
     """
     if not isinstance(template, str) or template.count("{}") != 1 or re.search(r"[{}]", template.replace("{}", "", 1)):
         raise ConfigError(
-            f"{where}: {template!r} must contain {{}} once, where the class name goes, and no other braces"
+            f"{where}: {brief(repr(template), 120)} must contain {{}} once, where the class name goes, and no other "
+            "braces"
         )
+    if re.search("[\ud800-\udfff\x00]", template):
+        raise ConfigError(f"{where}: {brief(ascii(template), 120)} holds bytes that are no text; write it in UTF-8")
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from acclimate.data import ImageData
 from acclimate.data.frozen import freeze_splits
 from acclimate.methods import get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts
+from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
 from acclimate.protocols import FewShot, Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
@@ -47,6 +47,7 @@ def adapt(
     seed: int = 1,
     domain: str | None = None,
     names: Mapping[str, str] | None = None,
+    templates: str | os.PathLike[str] | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -71,6 +72,9 @@ def adapt(
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
         domain: domain of the templates, see `acclimate.prompts.list_domains`; none guesses it and says so.
         names: words for class names, where the names themselves read badly.
+        templates: sentences in place of those of the domain, each with one `{}` for the class, or the path of a file
+            of them, see `acclimate.prompts.read_templates`. Methods that average several sentences take all, all
+            others the first.
         settings: of the method, see `acclimate methods NAME`.
         out: run folder; a run that was killed goes on there, a finished one is loaded. None keeps everything in memory.
         overwrite: forget what `out` holds.
@@ -94,6 +98,7 @@ def adapt(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
+    sentences = open_templates(templates)
     data = open_data(data)
     task = task_of(data)
     task.check(get_method(method), data.name)
@@ -115,7 +120,7 @@ def adapt(
         method,
         backbone,
         options,
-        prompts=task.prompts(data, domain, names),
+        prompts=task.prompts(data, domain, names, sentences),
         baselines=True,
         shots=shots,
         seed=seed,
@@ -168,6 +173,8 @@ def adapt_trial(
     kind.check_domain_encoder(config, domain_encoder)  # refused before anything is loaded
     device = resolve_device(options.device)
     encoder = open_backbone(backbone, device)
+    for told in (prompts, *(test_prompts or {}).values()):
+        encoder.tokenizer.check_templates((told.template, *told.domain.ensemble))
     experiment = Experiment(
         task=task,
         trial=trial,

@@ -76,9 +76,11 @@ class Classification(Task[ImageData]):
         """Return the number of images of each class, `all`, or `budget:N`."""
         return parse_shots(shots)
 
-    def prompts(self, data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
-        """Return templates of the named or guessed domain and words for the classes."""
-        return choose_prompts(data, domain, names)
+    def prompts(
+        self, data: ImageData, domain: str | None, names: Mapping[str, str] | None, templates: Sequence[str] = ()
+    ) -> PromptSet:
+        """Return templates, given ones or those of the named or guessed domain, and words for the classes."""
+        return choose_prompts(data, domain, names, templates)
 
     def begin(self, method: Classifier, train: ImageData) -> None:
         """Bind the method to the classes."""
@@ -189,13 +191,21 @@ class Classification(Task[ImageData]):
         return f"{prediction.probability:6.1%}{spread}  {prediction.label:<24}  {prediction.path}"
 
 
-def choose_prompts(data: ImageData, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
-    """Return templates of the named or guessed domain and words for the classes."""
+def choose_prompts(
+    data: ImageData, domain: str | None, names: Mapping[str, str] | None, templates: Sequence[str] = ()
+) -> PromptSet:
+    """Return templates, given ones or those of the named or guessed domain, and words for the classes."""
     if domain is None:
         guessed, reason = guess_domain(data.class_names, data.name)
         logger.info("domain '%s': %s; choose another with `domain`", guessed.id, reason)
         domain = guessed.id
-    return PromptSet(get_domain(domain), overrides=names or {})
+    if len(templates) > 1:
+        logger.info(
+            "%d templates: what averages several takes all, what takes one takes the first: '%s'",
+            len(templates),
+            templates[0],
+        )
+    return PromptSet(get_domain(domain).with_templates(templates), overrides=names or {})
 
 
 @torch.no_grad()

@@ -75,10 +75,18 @@ class Task(ABC, Generic[D]):
             ConfigError: it is nothing of the kind.
         """
 
-    def prompts(self, data: D, domain: str | None, names: Mapping[str, str] | None) -> PromptSet:
-        """Return templates of a domain, and words for the classes; by default those of no domain."""
+    def prompts(
+        self, data: D, domain: str | None, names: Mapping[str, str] | None, templates: Sequence[str] = ()
+    ) -> PromptSet:
+        """Return templates, given ones or those of a domain, and words for the classes; by default those of no domain.
+
+        Raises:
+            ConfigError: templates are given, and there are no classes to speak of.
+        """
         from acclimate.prompts import PromptSet
 
+        if templates:
+            raise ConfigError(f"{data.name} has no classes that `templates` could speak of; leave them out")
         return PromptSet()
 
     # -------------------------------------------------------------------------------------------------------- learning
