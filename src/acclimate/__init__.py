@@ -12,18 +12,20 @@ from acclimate.modules import on_first_use
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["AcclimateError", "AdaptedModel", "ImageData", "__version__", "adapt", "load", "load_data"]
+__all__ = ["AcclimateError", "AdaptedModel", "ImageData", "Progress", "__version__", "adapt", "load", "load_data"]
 
 _HOMES = {
     "AcclimateError": "errors",
     "AdaptedModel": "runs",
     "ImageData": "data",
+    "Progress": "cli.progress",
     "adapt": "runs",
     "load": "runs",
     "load_data": "data",
 }
 
 if TYPE_CHECKING:
+    from acclimate.cli.progress import Progress
     from acclimate.data import ImageData, load_data
     from acclimate.errors import AcclimateError
     from acclimate.runs import AdaptedModel, adapt, load

@@ -135,7 +135,7 @@ def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     spec = write_spec(tmp_path / "long.yaml", content)
     done = interrupted(learning, "bench", spec, "--out", out, "--device", "cpu", "--no-cache")
     assert done.code == 130
-    assert "interrupted; the same command goes on from the last checkpoint" in done.error
+    assert "interrupted; 1 of 2 jobs are done; the same command goes on from there" in done.error
     assert len(workers) == 1
     assert not any(map(is_alive, workers))
     page = (out / "results.md").read_text()

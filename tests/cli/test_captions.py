@@ -25,7 +25,13 @@ def test_adapt_and_evaluate(adapted, caption_folder):
     assert "18 captions of 6 images" in done.out
     assert "acclimate predict" not in done.out
     record = json.loads((run / "record.json").read_text())
-    assert acclimate("evaluate", run, caption_folder, "--json").json == record["metrics"]
+    assert record["verdict"]["metric"] == "image_to_text.recall@1"
+    assert record["verdict"]["outcome"] == "within the noise"  # of six images
+    assert "image by image" in done.out or "the very same images" in done.out
+    assert "confused" not in done.out
+    found = acclimate("evaluate", run, caption_folder, "--json").json
+    assert found["verdict"] == record["verdict"]
+    assert {name: value for name, value in found.items() if name not in {"baselines", "verdict"}} == record["metrics"]
     assert "18 captions of 6 images" in acclimate("evaluate", run, caption_folder).out
 
 

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from acclimate.cli import progress
 from acclimate.cli.console import THEME
-from acclimate.cli.progress import TerminalProgress
+from acclimate.cli.progress import Progress
 
 
 def drawn(monkeypatch, terminal=True, quiet=False):
     screen = Console(file=io.StringIO(), force_terminal=terminal, width=140, theme=THEME)
     monkeypatch.setattr(progress, "err", screen)
-    with TerminalProgress(quiet) as bars:
+    with Progress(quiet) as bars:
         bars.start("coop", 40)
         for step in range(20):
             bars.advance(0, cross_entropy=1.5 - step / 100)
@@ -44,7 +44,7 @@ def test_nothing_without_a_terminal_or_when_quiet(monkeypatch, terminal, quiet):
 def test_a_task_within_another_leaves_it_as_it_was(monkeypatch):
     screen = Console(file=io.StringIO(), force_terminal=True, width=140, theme=THEME)
     monkeypatch.setattr(progress, "err", screen)
-    with TerminalProgress() as bars:
+    with Progress() as bars:
         bars.start("gdpl", 40)
         bars.advance(7)
         bars.start("domain features", 64)
@@ -60,7 +60,7 @@ def test_a_task_within_another_leaves_it_as_it_was(monkeypatch):
 
 def test_an_error_within_takes_the_bars_away(monkeypatch):
     monkeypatch.setattr(progress, "err", Console(file=io.StringIO(), force_terminal=True, theme=THEME))
-    bars = TerminalProgress()
+    bars = Progress()
     bars.__enter__()
     bars.start("coop", 3)
     bars.__exit__(KeyError, KeyError(), None)

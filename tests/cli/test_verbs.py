@@ -44,7 +44,8 @@ def test_adapt(adapted):
     assert done.code == 0, done.err
     for name in ("zero-shot", "linear-probe", "coop", "accuracy", "balanced", "ECE", "NLL"):
         assert name in done.out
-    assert f"acclimate predict {run} " in done.out.replace("\n", "")
+    assert "acclimate predict " in done.out
+    assert str(run) in done.out
     assert "keeping the given split" in done.err
     assert sorted(path.name for path in run.iterdir()) == [
         "adapter.json", "adapter.safetensors", "log.jsonl", "record.json", "splits.json",
@@ -133,7 +134,8 @@ def test_evaluate(run, picture_folder):
     for name in CLASSES:
         assert name in done.out
     asjson = acclimate("evaluate", run, picture_folder, "--json", "--no-cache", "--device", "cpu").json
-    assert asjson == json.loads((run / "record.json").read_text())["metrics"]
+    own = {name: value for name, value in asjson.items() if name not in {"baselines", "verdict"}}
+    assert own == json.loads((run / "record.json").read_text())["metrics"]
     assert acclimate("evaluate", run, picture_folder, "--split", "val", "--json").json["samples"] == 9
     assert acclimate("evaluate", run, picture_folder, "--split", "all", "--json").json["samples"] == 42
 

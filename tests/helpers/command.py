@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from acclimate.cli.app import main
+from acclimate.cli import main
 from tests.helpers.waiting import HANG, wait_until
 
 # of `acclimate adapt`, for a run of a second

@@ -327,3 +327,29 @@ def test_test_images_are_not_opened_for_training(tmp_path, tiny):
     for path in (folder / "test/cat").iterdir():
         path.unlink()
     assert math.isfinite(quick(folder, tiny).record["metrics"]["accuracy"]["value"])
+
+
+class Pressed:
+    """Progress that is interrupted from the keyboard after some steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def start(self, task, total):
+        pass
+
+    def advance(self, amount=1, **figures):
+        self.left -= bool(figures)  # only training has some
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def finish(self):
+        pass
+
+
+@pytest.mark.parametrize(("seconds", "notes"), [(0.0, ["the same command goes on from the last checkpoint"]), (60, [])])
+def test_an_interrupt_promises_a_checkpoint_only_where_there_is_one(tmp_path, pictures, tiny, seconds, notes):
+    with pytest.raises(KeyboardInterrupt) as stop:
+        quick(pictures, tiny, out=tmp_path / "run", checkpoint_seconds=seconds, progress=Pressed(4))
+    assert getattr(stop.value, "__notes__", []) == notes
+    assert (tmp_path / "run/checkpoint.safetensors").exists() == bool(notes)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
-from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.cli.console import tell
+from acclimate.cli.progress import Progress
+from acclimate.cli.retelling import command, given_words
+from acclimate.cli.verdicts import show_commands, show_next_steps
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
@@ -37,6 +39,7 @@ def demo(
 
 
 def adapt(
+    context: typer.Context,
     data: opt.DataPath,
     method: opt.MethodName = "coop",
     backbone: opt.Backbone = DEFAULT_BACKBONE,
@@ -86,10 +89,27 @@ def adapt(
         model = run(images, method, backbone, **told)
     tables.show_record(model.record, task, as_json)
     if not as_json:
-        tables.show_next_steps(out, task)
+        again = partial(_again, context, data, images.name, out if "--out" in given_words(context) else None)
+        show_next_steps(out, model.record, task, given_words(context, only=("plugin",)), again)
+
+
+def _again(context: typer.Context, data: Path, name: str, out: Path | None, method: str) -> tuple[str, Path]:
+    """Return the command that adapts by another method with its defaults, and the folder of its run."""
+    from acclimate.methods import get_method
+
+    own = {"method", "set_", "reference_prompts", "start", "look_at", "out", "overwrite", "as_json", "quiet"}
+    if not get_method(method).inputs.domain_encoder:
+        own.add("domain_encoder")
+    words, told = given_words(context, without=own), context.params
+    encoder = told["domain_encoder"] if "domain_encoder" not in own else None
+    named = {} if encoder is None else {"domain_encoder": encoder}
+    place = out and out.with_name(f"{out.name}-{method}")
+    place = place or _default_out(name, method, told["backbone"], str(told["shots"]), told["seed"], named)
+    return command("adapt", data, "--method", method, *words, "--out", place), place
 
 
 def evaluate(
+    context: typer.Context,
     run: opt.RunPath,
     data: opt.DataPath,
     split: Annotated[
@@ -112,7 +132,7 @@ def evaluate(
 ) -> None:
     """Measure a saved adapter on other data: labelled images, or images with captions."""
     console.show_notes(quiet)
-    from acclimate.runs import load
+    from acclimate.runs import evaluate_beside, load
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
@@ -122,8 +142,12 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = model.evaluate(images, progress=progress, split=split)
-    tables.show_metrics(metrics, task, f"{run} on {images.name}", as_json)
+        metrics = evaluate_beside(model, model.choose_images(images, split), progress)
+    tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
+    if task.has_classes and not rebind and not as_json:
+        tell(console.out, "\nNext, label new images:")
+        extra = given_words(context, only=("backbone", "domain_encoder", "plugin"))
+        show_commands(command("predict", run, "NEW_IMAGES", "--out", "labels.csv", *extra))
 
 
 def predict(
@@ -144,10 +168,11 @@ def predict(
 
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, domain_encoder=domain_encoder)
-    with Progress(quiet) as progress:
+    rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
+    with Progress(quiet or rows_show) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
-        console.err.print(f"[note]{count} rows in {escape(str(out))}[/]", soft_wrap=True)
+        tell(console.err, f"{count} rows in {out}", "note")
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise DataError(
@@ -180,7 +205,7 @@ def _label(
             if writer:
                 writer.write(task.row(method, prediction))
             elif as_json:
-                print(json.dumps(task.plain(method, prediction), ensure_ascii=False))
+                tables.print_json(task.plain(method, prediction), indent=None)
             else:
                 tables.show_prediction(prediction, task)
             progress.advance(1)

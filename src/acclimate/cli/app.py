@@ -9,17 +9,38 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import acclimate
-from acclimate.cli import adapting, benching, console, describing, looking, pretraining
+from acclimate.cli import INTERRUPTED, adapting, benching, console, describing, looking, pretraining
 from acclimate.errors import AcclimateError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_PLACE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # all errors of the parser, wherever typer keeps its click
-INTERRUPTED = 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C while a verb ran; typer would turn it into an exit code, and what it says would be lost."""
+
+    def __init__(self, cause: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+class Program(TyperGroup):
+    """The program, which hands an interrupt on as it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(stop) from stop
+
 
 app = typer.Typer(
+    cls=Program,
     name="acclimate",
     help="Adapt vision-language models to specialised domains from a few labelled images.",
     no_args_is_help=True,
@@ -68,9 +89,19 @@ def commands(command: Any = None, words: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def main() -> None:
-    """Run the command line; errors that the user can mend end in one line and exit code 2."""
+    """Run the command line; errors that the user can mend end in one line and exit code 2.
+
+    Raises:
+        KeyboardInterrupt: so it was; its notes say what the same command does next time.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a name that an encoding does not have is no reason to end
+        if hasattr(stream, "reconfigure") and not console.is_unicode(stream):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()  # a reader that has gone is noticed here, and not by the interpreter at its end
+    except Interrupted as stop:
+        raise stop.cause from None
     except USAGE as error:
         _refuse(error)
     except AcclimateError as error:
@@ -85,8 +116,8 @@ def main() -> None:
         advice = "free some space" if error.errno in NO_ROOM else "name another place"
         console.show_error(f"cannot read or write {error.filename or 'a file'}: {error.strerror}; {advice}")
         sys.exit(2)
-    if code == INTERRUPTED:
-        console.show_error("interrupted; the same command goes on from the last checkpoint")
+    if code == INTERRUPTED:  # while the words of the command were read
+        raise KeyboardInterrupt
     sys.exit(code)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
@@ -50,15 +49,17 @@ def bench(
         with LiveBench(planned, out, jobs, quiet) as live:
             cache = opt.feature_cache(no_cache)
             outcome = run_bench(read, planned, out, live, jobs, device.value, cache, plugins=plugins)
-    except KeyboardInterrupt:  # what is done may be looked at before the next start
+    except KeyboardInterrupt as stop:  # what is done may be looked at before the next start
+        done = sum(job.is_done(out) for job in planned)
+        stop.add_note(f"{done} of {len(planned)} jobs are done; the same command goes on from there")
         write_results(read, Outcome(planned, collect(planned, out)), out, metric, reference)
         raise
     results.show_outcome(read, outcome, metric, reference, as_json)
     results.show_failures(outcome, out)
     files = write_results(read, outcome, out, metric, reference)
     if not quiet:
-        names = ", ".join(escape(file.name) for file in files[:3])
-        console.err.print(f"[note]{names} in {escape(str(out))}[/]", soft_wrap=True)
+        names = ", ".join(file.name for file in files[:3])
+        console.tell(console.err, f"{names} in {out}", "note")
     if outcome.failures:
         count = f"{len(outcome.failures)} of {len(planned)}"
         console.show_error(f"{count} jobs failed, the others are done; mend what is wrong and start again")

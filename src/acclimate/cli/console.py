@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 from rich.theme import Theme
 
+from acclimate.cli.layout import wrap
 from acclimate.cli.wording import in_dashes
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
@@ -26,13 +28,34 @@ out = _console()
 err = _console(stderr=True)
 
 
+def is_unicode(stream: TextIO) -> bool:
+    """Return whether a stream can write every character."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def tell(console: Console, text: str, style: str = "", label: str = "", label_style: str = "") -> None:
+    """Print a sentence: in a terminal in lines of whole words, elsewhere in one line.
+
+    Args:
+        console: where to.
+        text: plain, no markup.
+        style: of the text.
+        label: stands before it, in a style of its own.
+        label_style: that style.
+    """
+    lines = wrap(text, console.width - len(label)) if console.is_terminal else [text]
+    for number, line in enumerate(lines):
+        head = " " * len(label) if number else label
+        console.print(Text.assemble((head, label_style), (line, style)), soft_wrap=True)
+
+
 class _Notes(logging.Handler):
     """Shows what the library decided (info) and what the user should look at (warning)."""
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "warning" if record.levelno >= logging.WARNING else "note"
         label = "warning: " if record.levelno >= logging.WARNING else ""
-        err.print(f"[{style}]{label}{escape(in_dashes(record.getMessage()))}[/]", soft_wrap=True)
+        tell(err, label + in_dashes(record.getMessage()), style)
 
 
 def show_notes(quiet: bool = False) -> None:
@@ -45,4 +68,4 @@ def show_notes(quiet: bool = False) -> None:
 
 def show_error(message: str) -> None:
     """Print the one line of an error."""
-    err.print(f"[error]error:[/] {escape(in_dashes(' '.join(message.split())))}", soft_wrap=True)
+    tell(err, in_dashes(" ".join(message.split())), label="error: ", label_style="error")

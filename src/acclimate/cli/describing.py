@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
-from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.cli.progress import Progress
 
 if TYPE_CHECKING:
     from acclimate.describing import Description
@@ -74,8 +74,13 @@ def describe(
         for request in description.requests[::generations]:
             console.out.print(escape(request.question), soft_wrap=True)
         return
-    with Progress(quiet) as progress:
-        sentences = description.write(writer, progress)
+    try:
+        with Progress(quiet) as progress:
+            sentences = description.write(writer, progress)
+    except KeyboardInterrupt as stop:
+        kept = len(description.requests) - len(description.missing)
+        stop.add_note(f"{kept} of {len(description.requests)} answers are kept; the same command asks for the others")
+        raise
     _show(sentences, data, out)
 
 

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from acclimate.cli.console import err
-from acclimate.cli.tables import table
+from acclimate.cli.layout import Sheet, figures
 
 if TYPE_CHECKING:
     from acclimate.bench import Job
@@ -125,17 +125,18 @@ class LiveBench:
                 counts["done"] += key in self.done
                 counts["failed"] += key in self.broken
                 counts["running"] += key in self.running
-            shown = table("protocol", "data", "done", "failed", "running", "of")
-            for (protocol, data), counts in groups.items():
+            sheet = Sheet(["protocol, data", "done", "failed", "running", "of"])
+            for group, counts in groups.items():
                 cells = (str(counts[name]) for name in ("done", "failed", "running", "all"))
-                shown.add_row(protocol, escape(data), *cells, style="error" if counts["failed"] else "")
+                sheet.add(", ".join(group), *cells, style="error" if counts["failed"] else "")
             now = Table(box=None, pad_edge=False, show_header=False)
             for _ in range(3):
                 now.add_column(no_wrap=True)
             for job, since, share in self.running.values():
                 bar = ProgressBar(1.0, share, width=16)
                 now.add_row(bar, _clock(time.monotonic() - since), escape(job.describe()))
-            return Group(shown, now, f"[note]{_clock(time.monotonic() - self.began)} so far{self._rest()}[/]")
+            shown = figures(sheet, self.console.width)
+            return Group(*shown, now, f"[note]{_clock(time.monotonic() - self.began)} so far{self._rest()}[/]")
 
     def _rest(self) -> str:
         left = self.remaining()

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
-from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.cli.progress import Progress
 
 
 class Size(StrEnum):

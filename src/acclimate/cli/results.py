@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from rich.markup import escape
 
 from acclimate.bench import rendering
 from acclimate.bench.results import comparisons, main_tables
-from acclimate.cli.console import err
+from acclimate.cli.console import err, tell
 from acclimate.cli.console import out as console
-from acclimate.cli.tables import print_json, table
+from acclimate.cli.layout import Sheet
+from acclimate.cli.tables import print_json, show_figures
 from acclimate.metrics import get_measure
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
         names = ("hash", "label", "backbone", "content")
         print_json([{**{name: getattr(job, name) for name in names}, "done": job.is_done(out)} for job in jobs])
         return
-    shown = table("protocol", "data", "method", "jobs", "done")
+    sheet = Sheet(["protocol, data, method", "jobs", "done"])
     keys = [(job.content["protocol"]["name"], job.data, job.label) for job in jobs]
     done = Counter(key for key, job in zip(keys, jobs, strict=True) if job.is_done(out))
     for key, count in Counter(keys).items():
-        shown.add_row(*map(escape, key), str(count), str(done[key]))
-    console.print(f"{len(jobs)} jobs in {escape(str(out))}", soft_wrap=True)
-    console.print(shown)
+        sheet.add(", ".join(key), str(count), str(done[key]))
+    tell(console, f"{len(jobs)} jobs in {out}")
+    show_figures(sheet)
 
 
 def show_outcome(spec: Spec, outcome: Outcome, metric: str, reference: str | None, as_json: bool = False) -> None:
@@ -65,17 +65,16 @@ def show_failures(outcome: Outcome, out: Path) -> None:
 
 
 def _show(rows: list[list[str]], title: str, note: str) -> None:
-    """Show a table of results; unlike those of rich it is never cut, however narrow the terminal."""
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    console.print(f"\n[best]{escape(title)}[/]", soft_wrap=True)
-    for number, row in enumerate(rows):
-        gaps = [" " * (width - cell_len(text)) for width, text in zip(widths, row, strict=True)]
-        cells = [gap + text for gap, text in zip(gaps, row, strict=True)]
-        cells[0] = row[0] + gaps[0]
-        line = escape("  ".join(cells).rstrip())
-        console.print(line if number else f"[best]{line}[/]", soft_wrap=True)
+    """Show a table of results; it is never cut, however narrow the terminal."""
+    console.print()
+    tell(console, title, "best")
+    sheet = Sheet(rows[0])
+    for row in rows[1:]:
+        sheet.add(*row)
+    show_figures(sheet)
     _note(note)
 
 
 def _note(text: str) -> None:
-    console.print(f"[note]{escape(text)}[/]", soft_wrap=True)
+    for line in text.splitlines():
+        tell(console, line, "note")

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import json
-import shlex
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from acclimate.cli.console import out
+from acclimate.cli import layout
+from acclimate.cli.console import is_unicode, out, tell
+from acclimate.cli.layout import Sheet
+from acclimate.cli.verdicts import show_verdict
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
     from acclimate.tasks import Task
 
 LEADING = 2  # figures that are shown with their intervals where a line must fit into 80 columns
-
-
-def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table: first column left, the others right."""
-    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for number, name in enumerate(columns):
-        made.add_column(name, justify="right" if number else "left", no_wrap=True)
-    return made
-
-
-def listing(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table of words: the first column is never cut, the others wrap."""
-    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for number, name in enumerate(columns):
-        made.add_column(name, no_wrap=not number)
-    return made
 
 
 def data_line(images: ImageData) -> str:
@@ -54,13 +39,23 @@ def figure(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
     return f"{point} [{low}, {high}]" if interval else point
 
 
-def print_json(content: Any) -> None:
-    """Print plain JSON, unstyled, for other programs."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+def show_figures(sheet: Sheet) -> None:
+    """Print a table of figures, of which none is lost where the terminal is narrow."""
+    layout.show(layout.figures(sheet, out.width), out)
+
+
+def show_words(sheet: Sheet) -> None:
+    """Print a table of words, none of which is broken."""
+    layout.show(layout.words(sheet, out.width), out)
+
+
+def print_json(content: Any, indent: int | None = 2) -> None:
+    """Print plain JSON, unstyled, for other programs; in ASCII where the output is no Unicode."""
+    print(json.dumps(content, indent=indent, ensure_ascii=not is_unicode(sys.stdout)))
 
 
 def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) -> None:
-    """Show the method beside the baselines of its task."""
+    """Show the method beside the baselines of its task, and what that means."""
     from acclimate.metrics import get_measure
 
     if as_json:
@@ -72,16 +67,17 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     rows = {**record["baselines"], record["method"]: record["metrics"]}
     seconds = record["cost"]["seconds"]
     title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
-    shown = table("method", *(get_measure(name).short for name in task.figures), "s", title=escape(title))
+    sheet = Sheet(["method", *(get_measure(name).short for name in task.figures), "s"], title)
     leading = LEADING if len(task.figures) <= 5 else 0
     for name, metrics in rows.items():
         cells = [figure(key, metrics, place < leading) for place, key in enumerate(task.figures)]
-        shown.add_row(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == record["method"] else "")
+        sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == record["method"] else "")
     beside = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
     spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in beside)
     out.print()
-    out.print(shown)
-    out.print(f"[note]{task.note(record['metrics'])}{spent}[/]", soft_wrap=True)
+    show_figures(sheet)
+    tell(out, f"{task.note(record['metrics'])}{spent}", "note")
+    show_verdict(record["method"], record["metrics"], record.get("verdict"), task)
 
 
 def _shots(shots: int | str) -> str:
@@ -90,41 +86,36 @@ def _shots(shots: int | str) -> str:
     return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
 
 
-def show_next_steps(run: Path, task: Task[Any]) -> None:
-    """Show what to do with a finished run."""
-    quoted = escape(shlex.quote(str(run)))
-    out.print(f"\nThe adapter is in {escape(str(run))}. Next:", soft_wrap=True)
-    if task.has_classes:
-        out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
-    out.print(f"  acclimate evaluate {quoted} {task.other_data}", soft_wrap=True)
-
-
-def show_metrics(metrics: dict[str, Any], task: Task[Any], title: str, as_json: bool = False) -> None:
-    """Show the metrics of one evaluation, and whatever its task has to say of their parts."""
+def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: str, as_json: bool = False) -> None:
+    """Show the metrics of one evaluation beside its baselines, and whatever its task has to say of their parts."""
     from acclimate.metrics import get_measure
 
     if as_json:
         print_json(metrics)
         return
-    shown = table("metric", "value [95 % interval]", title=escape(title))
+    rows = {method: metrics, **metrics["baselines"]}
+    sheet = Sheet(["95 % intervals", *rows], title)
     for name in task.figures:
-        shown.add_row(get_measure(name).short, figure(name, metrics))
-    out.print(shown)
-    out.print(f"[note]{task.note(metrics)}[/]", soft_wrap=True)
+        sheet.add(get_measure(name).short, *(figure(name, row) for row in rows.values()))
+    show_figures(sheet)
+    tell(out, task.note(metrics), "note")
     details = task.details(metrics)
     if details is not None:
-        headings, rows = details
-        second = table(*headings)
-        for row in rows:
-            second.add_row(*map(escape, row))
+        headings, lines = details
+        second = Sheet(headings)
+        for line in lines:
+            second.add(*line)
         out.print()
-        out.print(second)
+        show_figures(second)
+    show_verdict(method, metrics, metrics["verdict"], task)
+    if floor := task.floor(metrics):
+        tell(out, floor)
 
 
 def show_prediction(prediction: Any, task: Task[Any]) -> None:
     """Show one prediction as a line."""
     if not prediction.error:
-        out.print(escape(task.line(prediction)), soft_wrap=True)
+        out.print(Text(task.line(prediction)), soft_wrap=True)
 
 
 def show_check(report: CheckReport, as_json: bool = False) -> None:
@@ -135,28 +126,30 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
         return
     sizes = content["classes"].values()
     splits = ", ".join(f"{name} {count}" for name, count in content["splits"].items())
-    out.print(
+    tell(
+        out,
         f"{content['pictures']} images; {len(sizes)} classes of {min(sizes)} to {max(sizes)}; "
-        f"split {content['split_origin']} ({splits})\n",
-        soft_wrap=True,
+        f"split {content['split_origin']} ({splits})",
     )
-    shown = table("property", "median [least, most]", "tells of the class")
+    out.print()
+    sheet = Sheet(["property", "median [least, most]", "tells of the class"])
     for name, row in content["statistics"].items():
         if "most" in row:
             typical = f"{row['most']} ({row['share']:.0%})"
         else:
             typical = f"{row['median']:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
-        shown.add_row(name.replace("_", " "), typical, f"{row['explains']:.0%}")
-    out.print(shown)
+        sheet.add(name.replace("_", " "), typical, f"{row['explains']:.0%}")
+    show_figures(sheet)
     out.print()
     styles = {"error": "error", "warning": "warning", "info": "note"}
     findings = content["findings"]
     for finding in findings:
-        out.print(f"[{styles[finding['level']]}]{finding['level']:<8}[/] {escape(finding['message'])}", soft_wrap=True)
+        level = finding["level"]
+        tell(out, finding["message"], label=f"{level:<8} ", label_style=styles[level])
         for example in finding["examples"][:3]:
             words = example if isinstance(example, str) else " ~ ".join(map(str, example))
             if words not in finding["message"]:
-                out.print(f"         [note]{escape(words)}[/]", soft_wrap=True)
+                out.print(Text(f"         {words}", "note"), soft_wrap=True)
     counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
     out.print(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes")
 
@@ -169,11 +162,10 @@ def show_settings(name: str, as_json: bool = False) -> None:
     if as_json:
         print_json({"name": card.name, "settings": card.settings})
         return
-    title = f"{card.name}: {card.title} ({card.paper})"
-    shown = listing("setting", "values", "default", "meaning", title=title)
+    sheet = Sheet(["setting", "values", "default", "meaning"], f"{card.name}: {card.title} ({card.paper})")
     for row in card.settings:
-        shown.add_row(row["name"], row["type"], row["default"], escape(row["help"]))
-    out.print(shown)
+        sheet.add(row["name"], row["type"], row["default"], row["help"])
+    show_words(sheet)
 
 
 def show_methods(as_json: bool = False) -> None:
@@ -185,10 +177,10 @@ def show_methods(as_json: bool = False) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = listing("method", "what it is", "reads", "learns", "paper")
+    sheet = Sheet(["method", "what it is", "reads", "learns", "paper"])
     for row in rows:
-        shown.add_row(*row.values())
-    out.print(shown)
+        sheet.add(*row.values())
+    show_words(sheet)
     out.print("\nSettings of one: acclimate methods NAME")
 
 
@@ -203,8 +195,9 @@ def show_backbones(as_json: bool = False) -> None:
         print_json(rows)
         return
     columns = ("id", "family", "input_size", "parameters", "domain", "licence")
-    shown = listing("id", "family", "px", "M params", "domain", "licence")
+    sheet = Sheet(["id", "family", "px", "M params", "domain", "licence"])
     for row in rows:
-        shown.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
-    out.print(shown)
-    out.print("\nAny other CLIP or SigLIP folder or Hub id in Hugging Face format works as well: --backbone ID|DIR")
+        sheet.add(*("" if row.get(key) is None else str(row[key]) for key in columns))
+    show_words(sheet)
+    out.print()
+    tell(out, "Any other CLIP or SigLIP folder or Hub id in Hugging Face format works as well: --backbone ID|DIR")

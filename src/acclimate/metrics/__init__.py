@@ -20,7 +20,8 @@ from acclimate.metrics.measures import (
     flat_values,
     get_measure,
 )
-from acclimate.metrics.retrieval import evaluate_retrieval
+from acclimate.metrics.paired import compare_hits
+from acclimate.metrics.retrieval import evaluate_retrieval, first_answers
 
 __all__ = [
     "CLASSIFICATION",
@@ -29,11 +30,13 @@ __all__ = [
     "Measure",
     "accuracy",
     "balanced_accuracy",
+    "compare_hits",
     "confusion_matrix",
     "evaluate_classification",
     "evaluate_retrieval",
     "expected_calibration_error",
     "find_figure",
+    "first_answers",
     "flat_values",
     "get_measure",
     "macro_f1",

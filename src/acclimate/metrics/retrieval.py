@@ -74,6 +74,11 @@ def evaluate_retrieval(
     return result
 
 
+def first_answers(similarities: ArrayLike, owners: ArrayLike) -> NDArray[np.bool_]:
+    """Return (N,) whether the caption that is most similar to an image is one of its own, as Recall@1 counts it."""
+    return _image_ranks(np.asarray(similarities, dtype=np.float64), np.asarray(owners, dtype=np.int64)) == 1
+
+
 def _image_ranks(scores: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rank (N,) of the best caption of each image."""
     own = owner[None] == np.arange(len(scores))[:, None]

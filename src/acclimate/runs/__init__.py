@@ -1,8 +1,9 @@
 """What people do: adapt a backbone to data, and use, save and load the result."""
 
 from acclimate.runs.adaptation import adapt, adapt_trial
+from acclimate.runs.beside import evaluate_beside
 from acclimate.runs.model import AdaptedModel, load
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.selection import choose_evaluation_images
 
-__all__ = ["AdaptedModel", "RunOptions", "adapt", "adapt_trial", "choose_evaluation_images", "load"]
+__all__ = ["AdaptedModel", "RunOptions", "adapt", "adapt_trial", "choose_evaluation_images", "evaluate_beside", "load"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.files import fingerprint
@@ -46,6 +48,7 @@ class Experiment:
         domain_encoder: frozen encoder of the domain, for methods that read one.
         reference_prompts: sentences that describe the classes, for methods that learn from them.
         seconds: time spent, by what it was spent on.
+        hits: which images of a test each method was right on, by test and method.
     """
 
     task: Task[Any]
@@ -61,6 +64,7 @@ class Experiment:
     domain_encoder: DomainEncoder | None = None
     reference_prompts: ReferencePrompts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    hits: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
     @cached_property
@@ -105,7 +109,9 @@ class Experiment:
         train, val = (_of_domain(part, domain) for part in (self.trial.train, self.trial.val))
         trial = Trial(train, val, {"validation": val} if len(val) else {})
         alone: dict[str, Any] = {"test_prompts": {}, "domain_encoder": None, "reference_prompts": None}
-        return replace(self, trial=trial, method=method, config=config, seed=seed, **alone, seconds={}, _feeds={})
+        return replace(
+            self, trial=trial, method=method, config=config, seed=seed, **alone, seconds={}, hits={}, _feeds={}
+        )
 
     def spend(self, purpose: str, started: float) -> None:
         """Add the time since `started` to a purpose."""
@@ -172,7 +178,9 @@ class Experiment:
             return None
         feed = self.feed(method, split)
         started = time.monotonic()
-        metrics = self.task.evaluate(method, feed, data, self.given(method.config))
+        answers = self.task.answer(method, feed, data, self.given(method.config))
+        self.hits.setdefault(split, {})[method.name] = self.task.hits(answers)
+        metrics = self.task.measure(answers, data)
         self.spend("evaluation", started)
         return metrics
 

@@ -24,7 +24,7 @@ from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_
 from acclimate.runs.places import PLACES, describe_places, find_again
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images, read_images
-from acclimate.runs.selection import choose_evaluation_images
+from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
 from acclimate.training.devices import resolve_device
@@ -140,7 +140,7 @@ class AdaptedModel:
         data = open_data(data, **{"allow_one_class": True} | options)
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
-        data = choose_evaluation_images(self.frozen, data, split, method.domain_encoder, self.seen_before)
+        data = self.choose_images(data, split)
         given = Given(
             self.backbone,
             method.domain_encoder,
@@ -150,6 +150,10 @@ class AdaptedModel:
         )
         feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
         return task.evaluate(method, feed, data, given, resamples)
+
+    def choose_images(self, data: Images, split: str = "auto") -> Images:
+        """Return the images of a data set that the model is measured on; see `choose_evaluation_images`."""
+        return choose_evaluation_images(self.frozen, data, split, self.method.domain_encoder, self.seen_before)
 
     def predict(self, images: Several, batch_size: int = 32) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.

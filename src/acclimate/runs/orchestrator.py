@@ -76,8 +76,13 @@ def carry_out(run: Run[Result]) -> Result:
         options.progress,
         options.checkpoint_seconds,
     )
-    run.learn(files, context)
-    record = run.describe(identity, context)
+    try:
+        run.learn(files, context)
+        record = run.describe(identity, context)
+    except KeyboardInterrupt as stop:
+        if files.checkpoints.exists:
+            stop.add_note("the same command goes on from the last checkpoint")
+        raise
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     result = run.finish(record, files)
     files.end()

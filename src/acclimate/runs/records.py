@@ -55,6 +55,9 @@ def make_record(
         "environment": environment(backbone.device),
         "domain_encoder": encoder and {"id": encoder.name, "fingerprint": encoder.fingerprint, "width": encoder.width},
     }
+    if baselines:
+        hits = experiment.hits.get("test", {})
+        record["verdict"] = experiment.task.verdict(method.name, hits, experiment.splits["test"]) if hits else None
     if experiment.reference_prompts is not None:
         record["reference_prompts"] = experiment.reference_prompts.describe()
     experiment.task.describe(record, experiment.splits, experiment.prompts)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from acclimate.training.stages import Stage
 
 BATCH_SIZE = 256
+CONFUSIONS = 3  # pairs of classes that are named
 
 logger = logging.getLogger("acclimate.tasks")
 
@@ -50,6 +51,14 @@ class Prediction:
     probabilities: np.ndarray
     error: str = ""
     spread: float | None = None
+
+
+class Answers(NamedTuple):
+    """What a method says of images: probabilities (N, C), and labels (N,) among the `class_names`."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
 
 
 @register_task
@@ -98,18 +107,24 @@ class Classification(Task[ImageData]):
         """Return the accuracy."""
         return partial(accuracy, logits=method.logits, device=method.backbone.device)
 
-    def evaluate(
-        self, method: Classifier, feed: Feed, data: ImageData, given: Given, resamples: int = 1000
-    ) -> dict[str, Any]:
-        """Return what `evaluate_classification` gives.
+    def answer(self, method: Classifier, feed: Feed, data: ImageData, given: Given) -> Answers:
+        """Return the probabilities beside the labels.
 
         Raises:
             DataError: there is no image, or a class that the method does not know.
         """
         require_images(data)
         labels = class_indices(data, method.class_names)
-        scores = probabilities(method, feed)
-        return evaluate_classification(scores, labels, method.class_names, groups=data.groups, resamples=resamples)
+        return Answers(probabilities(method, feed), labels, method.class_names)
+
+    def measure(self, answers: Answers, data: ImageData, resamples: int = 1000) -> dict[str, Any]:
+        """Return what `evaluate_classification` gives."""
+        scores, labels, names = answers
+        return evaluate_classification(scores, labels, names, groups=data.groups, resamples=resamples)
+
+    def hits(self, answers: Answers) -> np.ndarray:
+        """Return whether the most probable class is the label."""
+        return answers.probabilities.argmax(axis=1) == answers.labels
 
     def serves(self, method: Classifier, data: ImageData) -> bool:
         """Return whether the method serves other classes than those that it has learned."""
@@ -126,6 +141,21 @@ class Classification(Task[ImageData]):
             for name, row in metrics["per_class"].items()
         ]
         return ["class", "images", "precision", "recall", "F1"], rows
+
+    def confusions(self, metrics: Mapping[str, Any]) -> str:
+        """Return the most frequent confusions, such as "12 of 30 gneiss called granite"."""
+        matrix, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+        support = matrix.sum(axis=1)
+        wrong = [(int(matrix[k, j]), k, j) for k, j in np.ndindex(matrix.shape) if k != j and matrix[k, j]]
+        first = sorted(wrong, key=lambda each: (-each[0], -each[0] / support[each[1]]))[:CONFUSIONS]
+        return "; ".join(f"{count} of {support[k]} {names[k]} called {names[j]}" for count, k, j in first)
+
+    def floor(self, metrics: Mapping[str, Any]) -> str:
+        """Return the accuracy of always naming the commonest class."""
+        counts = {name: row["support"] for name, row in metrics["per_class"].items()}
+        most = max(counts, key=lambda name: counts[name])
+        share = 100 * counts[most] / metrics["samples"]
+        return f"Always giving the same answer, such as {most}, would be right for {share:.1f} % at most."
 
     def decisive(self, common: dict[str, Any], splits: Mapping[str, ImageData]) -> dict[str, Any]:
         """Return all that is common, without files where there are none."""

@@ -7,9 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
 from acclimate.methods import Method, TrainingFacts, list_methods
+from acclimate.metrics import compare_hits
 from acclimate.options import nearest
 from acclimate.training.feeds import Feed
 
@@ -131,19 +134,56 @@ class Task(ABC, Generic[D]):
     # ------------------------------------------------------------------------------------------------------- measuring
 
     @abstractmethod
-    def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
-        """Return the metrics of a method on images, with intervals.
+    def answer(self, method: Any, feed: Feed, data: D, given: Given) -> Any:
+        """Return what a method says of images, for `measure` and `hits` to read.
 
         Args:
             method: has the capability.
             feed: serves `data` as the method reads it.
             data: what is measured on.
             given: what the inputs are made of.
-            resamples: bootstrap resamples over groups.
 
         Raises:
             DataError: there is no image, or the method does not know what they show.
         """
+
+    @abstractmethod
+    def measure(self, answers: Any, data: D, resamples: int = 1000) -> dict[str, Any]:
+        """Return the metrics of answers, with intervals; `resamples` of the bootstrap over groups."""
+
+    @abstractmethod
+    def hits(self, answers: Any) -> np.ndarray:
+        """Return (N,) whether the answer to each image is right; their mean is the headline."""
+
+    def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
+        """Return the metrics of a method on images, see `answer` and `measure`."""
+        return self.measure(self.answer(method, feed, data, given), data, resamples)
+
+    def verdict(self, own: str, hits: Mapping[str, np.ndarray], data: D) -> dict[str, Any] | None:
+        """Return how a method stands to the best of the others on the same images; none where there is no other.
+
+        Args:
+            own: name of the method.
+            hits: of every method, by name, as `hits` returns them.
+            data: the images.
+
+        Returns:
+            `metric`, `against` which other, of how many `others`, and what `compare_hits` gives.
+        """
+        others = {name: each for name, each in hits.items() if name != own}
+        if own not in hits or not others:
+            return None
+        best = max(others, key=lambda name: others[name].mean())
+        found = compare_hits(hits[own], others[best], data.groups)
+        return {"metric": self.headline, "against": best, "others": len(others), **found}
+
+    def confusions(self, metrics: Mapping[str, Any]) -> str:
+        """Return in one line what is taken for what most often; empty where nothing is, or it is not measured."""
+        return ""
+
+    def floor(self, metrics: Mapping[str, Any]) -> str:
+        """Return in one line what is reached without looking at an image; empty where that says nothing."""
+        return ""
 
     def references(self, composed: References | None) -> References | None:
         """Return the sentences about the images: those that are given or composed, unless the data have their own."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from acclimate.data import CaptionData, find_captions, load_captions, parse_budget
 from acclimate.errors import ConfigError, TrainingError
 from acclimate.methods import Method, Retriever, TrainingFacts
-from acclimate.metrics import RETRIEVAL, evaluate_retrieval
+from acclimate.metrics import RETRIEVAL, evaluate_retrieval, first_answers
 from acclimate.tasks.contract import Task, register_task, require_images
 from acclimate.training.encoding import text_features
 from acclimate.training.feeds import Feed, chunks
@@ -70,10 +70,8 @@ class Retrieval(Task[CaptionData]):
         return method.retrieval_stages(facts)
 
     @torch.no_grad()
-    def evaluate(
-        self, method: Retriever, feed: Feed, data: CaptionData, given: Given, resamples: int = 1000
-    ) -> dict[str, Any]:
-        """Return what `evaluate_retrieval` gives.
+    def answer(self, method: Retriever, feed: Feed, data: CaptionData, given: Given) -> tuple[np.ndarray, np.ndarray]:
+        """Return the similarities (N, M) of images and captions, and which image each caption belongs to (M,).
 
         Raises:
             DataError: there is no image.
@@ -89,7 +87,17 @@ class Retrieval(Task[CaptionData]):
         similarities = queries.double() @ F.normalize(texts, dim=-1).double().T
         if not similarities.isfinite().all():
             raise TrainingError(f"{method.name} gives queries that are not finite; train it with a lower learning rate")
-        return evaluate_retrieval(similarities.numpy(), owners.numpy(), data.groups, resamples=resamples)
+        return similarities.numpy(), owners.numpy()
+
+    def measure(
+        self, answers: tuple[np.ndarray, np.ndarray], data: CaptionData, resamples: int = 1000
+    ) -> dict[str, Any]:
+        """Return what `evaluate_retrieval` gives."""
+        return evaluate_retrieval(*answers, data.groups, resamples=resamples)
+
+    def hits(self, answers: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return whether the first text that an image finds is its own."""
+        return first_answers(*answers)
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return what is found by what, and among how many."""

@@ -94,6 +94,11 @@ class CheckpointFile:
     def __init__(self, path: Path | None, identity: str = "") -> None:
         self.path, self.identity = path, identity
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self.path is not None and self.path.exists()
+
     def load(self) -> Checkpoint | None:
         """Return the checkpoint, or none when there is none yet.
 

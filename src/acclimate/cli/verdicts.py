@@ -1,0 +1,89 @@
+"""What the figures of a run mean, and what to do next with its best row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from acclimate.cli.console import out, tell
+from acclimate.cli.retelling import command
+
+if TYPE_CHECKING:
+    from acclimate.tasks import Task
+
+OUTCOMES = {
+    "better": "{method} is better than {other}",
+    "worse": "{method} is worse than {other}",
+    "within the noise": "{method} and {other} are within the noise",
+}
+
+
+def sentence(method: str, verdict: Mapping[str, Any]) -> str:
+    """Return a verdict in words."""
+    from acclimate.metrics import get_measure
+
+    if not verdict["differing"]:
+        return f"{method} and {verdict['against']} are right on the very same images: there is no difference."
+    measure, gap = get_measure(verdict["metric"]), verdict["difference"]
+    other = verdict["against"] if verdict["others"] == 1 else f"the best baseline, {verdict['against']},"
+    told = OUTCOMES[verdict["outcome"]].format(method=method, other=other).rstrip(",")
+    value, low, high = (measure.show(gap[end], "+") for end in ("value", "low", "high"))
+    title = measure.title.removesuffix(" (%)")
+    return f"{told}: {value} {measure.unit} of {title} [{low}, {high}], image by image on the same test images."
+
+
+def show_verdict(method: str, metrics: Mapping[str, Any], verdict: Mapping[str, Any] | None, task: Task[Any]) -> None:
+    """Say what the figures mean, and what is confused; records of earlier versions have no verdict."""
+    told = [sentence(method, verdict)] if verdict else []
+    confused = task.confusions(metrics)
+    told += [f"Most often confused by {method}: {confused}."] if confused else []
+    if told:
+        out.print()
+    for line in told:
+        tell(out, line)
+
+
+def best_row(record: Mapping[str, Any], task: Task[Any]) -> str:
+    """Return the name of the row with the best headline; the method itself where no other is ahead of it."""
+    from acclimate.metrics import flat_values, get_measure
+
+    own, sign = record["method"], 1 if get_measure(task.headline).better == "higher" else -1
+    rows = {own: record["metrics"], **record["baselines"]}
+    values = {name: sign * flat_values(metrics)[task.headline] for name, metrics in rows.items() if metrics}
+    return max(values, key=lambda name: values[name], default=own)  # the first of equals, which is its own
+
+
+def show_next_steps(
+    run: Path, record: Mapping[str, Any], task: Task[Any], extra: list[str], again: Callable[[str], tuple[str, Path]]
+) -> None:
+    """Show what to do after a run, first of all with its best row.
+
+    Args:
+        run: its folder.
+        record: its record.
+        task: what it has learned.
+        extra: options that every command on a run needs.
+        again: gives the command that makes the adapter of another method, and its folder.
+    """
+    best = best_row(record, task) if record["metrics"] else record["method"]
+    out.print()
+    lines, place = [], run
+    if best == record["method"]:
+        tell(out, f"The adapter is in {run}. Next:")
+    else:
+        tell(out, f"The best row is {best}; the adapter of {record['method']} is in {run}. Next, with the best row:")
+        line, place = again(best)
+        lines.append(line)
+    if task.has_classes:
+        lines.append(command("predict", place, "NEW_IMAGES", "--out", "labels.csv", *extra))
+    lines.append(command("evaluate", place, task.other_data, *extra))
+    show_commands(*lines)
+
+
+def show_commands(*lines: str) -> None:
+    """Print commands, each in one line that can be copied."""
+    for line in lines:
+        out.print(Text(f"  {line}"), soft_wrap=True)

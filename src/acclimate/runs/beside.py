@@ -1,0 +1,69 @@
+"""A saved model on other data, beside the baselines that need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.data import ImageData
+from acclimate.options import make_config
+from acclimate.tasks import Task, task_of
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
+from acclimate.training.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from acclimate.methods import Method
+    from acclimate.runs.model import AdaptedModel
+
+
+def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | None = None) -> dict[str, Any]:
+    """Return the metrics of a model as its `evaluate` does, with those of zero-shot on the same images.
+
+    Zero-shot costs one pass of the image tower at most; its features come from the cache where they are there.
+
+    Args:
+        model: a saved model.
+        data: the images, all of which are measured on.
+        progress: told of every batch.
+
+    Returns:
+        The metrics; beside them `baselines`, by name, and the `verdict`, see `Task.verdict`.
+
+    Raises:
+        DataError: there is no image, or a class that the model does not know.
+        ConfigError: the method cannot do what the data are for.
+    """
+    task, own = task_of(data), model.method
+    task.check(type(own), data.name)
+    metrics: dict[str, dict[str, Any]] = {}
+    hits: dict[str, np.ndarray] = {}
+    for method in chain((own,), _untrained(task, own, data)):
+        given = Given(
+            model.backbone,
+            method.domain_encoder,
+            config=method.config,
+            cache_dir=model.cache_dir,
+            progress=progress or Silent(),
+        )
+        feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
+        answers = task.answer(method, feed, data, given)
+        metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
+    found = metrics.pop(own.name)
+    return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}
+
+
+def _untrained(task: Task[Any], own: Any, data: ImageData) -> Iterator[Method]:
+    """Yield the baselines of a task that learn nothing, for the classes of a method; itself is none."""
+    for kind in task.baselines(domain_encoder=False):
+        method: Any = kind(own.backbone, make_config(kind.Config, {}), own.prompts, None)
+        if kind.name == own.name or task.stages(method, task.facts(data)):
+            continue
+        if task.has_classes:
+            method.bind(own.class_names)
+        else:
+            task.begin(method, data)
+        yield method.eval()
