@@ -48,7 +48,7 @@ def load_backbone(
     backbone = DualEncoder(str(name), family, tokenizer, processor, partial(stored_weights, files))
     _check_tokenizer(folder, backbone, family, len(tokenizer))
     _ = backbone.transform  # a configuration that cannot be read should fail here, not at the first image
-    return backbone
+    return backbone.loaded_from(str(name))
 
 
 def _tokenizer(folder: Path) -> Any:
