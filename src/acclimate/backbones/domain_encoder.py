@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.checkpoints import load_model, processor_config, read_json, weight_files
+from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import Place, find_folder
@@ -26,7 +27,7 @@ SPARE = "mask_token"  # stands for hidden patches in pretraining; nothing is hid
 PIXELS = 128 * 224 * 224  # that run through the encoder at once, which bounds the memory of large images
 
 
-class DomainEncoder:
+class DomainEncoder(Shared):
     """A frozen vision encoder that gives one feature per image, not normalised.
 
     `load_domain_encoder` makes one.
@@ -66,6 +67,15 @@ class DomainEncoder:
     def __repr__(self) -> str:
         """Name, family and place."""
         return f"DomainEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place that it came from, the backbone whose features it gives, or what it is made of."""
+        if self.place is not None:
+            return self.reference(load_domain_encoder)
+        if self.name == SELF:
+            return _own_features, (self._holder,)
+        parts = (self.name, self.family, self.pooling, self.width, self.transform, self._holder)
+        return DomainEncoder, (*parts, self._read, self._identity)
 
     @property
     def device(self) -> torch.device:
@@ -164,7 +174,7 @@ def load_domain_encoder(
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
         model.to(dtype)
-    return encoder.to(device)
+    return encoder.to(device).loaded_from(str(name))
 
 
 def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransform) -> DomainEncoder:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 MAX_TOKENS = 16384  # bounds the memory of one pass; larger batches are no faster
 
 
-class DualEncoder:
+class DualEncoder(Shared):
     """A frozen pretrained dual encoder.
 
     Gradients flow to whatever a method passes in (contexts, prompts, deltas), never to the weights. Features are not
@@ -86,6 +87,14 @@ class DualEncoder:
     def __repr__(self) -> str:
         """Name, family and place."""
         return f"DualEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place that it came from, or what it is made of."""
+        if self.place is not None:
+            from acclimate.backbones.loading import load_backbone
+
+            return self.reference(load_backbone)
+        return DualEncoder, (self.name, self._family, self.tokenizer.tokenizer, self._processor, self._weights)
 
     @property
     def model(self) -> nn.Module:

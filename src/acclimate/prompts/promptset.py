@@ -14,7 +14,7 @@ from acclimate.prompts.names import class_words_all
 _logger = logging.getLogger("acclimate.prompts")
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class PromptSet:
     """The words and sentences for a set of classes.
 
@@ -46,6 +46,11 @@ class PromptSet:
         object.__setattr__(self, "overrides", dict(overrides or {}))
         object.__setattr__(self, "template", template or found.template)
         check_template(self.template)
+
+    def __repr__(self) -> str:
+        """Return domain and template, and for how many classes words are given."""
+        own = f", words for {len(self.overrides)} classes" if self.overrides else ""
+        return f"PromptSet({self.domain.id!r}, {self.template!r}{own})"
 
     @property
     def lead_in(self) -> str:

@@ -30,7 +30,7 @@ BANK = "bank"
 _logger = logging.getLogger("acclimate.prompts")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReferencePrompts:
     """Sentences that describe classes.
 
@@ -41,6 +41,11 @@ class ReferencePrompts:
 
     sentences: Mapping[str, tuple[str, ...]]
     source: str = BANK
+
+    def __repr__(self) -> str:
+        """Return the source, and how many sentences there are."""
+        sentences = sum(len(some) for some in self.sentences.values())
+        return f"ReferencePrompts({self.source!r}, {len(self.sentences)} classes, {sentences} sentences)"
 
     @property
     def fingerprint(self) -> str:

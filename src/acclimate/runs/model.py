@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from acclimate.files import read_json, write_json
 from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
-from acclimate.runs import folder
+from acclimate.runs import copies, folder
 from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, open_domain_encoder
 from acclimate.runs.places import PLACES, describe_places, find_again
 from acclimate.runs.prediction import stream_predictions
@@ -71,7 +72,26 @@ class AdaptedModel:
     ) -> None:
         self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
         self.journal, self.cache_dir = list(journal), cache_dir
-        self.task = get_task(record.get("task", ImageData.task))
+        self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
+
+    def __repr__(self) -> str:
+        """Return method, backbone, classes, size and headline figure in a line."""
+        return copies.summary(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was learned, and where the frozen encoders are; the images of `splits` stay behind."""
+        return copies.reduced(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
+        """Return a model with learned tensors of its own, on the same frozen encoders."""
+        revive, parts = copies.reduced(self)
+        copied: AdaptedModel = revive(*copy.deepcopy(parts, memo))
+        copied.splits, copied.splits_file = self.splits, self.splits_file
+        return copied
+
+    def __copy__(self) -> AdaptedModel:
+        """Return a deep copy: two models never share what is learned."""
+        return copy.deepcopy(self)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -291,14 +311,8 @@ def load(
     encoder = (
         find_again(path, saved_encoder, record, domain_encoder, opened) if saved_encoder else opened(domain_encoder)
     )
-    method = method_class(tower, config, prompts, encoder)
-    if trained_classes and isinstance(method, Classifier):
-        method.bind(trained_classes)  # the classes that the tensors belong to
-    else:
-        method.build()
     tensors, _ = read_tensors(path / folder.ADAPTER)
-    method.load_learned_state({name: tensor.to(tower.device) for name, tensor in tensors.items()})
-    method.eval()
+    method = copies.assemble((method_class, config, prompts, tower, encoder), tensors, trained_classes)
     frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
     journal = folder.read_lines(path / folder.LOG)
     model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)

@@ -1,0 +1,82 @@
+"""Models that are made again: from a run folder, for another process, or as a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.data.ordering import some
+from acclimate.methods import Classifier
+from acclimate.metrics import find_figure, get_measure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from acclimate.methods import Method
+    from acclimate.runs.model import AdaptedModel
+
+
+def assemble(made: tuple[Any, ...], tensors: Mapping[str, Tensor], trained_classes: Sequence[str]) -> Method:
+    """Return a method that has learned these tensors.
+
+    Args:
+        made: what it is made of: its class, settings, prompts, backbone, and domain encoder or none.
+        tensors: by name.
+        trained_classes: those that the tensors belong to; none where it tells none apart.
+
+    Raises:
+        ConfigError: the tensors do not belong to such a method.
+    """
+    kind, config, prompts, backbone, encoder = made
+    method: Method = kind(backbone, config, prompts, encoder)
+    if trained_classes and isinstance(method, Classifier):
+        method.bind(trained_classes)
+    else:
+        method.build()
+    method.load_learned_state({name: tensor.to(backbone.device) for name, tensor in tensors.items()})
+    method.eval()
+    return method
+
+
+def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any, ...]]:
+    """Return what pickle needs of a model: what makes it again, and its arguments."""
+    method = model.method
+    made = (type(method), method.config, method.prompts, method.backbone, method.domain_encoder)
+    tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
+    bound = (model.trained_classes, model.class_names)
+    seen = (model.frozen, model.seen_before)
+    return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
+
+
+def revive(
+    kind: type[AdaptedModel],
+    made: tuple[Any, ...],
+    tensors: Mapping[str, Tensor],
+    bound: tuple[Sequence[str], Sequence[str]],
+    record: dict[str, Any],
+    journal: Sequence[dict[str, Any]],
+    seen: tuple[dict[str, Any] | None, frozenset[str]],
+    cache_dir: Path | None,
+) -> AdaptedModel:
+    """Return the model that `reduced` described."""
+    trained, names = bound
+    model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
+    model.frozen, model.seen_before = seen
+    return model if names == model.class_names else model.rebind(names)
+
+
+def summary(model: AdaptedModel) -> str:
+    """Return in a line what a model is: method, backbone, classes, size and headline figure."""
+    method, task = model.method, model.task
+    facts = [f"{method.name} on {model.backbone.name!r}"]
+    if method.domain_encoder is not None:
+        facts[0] += f" and {method.domain_encoder.name!r}"
+    names = model.class_names
+    facts.append(f"{len(names)} classes: {some(names)}" if names else task.title.lower())
+    facts.append(f"{method.learned_parameters():,} learned numbers")
+    metrics = model.record.get("metrics") if names == model.trained_classes else None
+    if metrics and (figure := find_figure(metrics, task.headline)):
+        measure = get_measure(task.headline)
+        facts.append(f"test {measure.title} {measure.show(figure['value'])}")
+    return f"{type(model).__name__}({'; '.join(facts)})"
