@@ -7,13 +7,13 @@ it is pickled with its weights.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
 
+from acclimate.backbones.hub import Place
 from acclimate.errors import BackboneError
 
 E = TypeVar("E", bound="Shared")
@@ -25,19 +25,14 @@ class Shared:
     """Base of frozen encoders.
 
     Attributes:
-        place: the folder or Hub id that it was loaded from; none: it was made in memory.
+        place: where its files are; none: it was made in memory.
     """
 
     name: str
-    place: str | None = None
+    place: Place | None = None
     fingerprint: Any
     device: Any
     dtype: Any
-
-    def loaded_from(self: E, name: str) -> E:
-        """Remember the place; returns itself."""
-        self.place = os.path.abspath(name) if os.path.isdir(name) else name
-        return self
 
     def __copy__(self: E) -> E:
         """Return itself, which never changes."""
@@ -53,7 +48,8 @@ class Shared:
         Args:
             opener: opens an encoder; takes its place, and `device` and `dtype`.
         """
-        key = (type(self).__name__, str(self.place), self.fingerprint, str(self.device), str(self.dtype))
+        place = str(self.place.folder) if self.place is not None and self.place.local else self.name
+        key = (type(self).__name__, place, self.fingerprint, str(self.device), str(self.dtype))
         _OPEN[key] = self
         return open_again, (key, opener, self.name, str(self.device), self.dtype)
 

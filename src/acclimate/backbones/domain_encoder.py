@@ -47,7 +47,6 @@ class DomainEncoder(Shared):
         place: where its files are, set by `load_domain_encoder`; none for "self" and for a model in memory.
     """
 
-    place: Place | None = None
 
     def __init__(
         self,
@@ -174,7 +173,7 @@ def load_domain_encoder(
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
         model.to(dtype)
-    return encoder.to(device).loaded_from(str(name))
+    return encoder.to(device)
 
 
 def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransform) -> DomainEncoder:

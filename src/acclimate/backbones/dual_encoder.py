@@ -62,7 +62,6 @@ class DualEncoder(Shared):
         place: where its files are, set by `load_backbone`; none for a model that was made in memory.
     """
 
-    place: Place | None = None
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ def load_backbone(
     backbone.place = Place.of(str(name), folder)
     _check_tokenizer(folder, backbone, family, len(tokenizer))
     _ = backbone.transform  # a configuration that cannot be read should fail here, not at the first image
-    return backbone.loaded_from(str(name))
+    return backbone
 
 
 def _tokenizer(folder: Path) -> Any:
