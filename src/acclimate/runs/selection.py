@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from acclimate import arguments
 from acclimate.data import ImageData, load_splits
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import DataError
 from acclimate.runs import folder
 
 logger = logging.getLogger("acclimate.runs")
@@ -39,8 +40,7 @@ def choose_evaluation_images(
         ConfigError: for an unknown split.
         DataError: when the chosen split has no image.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"`{split=}`: choose {', '.join(SPLITS)}")
+    arguments.one_of("split", split, SPLITS)
     if split == "all":
         return data
     chosen = _unseen(_frozen(run), data) if split == "auto" else data.split(split)
