@@ -237,9 +237,15 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     (block,) = blocks(read("README.md"), "python")
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     assert len(capsys.readouterr().out.splitlines()) == 1 + 6
-    (block,) = blocks(read("docs/python.md"), "python")  # the same run, which is not repeated
-    exec(compile(block, "python.md", "exec"), {"__name__": "python_page"})
+    block, *others = blocks(read("docs/python.md"), "python")  # the same run, which is not repeated
+    scope: dict[str, Any] = {"__name__": "python_page"}
+    exec(compile(block, "python.md", "exec"), scope)
     assert len(capsys.readouterr().out.splitlines()) == 6
+    for block in others:
+        exec(compile(block, "python.md", "exec"), scope)
+    shown, same = capsys.readouterr().out.splitlines()
+    assert shown.startswith("AdaptedModel(coop on 'mini-clip'; 3 classes: cat, dog, river; ")
+    assert same == "True"
 
     page = read("docs/artefacts.md")
     folder = tmp_path / "runs" / "mine"

@@ -1,7 +1,7 @@
 """Adapt vision-language models to specialised domains from a few labelled images.
 
-The whole interface: `load_data`, `adapt`, `load`, and the `AdaptedModel` that the last two return. Everything is
-imported on first use, so that `import acclimate` costs nothing.
+The whole interface: `load_data`, `load_captions`, `adapt`, `load`, and the `AdaptedModel` that the last two return.
+Everything is imported on first use, so that `import acclimate` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from acclimate.modules import on_first_use
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["AcclimateError", "AdaptedModel", "ImageData", "Progress", "__version__", "adapt", "load", "load_data"]
+__all__ = [
+    "AcclimateError",
+    "AdaptedModel",
+    "ImageData",
+    "Progress",
+    "__version__",
+    "adapt",
+    "load",
+    "load_captions",
+    "load_data",
+]
 
 _HOMES = {
     "AcclimateError": "errors",
@@ -21,12 +31,13 @@ _HOMES = {
     "Progress": "cli.progress",
     "adapt": "runs",
     "load": "runs",
+    "load_captions": "data",
     "load_data": "data",
 }
 
 if TYPE_CHECKING:
     from acclimate.cli.progress import Progress
-    from acclimate.data import ImageData, load_data
+    from acclimate.data import ImageData, load_captions, load_data
     from acclimate.errors import AcclimateError
     from acclimate.runs import AdaptedModel, adapt, load
 

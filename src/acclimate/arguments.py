@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def whole(name: str, value: Any, low: int | None = None) -> int:
     Raises:
         ConfigError: it is another thing, or below `low`.
     """
-    if isinstance(value, Integral) and not isinstance(value, bool) and (low is None or value >= low):
+    if isinstance(value, Integral) and not isinstance(value, bool) and (low is None or int(value) >= low):
         return int(value)
     raise ConfigError(f"`{name}` is {shown(value)}; give a whole number{'' if low is None else f' of at least {low}'}")
 
@@ -55,7 +55,7 @@ def number(name: str, value: Any, low: float) -> float:
     Raises:
         ConfigError: it is another thing.
     """
-    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= low:
+    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) >= low:
         return float(value)
     raise ConfigError(f"`{name}` is {shown(value)}; give a number of at least {low}")
 
@@ -126,3 +126,36 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
         if isinstance(value, str)
         else f"`{name}` is {shown(value)}; choose {', '.join(known)}"
     )
+
+
+def encoder(name: str, value: Any) -> Any:
+    """Return the place of a frozen encoder, or a loaded encoder, as it is given.
+
+    Raises:
+        ConfigError: it is another thing.
+    """
+    if isinstance(value, str | os.PathLike):
+        path(name, value)
+    elif not hasattr(type(value), "fingerprint"):
+        raise ConfigError(f"`{name}` is {shown(value)}; give a folder, a Hub id or a loaded encoder")
+    return value
+
+
+def progress(name: str, value: Any) -> Any:
+    """Return a receiver of progress, or none.
+
+    Raises:
+        ConfigError: it is another thing.
+    """
+    if value is None or all(callable(getattr(value, method, None)) for method in ("start", "advance", "finish")):
+        return value
+    raise ConfigError(f"`{name}` is {shown(value)}; give an object with `start`, `advance` and `finish`, or none")
+
+
+def optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    """Return none, or what another check of this module returns.
+
+    Raises:
+        ConfigError: as the check does.
+    """
+    return None if value is None else check(name, value)

@@ -47,7 +47,6 @@ class DomainEncoder(Shared):
         place: where its files are, set by `load_domain_encoder`; none for "self" and for a model in memory.
     """
 
-
     def __init__(
         self,
         name: str,

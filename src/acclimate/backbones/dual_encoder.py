@@ -14,7 +14,6 @@ from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
-from acclimate.backbones.hub import Place
 from acclimate.backbones.tokenizer import TextTokenizer
 from acclimate.backbones.towers import (
     ClassPosition,
@@ -61,7 +60,6 @@ class DualEncoder(Shared):
         logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
         place: where its files are, set by `load_backbone`; none for a model that was made in memory.
     """
-
 
     def __init__(
         self,

@@ -71,9 +71,11 @@ def load_data(
         ConfigError: an option out of its range.
     """
     if layout not in ("auto", "manifest", *layouts.LAYOUTS):
-        raise ConfigError(f"`layout={layout!r}` is unknown; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
+        raise ConfigError(
+            f"`layout={arguments.shown(layout)}` is unknown; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}"
+        )
     if on_corrupt not in ("error", "skip"):
-        raise ConfigError(f"`on_corrupt={on_corrupt!r}` is neither 'error' nor 'skip'")
+        raise ConfigError(f"`on_corrupt={arguments.shown(on_corrupt)}` is neither 'error' nor 'skip'")
     check_fractions(val_fraction, test_fraction)
     split_seed = arguments.whole("split_seed", split_seed)
     if isinstance(source, ImageData):

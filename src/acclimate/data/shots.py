@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from numbers import Integral
 
+from acclimate import arguments
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import draw, some
 from acclimate.errors import ConfigError
@@ -35,8 +36,8 @@ def parse_shots(text: int | str) -> int | str:
     elif isinstance(text, Integral) and not isinstance(text, bool) and text >= 1:
         return int(text)
     raise ConfigError(
-        f"`shots={text!r}`: give a whole number from 1 (images of every class), 'all', or 'budget:64' for 64 images in "
-        "all"
+        f"`shots={arguments.shown(text)}`: give a whole number from 1 (images of every class), 'all', or 'budget:64' "
+        "for 64 images in all"
     )
 
 

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeVar
 
+from acclimate import arguments
 from acclimate.errors import ConfigError
 from acclimate.methods.cards import GROUP
 from acclimate.methods.contract import Method
@@ -45,6 +46,7 @@ def get_method(name: str) -> type[Method]:
     Raises:
         ConfigError: for an unknown name, with the nearest known one.
     """
+    arguments.text("method", name)
     _discover()
     if name not in _METHODS:
         known = sorted(_METHODS)

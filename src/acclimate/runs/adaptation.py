@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate import arguments
 from acclimate.data import ImageData
 from acclimate.data.frozen import freeze_splits
 from acclimate.methods import get_method
@@ -39,7 +40,7 @@ logger = logging.getLogger("acclimate.runs")
 
 
 def adapt(
-    data: ImageData | str | os.PathLike[str],
+    data: ImageData | str | os.PathLike[str] | Any,
     method: str = "coop",
     backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
     *,
@@ -98,10 +99,13 @@ def adapt(
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
+    seed, domain = arguments.whole("seed", seed), arguments.optional(arguments.text, "domain", domain)
+    words = arguments.mapping("names", names)
+    arguments.texts("names", words.values())
     sentences = open_templates(templates)
-    data = open_data(data)
+    kind, data = get_method(method), open_data(data)
     task = task_of(data)
-    task.check(get_method(method), data.name)
+    task.check(kind, data.name)
     shots = task.parse_shots(shots)
     trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
     if len(data.test) == 0:
@@ -120,7 +124,7 @@ def adapt(
         method,
         backbone,
         options,
-        prompts=task.prompts(data, domain, names, sentences),
+        prompts=task.prompts(data, domain, words, sentences),
         baselines=True,
         shots=shots,
         seed=seed,
@@ -168,7 +172,11 @@ def adapt_trial(
         where the method cannot serve the classes.
     """
     options, kind, task = options or RunOptions(), get_method(method), task_of(trial.train)
-    config: Any = make_config(kind.Config, settings or {})
+    seed, look_at = arguments.whole("seed", seed), arguments.texts("look_at", look_at)
+    start = arguments.optional(arguments.path, "start", start)
+    arguments.encoder("backbone", backbone)
+    arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
+    config: Any = make_config(kind.Config, arguments.mapping("settings", settings))
     task.check(kind, trial.train.name)
     kind.check_domain_encoder(config, domain_encoder)  # refused before anything is loaded
     device = resolve_device(options.device)
@@ -265,7 +273,7 @@ def _reference_prompts(
             logger.info("%s learns from no reference prompts here; those that are given are not used", method.name)
         return None
     if given is not None and not isinstance(given, Mapping | ReferencePrompts):
-        given = Path(given)
+        given = arguments.path("reference_prompts", given)
     found = open_reference_prompts(given, train.class_names, prompts)
     counts = [len(some) for some in found.sentences.values()]
     logger.info("reference prompts: %s, %d to %d a class", found.source, min(counts), max(counts))

@@ -157,6 +157,7 @@ class AdaptedModel:
             ConfigError: an option out of its range, or a method that cannot compare images with captions.
         """
         resamples = arguments.whole("resamples", resamples, 1)
+        arguments.progress("progress", progress)
         data = open_data(data, **{"allow_one_class": True} | options)
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
@@ -229,8 +230,9 @@ class AdaptedModel:
 
         Raises:
             RunError: when the folder holds other things or cannot be written.
+        ConfigError: `out` is no path.
         """
-        path = folder.open_folder(Path(out))
+        path = folder.open_folder(arguments.path("out", out))
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
         write_json(path / folder.ADAPTER_INFO, self.describe())
         if self.frozen is not None:
@@ -280,8 +282,11 @@ def load(
     Raises:
         RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
             loaded, or is not that of the adapter.
+        ConfigError: an argument of a wrong type, or a device that this machine does not have.
     """
-    path = Path(run)
+    path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
+    arguments.optional(arguments.encoder, "backbone", backbone)
+    arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
     if not path.is_dir():
         raise RunError(f"{path}: there is no such run folder; give the folder named by `out` of `acclimate adapt`")
     next_step = "give a folder written by `acclimate adapt`" + (

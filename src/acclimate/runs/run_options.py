@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
+from acclimate import arguments
 from acclimate.training.devices import Precision
 from acclimate.training.progress import Progress, Silent
 
@@ -18,6 +20,9 @@ class RunOptions:
         out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`, with which they share
             their defaults.
         shared: folder of runs that several runs build on; none: such runs lie in the run folder.
+
+    Raises:
+        ConfigError: one of them is of a wrong type or out of its range.
     """
 
     out: str | os.PathLike[str] | None = None
@@ -28,6 +33,13 @@ class RunOptions:
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 5.0
     shared: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("out", "cache_dir"):
+            object.__setattr__(self, name, arguments.optional(arguments.path, name, getattr(self, name)))
+        arguments.one_of("precision", self.precision, get_args(Precision))
+        arguments.progress("progress", self.progress)
+        arguments.number("checkpoint_seconds", self.checkpoint_seconds, 0)
 
     def of_part(self, out: Path | None) -> RunOptions:
         """Return those of a run that this one builds on, in a folder of its own."""

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from acclimate import arguments
 from acclimate.data import ImageData
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import DataError
 from acclimate.runs.seen import Seen, read_images, read_splits, rows_among, seen_by_encoder, seen_in
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def choose_evaluation_images(
         ConfigError: for an unknown split.
         DataError: when the chosen split has no image.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"`{split=}`: choose {', '.join(SPLITS)}")
+    arguments.one_of("split", split, SPLITS)
     if isinstance(run, str | os.PathLike):
         run, seen_before = read_splits(Path(run)), read_images(Path(run))
     known = [seen_in(run, seen_before), seen_by_encoder(domain_encoder)]

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from acclimate import arguments
 from acclimate.errors import ConfigError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -19,6 +20,7 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         ConfigError: for an unknown name, or a device that this machine does not have.
     """
+    arguments.text("device", device)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
