@@ -137,3 +137,23 @@ def test_classes_that_read_the_same_are_warned_of(caplog: pytest.LogCaptureFixtu
 def test_prompts_need_no_torch() -> None:
     code = "import sys, acclimate.prompts; sys.exit(bool({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("geology", ["thin_section"]),
+        ("Remote-Sensing", ["satellite", "sar"]),
+        ("radiology", ["xray", "ct", "mri", "ultrasound"]),
+        ("histolgy", ["histology"]),
+    ],
+)
+def test_an_unknown_domain_is_suggested_by_meaning_then_by_spelling(word, meant):
+    with pytest.raises(ConfigError) as refused:
+        get_domain(word)
+    assert str(refused.value).endswith(f"did you mean {' or '.join(map(repr, meant))}?")
+
+
+def test_a_word_that_means_nothing_gets_the_list():
+    with pytest.raises(ConfigError, match="choose one of natural, "):
+        get_domain("zzz")

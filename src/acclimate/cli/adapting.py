@@ -15,7 +15,7 @@ from acclimate.cli import options as opt
 from acclimate.cli.console import tell
 from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import command, given_words
-from acclimate.cli.verdicts import show_commands, show_next_steps
+from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
@@ -145,12 +145,14 @@ def evaluate(
         metrics = evaluate_beside(model, model.choose_images(images, split), progress)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
-        tell(console.out, "\nNext, label new images:")
+        console.out.print()
+        tell(console.out, "Next, label new images:")
         extra = given_words(context, only=("backbone", "domain_encoder", "plugin"))
         show_commands(command("predict", run, "NEW_IMAGES", "--out", "labels.csv", *extra))
 
 
 def predict(
+    context: typer.Context,
     run: opt.RunPath,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images, folders or quoted patterns.")],
     out: Annotated[Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet.")] = None,
@@ -173,6 +175,7 @@ def predict(
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
         tell(console.err, f"{count} rows in {out}", "note")
+        show_next_to_labels(run, given_words(context, only=("backbone", "domain_encoder", "plugin")), quiet)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise DataError(

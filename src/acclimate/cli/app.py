@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 import acclimate
 from acclimate.cli import INTERRUPTED, adapting, benching, console, describing, looking, pretraining
+from acclimate.cli.helping import Verb
 from acclimate.errors import AcclimateError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -48,21 +49,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(adapting.demo)
-app.command()(adapting.adapt)
-app.command()(adapting.evaluate)
-app.command()(adapting.predict)
-app.command()(benching.bench)
-app.command()(describing.describe)
+app.command(cls=Verb)(adapting.demo)
+app.command(cls=Verb)(adapting.adapt)
+app.command(cls=Verb)(adapting.evaluate)
+app.command(cls=Verb)(adapting.predict)
+app.command(cls=Verb)(benching.bench)
+app.command(cls=Verb)(describing.describe)
 data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
-data_app.command()(looking.check)
+data_app.command(cls=Verb)(looking.check)
 app.add_typer(data_app, name="data")
 pretrain_app = typer.Typer(help="Make domain encoders from images without labels.", no_args_is_help=True)
-pretrain_app.command()(pretraining.mae)
+pretrain_app.command(cls=Verb)(pretraining.mae)
 pretrain_app.callback()(lambda: None)  # with one command alone, typer would take `mae` for DATA
 app.add_typer(pretrain_app, name="pretrain")
-app.command()(looking.methods)
-app.command()(looking.backbones)
+app.command(cls=Verb)(looking.methods)
+app.command(cls=Verb)(looking.backbones)
 
 
 def _version(value: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,12 @@ def bench(
     files = write_results(read, outcome, out, metric, reference)
     if not quiet:
         names = ", ".join(file.name for file in files[:3])
-        console.tell(console.err, f"{names} in {out}", "note")
+        console.tell(
+            console.err,
+            f"{names} in {out}; next: acclimate bench {shlex.quote(str(spec))} "
+            f"--compare METHOD says which differences are more than noise",
+            "note",
+        )
     if outcome.failures:
         count = f"{len(outcome.failures)} of {len(planned)}"
         console.show_error(f"{count} jobs failed, the others are done; mend what is wrong and start again")

@@ -43,7 +43,7 @@ class Sheet:
 
 def figures(sheet: Sheet, width: int) -> list[Text]:
     """Return the lines of a table of figures: the first column left, the others right, in blocks that fit."""
-    widths, lines = sheet.widths(), [Text(sheet.title)] if sheet.title else []
+    widths, lines = sheet.widths(), _title(sheet, width)
     for number, block in enumerate(_blocks(widths, width)):
         if number:
             lines.append(Text())
@@ -55,8 +55,7 @@ def figures(sheet: Sheet, width: int) -> list[Text]:
 
 def words(sheet: Sheet, width: int) -> list[Text]:
     """Return the lines of a table of words, wrapped between words, or of one row below the other."""
-    lines = [Text(sheet.title)] if sheet.title else []
-    widths = _narrowed(sheet, width)
+    lines, widths = _title(sheet, width), _narrowed(sheet, width)
     if widths is None:
         return lines + _records(sheet, width)
     for cells, style in [(list(sheet.headings), "bold"), *sheet.rows]:
@@ -66,6 +65,10 @@ def words(sheet: Sheet, width: int) -> list[Text]:
             padded = [_pad(part, size) for part, size in zip(parts, widths, strict=True)]
             lines.append(Text(GAP.join(padded).rstrip(), style))
     return lines
+
+
+def _title(sheet: Sheet, width: int) -> list[Text]:
+    return [Text(line, "italic") for line in wrap(sheet.title, width)] if sheet.title else []
 
 
 def show(lines: Sequence[Text], console: Console) -> None:

@@ -8,9 +8,12 @@ import typer
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
+from acclimate.cli.retelling import command, given_words
+from acclimate.cli.verdicts import show_commands
 
 
 def check(
+    context: typer.Context,
     data: opt.DataPath,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
@@ -23,6 +26,12 @@ def check(
 
     report = check_data(opt.load_images(data, layout, images_root, split_seed))
     tables.show_check(report, as_json)
+    if not as_json:
+        given = given_words(context)
+        unreadable = any(finding.kind == "corrupt" for finding in report.findings)
+        words = [*given, "--on-corrupt", "skip"] if unreadable else given
+        console.tell(console.out, "Next:" if report.ok else "Next, once the errors are mended:")
+        show_commands(command("adapt", data, *words, "--out", "runs/mine"))
     if not report.ok:
         raise typer.Exit(1)
 

@@ -37,10 +37,20 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+# Groups of `--help`.
+MODEL = "Method and models"
+LEARNING = "Learning"
+DATA = "Data"
+OUTPUT = "Output"
+MACHINE = "Machine"
+
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a CSV, JSONL or Parquet table.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
 SavedBackbone = Annotated[
-    str | None, typer.Option("--backbone", metavar="ID|DIR", help="Where the backbone is, if not where it was.")
+    str | None,
+    typer.Option(
+        "--backbone", metavar="ID|DIR", help="Where the backbone is, if not where it was.", rich_help_panel=MODEL
+    ),
 ]
 DomainEncoder = Annotated[
     str | None,
@@ -48,56 +58,105 @@ DomainEncoder = Annotated[
         "--domain-encoder",
         metavar="ID|DIR|self",
         help="Frozen vision encoder of the domain, for methods that read one; self: the backbone's image features.",
+        rich_help_panel=MODEL,
     ),
 ]
 SavedDomainEncoder = Annotated[
     str | None,
-    typer.Option("--domain-encoder", metavar="ID|DIR", help="Where the domain encoder is, if not where it was."),
+    typer.Option(
+        "--domain-encoder",
+        metavar="ID|DIR",
+        help="Where the domain encoder is, if not where it was.",
+        rich_help_panel=MODEL,
+    ),
 ]
-MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.")]
-Backbone = Annotated[str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.")]
+MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
+Backbone = Annotated[
+    str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.", rich_help_panel=MODEL)
+]
 ReferencePrompts = Annotated[
     Path | None,
-    typer.Option(help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them."),
+    typer.Option(
+        help="Sentences that describe each class (JSON, YAML or CSV), for methods that learn from them.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Start = Annotated[
-    Path | None, typer.Option(help="Earlier run of the same method and backbone, from which learning goes on.")
+    Path | None,
+    typer.Option(
+        help="Earlier run of the same method and backbone, from which learning goes on.", rich_help_panel=LEARNING
+    ),
 ]
 LookAt = Annotated[
     list[str] | None,
-    typer.Option(metavar="IMAGE", help="Training image whose reading of reference prompts is shown; repeatable."),
+    typer.Option(
+        metavar="IMAGE",
+        help="Training image whose reading of reference prompts is shown; repeatable.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Shots = Annotated[str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.")]
-Seed = Annotated[int, typer.Option(help="Seed of the shots, the initial values and the training.")]
+Shots = Annotated[
+    str, typer.Option(help="Training images per class, or all; budget:64 for 64 in all.", rich_help_panel=LEARNING)
+]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the shots, the initial values and the training.", rich_help_panel=LEARNING)
+]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.", rich_help_panel=LEARNING),
 ]
-RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")]
+RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run that is in --out.", rich_help_panel=OUTPUT)
+]
 PromptDomain = Annotated[
-    str | None, typer.Option(help="Domain of the prompt templates; guessed and shown if not given.")
+    str | None,
+    typer.Option(help="Domain of the prompt templates; guessed and shown if not given.", rich_help_panel=MODEL),
+]
+Names = Annotated[
+    Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).", rich_help_panel=MODEL)
+]
+PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.", rich_help_panel=MACHINE)]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute.", rich_help_panel=MACHINE)]
+Layout = Annotated[
+    str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.", rich_help_panel=DATA)
+]
+ImagesRoot = Annotated[
+    Path | None, typer.Option(help="Folder that a manifest's paths are relative to.", rich_help_panel=DATA)
+]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
+Corrupt = Annotated[
+    OnCorrupt,
+    typer.Option(help="Stop at an image that cannot be read, or leave it out and count it.", rich_help_panel=DATA),
 ]
 Template = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", help="Sentence in place of the domain's, {} for the class; repeatable."),
+    typer.Option(
+        metavar="TEXT", help="Sentence in place of the domain's, {} for the class; repeatable.", rich_help_panel=MODEL
+    ),
 ]
 Templates = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="File of such sentences: one a line, or a list in YAML or JSON.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File of such sentences: one a line, or a list in YAML or JSON.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Names = Annotated[Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).")]
-PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.")]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
-Layout = Annotated[str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.")]
-ImagesRoot = Annotated[Path | None, typer.Option(help="Folder that a manifest's paths are relative to.")]
-SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.")]
-Corrupt = Annotated[OnCorrupt, typer.Option(help="Stop at an image that cannot be read, or leave it out and count it.")]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="MODULE", help="Module or .py file with methods of your own; repeatable."),
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        help="Module or .py file with methods of your own; repeatable.",
+        rich_help_panel=MODEL,
+    ),
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute image features anew.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes, warnings only.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute image features anew.", rich_help_panel=MACHINE)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no notes, warnings only.", rich_help_panel=OUTPUT)
+]
 
 
 def use_plugins(plugins: list[str] | None) -> list[str]:

@@ -14,6 +14,8 @@ from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import Progress
 
+TOO_HIGH = 0.95  # loss of a masked autoencoder; 1 is that of the mean of each patch
+
 
 class Size(StrEnum):
     """Sizes of a masked autoencoder."""
@@ -96,6 +98,14 @@ def _show(record: dict[str, Any], data: Path, out: Path) -> None:
         f"{facts['encoder'] / 1e6:.1f} million weights{''.join(f'; {loss}' for loss in losses)}",
         soft_wrap=True,
     )
+    reached = next((value for value in reversed(record["loss"].values()) if value is not None), None)
+    if record["settings"]["epochs"] and reached is not None and reached > TOO_HIGH:
+        console.tell(
+            console.out,
+            f"warning: a loss of {reached:.3f} is near 1, what guessing the mean of each patch costs: too few steps; "
+            "give more --epochs or a smaller --batch-size",
+            "warning",
+        )
     quoted = escape(shlex.quote(str(out)))
     console.out.print(f"\nThe encoder is in {escape(str(out))}; look at reconstructions.png. Next:", soft_wrap=True)
     console.out.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from types import TracebackType
 
@@ -63,7 +63,9 @@ class Progress:
     def start(self, task: str, total: int | None) -> None:
         """Begin a task of `total` units, or of an unknown number."""
         self.bars.start()  # if it is not begun
-        self.tasks.append(_Task(task, total, self.bars.add_task(task, total=total, rate="", figures="")))
+        self.tasks.append(
+            _Task(task, total, self.bars.add_task(task, total=total, rate="", figures=""), time.monotonic())
+        )
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """Count `amount` units as done."""
@@ -99,9 +101,9 @@ class _Task:
     name: str
     total: int | None
     bar: TaskID
+    since: float
     done: int = 0
     figures: str = ""
-    since: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
         return time.monotonic() - self.since

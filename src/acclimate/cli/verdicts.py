@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from acclimate.cli.console import out, tell
+from acclimate.cli.console import err, out, tell
 from acclimate.cli.retelling import command
 
 if TYPE_CHECKING:
@@ -81,6 +81,13 @@ def show_next_steps(
         lines.append(command("predict", place, "NEW_IMAGES", "--out", "labels.csv", *extra))
     lines.append(command("evaluate", place, task.other_data, *extra))
     show_commands(*lines)
+
+
+def show_next_to_labels(run: Path, extra: list[str], quiet: bool) -> None:
+    """Say what tells how far labels may be trusted: some that were checked by hand."""
+    if not quiet:
+        tell(err, "Check some of the labels by hand, least probable first, and measure on what you checked:", "note")
+        err.print(Text(f"  {command('evaluate', run, 'CHECKED_IMAGES', *extra)}", "note"), soft_wrap=True)
 
 
 def show_commands(*lines: str) -> None:

@@ -41,6 +41,7 @@ class Domain:
         names: names of data sets that count only as the whole name of a source.
         weak: classes typical of the domain, which count in numbers.
         grey: images of this domain have no colour.
+        also: other words for the domain, by which it is suggested; they say nothing in a guess.
 
     Raises:
         ConfigError: a sentence without exactly one `{}`.
@@ -56,6 +57,7 @@ class Domain:
     names: tuple[str, ...] = field(default=(), repr=False)
     weak: tuple[str, ...] = field(default=(), repr=False)
     grey: bool = field(default=False, repr=False)
+    also: tuple[str, ...] = field(default=(), repr=False)
 
     def with_templates(self, templates: Sequence[str]) -> Domain:
         """Return the domain with other sentences: the first alone, all together as its ensemble; none change nothing.
@@ -71,6 +73,17 @@ class Domain:
             check_template(sentence, f"domain {self.id!r}")
         if not self.ensemble:
             raise ConfigError(f"domain {self.id!r}: the ensemble is empty; give at least one sentence")
+
+
+def _suggest(word: str, domains: Mapping[str, Domain]) -> str:
+    """Return which domains a word may mean: by meaning, where it is a word for one, else by a slip of spelling."""
+    asked = " ".join(re.split(r"[\W_]+", word.lower()))
+    meant = [name for name, domain in domains.items() if asked in {*domain.also, *domain.keywords}]
+    close = closest(word, domains, cutoff=0.75)  # geology is no slip of histology
+    found = meant or ([close] if close else [])
+    if found:
+        return f"did you mean {' or '.join(map(repr, found))}?"
+    return f"choose one of {', '.join(domains)}"
 
 
 def check_template(template: str, where: str = "template") -> None:
@@ -115,9 +128,7 @@ def get_domain(id: str) -> Domain:
     """
     domains = _domains()
     if id not in domains:
-        close = closest(str(id), domains)
-        hint = f"did you mean {close!r}?" if close else f"choose one of {', '.join(domains)}"
-        raise ConfigError(f"domain {id!r} is unknown; {hint}")
+        raise ConfigError(f"domain {id!r} is unknown; {_suggest(str(id), domains)}")
     return domains[id]
 
 

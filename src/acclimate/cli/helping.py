@@ -1,0 +1,36 @@
+"""What stands below the options of `--help`: an example, and the names that options choose from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+EXAMPLES = {
+    "adapt": "acclimate adapt my_images --method coop --shots 16 --out runs/mine",
+    "evaluate": "acclimate evaluate runs/mine other_images",
+    "predict": "acclimate predict runs/mine new_images --out labels.csv",
+    "bench": "acclimate bench spec.yaml --jobs 2 --compare linear-probe",
+    "describe": "acclimate describe my_images --llm http://localhost:8000/v1 --out prompts.json",
+    "check": "acclimate data check my_images",
+    "mae": "acclimate pretrain mae my_images --out runs/mae",
+}
+
+
+class Verb(TyperCommand):
+    """A verb whose help ends with an example and with the choices of `--method` and `--domain`, made without torch."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        options = {str(parameter.name) for parameter in self.params}
+        parts = [f"Example: {EXAMPLES[self.name]}"] if self.name in EXAMPLES else []
+        if "method" in options:
+            from acclimate.methods.cards import list_cards
+
+            parts.append(f"Methods: {', '.join(card.name for card in list_cards())}.")
+        if "domain" in options and self.name != "demo":
+            from acclimate.prompts import list_domains
+
+            parts.append(f"Domains: {', '.join(domain.id for domain in list_domains())}.")
+        self.epilog = "\n\n".join(parts)
+        super().format_help(ctx, formatter)
