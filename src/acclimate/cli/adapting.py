@@ -37,6 +37,7 @@ def demo(
 
 
 def adapt(
+    context: typer.Context,
     data: opt.DataPath,
     method: opt.MethodName = "coop",
     backbone: opt.Backbone = DEFAULT_BACKBONE,
@@ -82,7 +83,7 @@ def adapt(
         model = run(images, method, backbone, **told)
     tables.show_record(model.record, task, as_json)
     if not as_json:
-        tables.show_next_steps(out, task)
+        tables.show_next_steps(context, out, task)
 
 
 def evaluate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from rich.markup import escape
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
+from acclimate.cli.commands import next_command
 from acclimate.cli.progress import TerminalProgress as Progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Questions = Annotated[
 
 
 def describe(
+    context: typer.Context,
     data: opt.DataPath,
     llm: LanguageModel,
     out: Sentences = None,
@@ -76,7 +77,9 @@ def describe(
         return
     with Progress(quiet) as progress:
         sentences = description.write(writer, progress)
-    _show(sentences, data, out)
+    _show(sentences, out)
+    command = next_command(context, "adapt", data, "--method", "aape", "--reference-prompts", out, same_data=True)
+    console.out.print(f"  {escape(command)}", soft_wrap=True)
 
 
 def _say_what_it_costs(description: Description, model: str) -> None:
@@ -90,12 +93,10 @@ def _say_what_it_costs(description: Description, model: str) -> None:
     )
 
 
-def _show(sentences: dict[str, list[str]], data: Path, out: Path) -> None:
-    """Show what was written and what to do with it."""
+def _show(sentences: dict[str, list[str]], out: Path) -> None:
+    """Show what was written."""
     counts = [len(some) for some in sentences.values()]
     console.out.print(
         f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {escape(str(out))}. Next:",
         soft_wrap=True,
     )
-    command = f"acclimate adapt {shlex.quote(str(data))} --method aape --reference-prompts {shlex.quote(str(out))}"
-    console.out.print(f"  {escape(command)}", soft_wrap=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
+from acclimate.cli.commands import next_command
 from acclimate.cli.console import out
 
 if TYPE_CHECKING:
@@ -90,13 +91,13 @@ def _shots(shots: int | str) -> str:
     return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
 
 
-def show_next_steps(run: Path, task: Task[Any]) -> None:
+def show_next_steps(context: typer.Context, run: Path, task: Task[Any]) -> None:
     """Show what to do with a finished run."""
-    quoted = escape(shlex.quote(str(run)))
     out.print(f"\nThe adapter is in {escape(str(run))}. Next:", soft_wrap=True)
     if task.has_classes:
-        out.print(f"  acclimate predict {quoted} NEW_IMAGES --out labels.csv", soft_wrap=True)
-    out.print(f"  acclimate evaluate {quoted} {task.other_data}", soft_wrap=True)
+        command = next_command(context, "predict", run, "NEW_IMAGES", "--out", "labels.csv")
+        out.print(f"  {escape(command)}", soft_wrap=True)
+    out.print(f"  {escape(next_command(context, 'evaluate', run, task.other_data))}", soft_wrap=True)
 
 
 def show_metrics(metrics: dict[str, Any], task: Task[Any], title: str, as_json: bool = False) -> None:
