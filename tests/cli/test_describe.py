@@ -27,7 +27,10 @@ def server():
 
 def test_from_a_server_to_an_adapter(server, picture_folder, tiny_folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    names = tmp_path / "words.csv"
+    names.write_text("class,words\ncat,large cat\n")
     words = ("describe", picture_folder, "--llm", server.url, "--generations", "2", "--domain", "natural")
+    words = (*words, "--layout", "split/class", "--names", names)
     looked = acclimate(*words, "--dry-run")
     assert looked.code == 0, looked.err
     assert "30 answers about 3 classes; to ask: 30" in looked.err
@@ -39,6 +42,8 @@ def test_from_a_server_to_an_adapter(server, picture_folder, tiny_folders, tmp_p
     assert "30 different sentences, 10 to 10 a class, in animals-prompts.json" in done.out
     command = done.out.strip().splitlines()[-1].split()
     assert command[:2] == ["acclimate", "adapt"]
+    told = ["--domain", "natural", "--names", str(names), "--layout", "split/class"]
+    assert command[-6:] == told  # without which it could read other classes, in other words
     short = ("--backbone", tiny_folders["clip"], "--shots", "2", "--set", "epochs=1", "--out", "run")
     assert acclimate(*command[1:], *short).code == 0
     record = json.loads((tmp_path / "run/record.json").read_text())

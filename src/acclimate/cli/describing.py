@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,8 @@ from rich.markup import escape
 from acclimate.cli import console
 from acclimate.cli import options as opt
 from acclimate.cli.progress import Progress
+from acclimate.cli.retelling import next_command
+from acclimate.cli.verdicts import show_commands
 
 if TYPE_CHECKING:
     from acclimate.describing import Description
@@ -29,6 +30,7 @@ Questions = Annotated[
 
 
 def describe(
+    context: typer.Context,
     data: opt.DataPath,
     llm: LanguageModel,
     out: Sentences = None,
@@ -81,7 +83,8 @@ def describe(
         kept = len(description.requests) - len(description.missing)
         stop.add_note(f"{kept} of {len(description.requests)} answers are kept; the same command asks for the others")
         raise
-    _show(sentences, data, out)
+    _show(sentences, out)
+    show_commands(next_command(context, "adapt", data, "--method", "aape", "--reference-prompts", out, same_data=True))
 
 
 def _say_what_it_costs(description: Description, model: str) -> None:
@@ -95,12 +98,10 @@ def _say_what_it_costs(description: Description, model: str) -> None:
     )
 
 
-def _show(sentences: dict[str, list[str]], data: Path, out: Path) -> None:
-    """Show what was written and what to do with it."""
+def _show(sentences: dict[str, list[str]], out: Path) -> None:
+    """Show what was written."""
     counts = [len(some) for some in sentences.values()]
     console.out.print(
         f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {escape(str(out))}. Next:",
         soft_wrap=True,
     )
-    command = f"acclimate adapt {shlex.quote(str(data))} --method aape --reference-prompts {shlex.quote(str(out))}"
-    console.out.print(f"  {escape(command)}", soft_wrap=True)

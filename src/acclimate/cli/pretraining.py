@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,8 @@ from rich.markup import escape
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import Progress
+from acclimate.cli.retelling import next_command
+from acclimate.cli.verdicts import show_commands
 
 TOO_HIGH = 0.95  # loss of a masked autoencoder; 1 is that of the mean of each patch
 
@@ -45,6 +46,7 @@ Epochs = Annotated[
 
 
 def mae(
+    context: typer.Context,
     data: Images,
     out: Annotated[Path, typer.Option(help="Folder for the encoder; a killed run goes on there.")],
     size: Annotated[Size, typer.Option(help="Width and depth: 2.7, 21 or 86 million weights.")] = Size.tiny,
@@ -84,11 +86,18 @@ def mae(
     if as_json:
         tables.print_json(record)
         return
-    _show(record, data, out)
+    _show(record, out)
+    words = ("--method", "gdpl", "--domain-encoder", out)
+    if record["data"]["part"] != "all" and len(images.class_names) > 1:
+        command = next_command(context, "adapt", data, *words, same_data=True)
+    else:  # without labels there is nothing to adapt to, and what it has seen may not be tested on
+        console.out.print("[note]LABELLED_IMAGES: others, as it has learned from all of these[/]", soft_wrap=True)
+        command = next_command(context, "adapt", "LABELLED_IMAGES", *words)
+    show_commands(command)
 
 
-def _show(record: dict[str, Any], data: Path, out: Path) -> None:
-    """Show what was made and what to do with it."""
+def _show(record: dict[str, Any], out: Path) -> None:
+    """Show what was made."""
     facts, cost = record["parameters"], record["cost"]["seconds"]
     losses = [
         f"{name.replace('_', '-')} loss {value:.3f}" for name, value in record["loss"].items() if value is not None
@@ -106,8 +115,4 @@ def _show(record: dict[str, Any], data: Path, out: Path) -> None:
             "give more --epochs or a smaller --batch-size",
             "warning",
         )
-    quoted = escape(shlex.quote(str(out)))
     console.out.print(f"\nThe encoder is in {escape(str(out))}; look at reconstructions.png. Next:", soft_wrap=True)
-    console.out.print(
-        f"  acclimate adapt {escape(shlex.quote(str(data)))} --method gdpl --domain-encoder {quoted}", soft_wrap=True
-    )

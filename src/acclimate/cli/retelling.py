@@ -9,26 +9,49 @@ from typing import Any
 
 import typer
 
+ABOUT_DATA = ("layout", "images_root", "split_seed", "split_rule", "split_from", "on_corrupt", "domain", "names")
+"""Options that say how DATA are read, divided and called: a command on the same data needs them again."""
+ABOUT_METHODS = ("plugin",)
+"""Options without which a method is not known: every command on a run needs them again."""
 
-def given_words(context: typer.Context, only: Collection[str] = (), without: Collection[str] = ()) -> list[str]:
-    """Return the options of the command that is running, as they were given.
+
+def next_command(context: typer.Context, verb: str, *words: object, same_data: bool = False) -> str:
+    """Return a command for a shell, with the options of the present one that it needs as well.
+
+    Args:
+        context: of the present command.
+        verb: the next one, such as "adapt".
+        words: its arguments and options.
+        same_data: whether it reads the DATA of the present one.
+    """
+    from acclimate.cli.app import commands
+
+    known = {parameter.name for parameter in dict(commands())[verb].params}
+    wanted = [name for name in ABOUT_METHODS + (ABOUT_DATA if same_data else ()) if name in known]
+    return command(*verb.split(), *words, *given_words(context, wanted))
+
+
+def given_words(
+    context: typer.Context, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> list[str]:
+    """Return the options of the command that is running, as they were given, but for those that say the default.
 
     Args:
         context: of the command.
-        only: names of parameters that are told; empty: all.
+        only: names of parameters that are told; none: all.
         without: names of parameters that are not told.
     """
     words: list[str] = []
     for parameter in context.command.params:
         name = str(parameter.name)
-        source = context.get_parameter_source(name)
+        source, value = context.get_parameter_source(name), context.params.get(name)
         if parameter.param_type_name != "option" or source is None or source.name != "COMMANDLINE":
             continue
-        if name in without or (only and name not in only):
+        if name in without or (only is not None and name not in only) or value == parameter.default:
             continue
         option = max(parameter.opts, key=len)
-        for value in _values(context.params[name]):
-            words += [option] if value is True else [option, str(value)]
+        for one in _values(value):
+            words += [option] if one is True else [option, str(one)]
     return words
 
 

@@ -67,8 +67,8 @@ def find_again(
         found = _load(run, saved, saved.name, load, "which does not load")
         saved.check(found, run)
         return found
-    tried = dict.fromkeys([os.path.normpath(folder) for folder in _recorded(run, saved.name, place or {})], "")
-    there = {name: None for name in [*tried, *_above(run, saved.name)] if os.path.isdir(name)}
+    tried: dict[str, str] = {os.path.normpath(folder): "" for folder in _recorded(run, saved.name, place or {})}
+    there = [name for name in dict.fromkeys([*tried, *_above(run, saved.name)]) if os.path.isdir(name)]
     for name in there:
         try:
             found = load(name)
