@@ -320,7 +320,7 @@ def test_questions(tmp_path):
             read_questions(path)
         assert told in str(error.value)
         assert str(path) in str(error.value)
-    with pytest.raises(DataError, match="cannot be read as questions"):
+    with pytest.raises(DataError, match="give a text file with one question a line"):
         read_questions(tmp_path / "none.txt")
 
 

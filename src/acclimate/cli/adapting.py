@@ -69,14 +69,15 @@ def adapt(
 ) -> None:
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
-    from acclimate.prompts import open_templates, read_names_file, read_templates
+    from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
     images = opt.open_any(data, layout, images_root, split_seed, on_corrupt)
     task = task_of(images)
-    sentences = [*open_templates(template), *(read_templates(templates) if templates else ())] or None
+    own = check_templates(template, "`template`") if template else ()
+    sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     given |= {"look_at": look_at, "templates": sentences}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

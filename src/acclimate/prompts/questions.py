@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from acclimate.documents import read_text
 from acclimate.errors import ConfigError, DataError
 from acclimate.prompts.domains import DEFAULT_DOMAIN, Domain
 from acclimate.prompts.promptset import PromptSet
@@ -28,10 +29,7 @@ def read_questions(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read, has no question, or one without a place for the class.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as questions ({error}); give a UTF-8 text file") from None
+    lines = read_text(Path(path), next_step="give a text file with one question a line").splitlines()
     questions = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not questions:
         raise DataError(f"{path}: no question in it; write one a line, with {{}} for the class")
