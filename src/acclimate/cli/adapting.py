@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.cli.terminal import escape, json_text
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
@@ -176,7 +175,7 @@ def _label(
             if writer:
                 writer.write(task.row(method, prediction))
             elif as_json:
-                print(json.dumps(task.plain(method, prediction), ensure_ascii=False))
+                print(json_text(task.plain(method, prediction)))
             else:
                 tables.show_prediction(prediction, task)
             progress.advance(1)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
+from acclimate.cli.terminal import escape
 
 FAILED = 1  # exit code where jobs failed; those that are done stay done
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from rich.console import Console
-from rich.markup import escape
 from rich.theme import Theme
 
+from acclimate.cli.terminal import SafeConsole, escape
 from acclimate.cli.wording import in_dashes
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
@@ -16,7 +16,7 @@ PIPE_WIDTH = 140  # columns where the output is not a terminal, so that tables i
 
 
 def _console(stderr: bool = False) -> Console:
-    console = Console(theme=THEME, highlight=False, stderr=stderr)
+    console = SafeConsole(theme=THEME, highlight=False, stderr=stderr)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import TerminalProgress as Progress
+from acclimate.cli.terminal import escape
 
 
 class Size(StrEnum):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.markup import escape
 
 from acclimate.bench import rendering
 from acclimate.bench.results import comparisons, main_tables
 from acclimate.cli.console import err
 from acclimate.cli.console import out as console
 from acclimate.cli.tables import print_json, table
+from acclimate.cli.terminal import escape
 from acclimate.metrics import get_measure
 
 if TYPE_CHECKING:

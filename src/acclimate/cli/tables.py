@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from acclimate.cli.console import out
+from acclimate.cli.terminal import escape, json_text
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
@@ -56,7 +55,7 @@ def figure(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
 
 def print_json(content: Any) -> None:
     """Print plain JSON, unstyled, for other programs."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(json_text(content, indent=2))
 
 
 def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) -> None:

@@ -23,6 +23,7 @@ from acclimate.data.rows import Remark, Rows, split_of, tidy
 from acclimate.data.unread import in_words, kind_of_file, kind_of_name
 from acclimate.errors import DataError
 from acclimate.files import read_bytes
+from acclimate.spreadsheets import from_text
 
 log = logging.getLogger("acclimate.data")
 
@@ -223,7 +224,7 @@ def _csv_records(title: str, columns: list[str], reader: Any) -> Iterator[Record
                 "delimiter into quotes"
             )
         if any(cell.strip() for cell in cells):
-            yield number, dict(zip(columns, cells, strict=False))
+            yield number, dict(zip(columns, map(from_text, cells), strict=False))
 
 
 def _text(file: Path) -> str:
