@@ -41,7 +41,7 @@ def json_text(content: Any, indent: int | None = None) -> str:
 class SafeConsole(Console):
     """A console on which no text can move the cursor, change colours or titles, or turn the direction of writing."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """Make a string into text, before its width is measured."""
         return super().render_str(visible(text), **options)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from acclimate.data import layouts, manifests, split_lists
+from acclimate.data import layouts, manifests, metadata, split_lists
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.images import UnreadableImage
@@ -121,6 +121,7 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             endings = ", ".join((*manifests.SUFFIXES, split_lists.SUFFIX))
             raise DataError(f"{path}: not a folder, and no manifest by its name; a manifest ends in {endings}")
         return manifests.read_manifest(path, images_root)
+    path = layouts.unwrap(path) if layout in ("auto", "manifest") else path
     manifest = manifests.find_manifest(path) if layout in ("auto", "manifest") else None
     if manifest:
         rows = manifests.read_manifest(manifest, images_root)
@@ -129,6 +130,10 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
     lists = split_lists.find_lists(path) if layout in ("auto", "manifest") else []
     if lists:
         return split_lists.read_lists(lists, images_root)
+    tables = metadata.find_metadata(path) if layout in ("auto", "manifest") else []
+    found = metadata.read_metadata(path, tables) if tables else None
+    if isinstance(found, Rows):
+        return found
     if layout == "manifest":
         raise DataError(
             f"{path}: no labels.csv, .tsv, .jsonl or .parquet in this folder; add one with the columns path,label"
@@ -138,7 +143,9 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             f"{path}: `images_root` belongs to a manifest, and this folder has no labels.csv; name the manifest or "
             "leave `images_root` out"
         )
-    return layouts.read_folder(path.resolve(), layout)
+    rows = layouts.read_folder(path.resolve(), layout)
+    rows.remarks += [] if found is None else [found]
+    return rows
 
 
 def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageData:
