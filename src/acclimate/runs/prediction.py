@@ -13,7 +13,7 @@ from PIL import Image
 
 from acclimate.data import open_image
 from acclimate.data.finding import ImageSource, find_images
-from acclimate.data.images import decoding, to_rgb
+from acclimate.data.images import Notices, decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import encode, encoders_of
@@ -63,6 +63,7 @@ class _Reader:
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
         self.words = method.reading
+        self.notices = Notices()
 
     def decode(self, image: ImageSource) -> list[torch.Tensor]:
         """Return the pixels of one image through the transform of each encoder."""
@@ -70,7 +71,7 @@ class _Reader:
             with decoding("in memory"):
                 rgb = to_rgb(image)
         else:
-            rgb = open_image(image)
+            rgb = open_image(image, notice=self.notices)
         return [encoder.transform(rgb) for encoder, _ in self.encoders]
 
     def batch(self, images: Sequence[ImageSource], pixels: Sequence[Sequence[torch.Tensor]]) -> Batch:
