@@ -17,7 +17,7 @@ from acclimate.data import check_data, load_data, open_image
 from acclimate.data.finding import find_images
 from acclimate.data.images import FOURTH_BAND, FRAMES, UNFILLED
 from acclimate.errors import DataError
-from tests.helpers.pictures import make_pictures, picture
+from tests.helpers.pictures import chunk, make_pictures, picture, wide_png
 
 
 def test_an_eps_under_the_name_of_a_png_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,10 +38,6 @@ def test_other_formats_are_refused_under_any_name(tmp_path: Path, form: str) -> 
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png", form)
     with pytest.raises(DataError, match="not an image of a known format"):
         open_image(tmp_path / "a.png")
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def with_chunks(content: bytes, *chunks: bytes, last: bool = False) -> bytes:
@@ -85,14 +81,6 @@ def test_sides_beyond_the_bound_are_refused_in_one_line(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- what is not read as it stands
-
-
-def wide_png(values: np.ndarray) -> bytes:
-    """Write 16-bit RGB (H, W, 3), which Pillow cannot, as PNG."""
-    height, width, _ = values.shape
-    rows = b"".join(b"\x00" + row.tobytes() for row in values.astype(">u2"))
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def wide_tiff(values: np.ndarray, order: str = "<") -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
+import zlib
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -78,3 +80,16 @@ def with_domains(data: ImageData, names: Sequence[str]) -> ImageData:
     """The same pictures, their domains named in turn."""
     domains = pa.array(islice(cycle(names), len(data)))
     return dataclasses.replace(data, table=data.table.drop_columns("domain").append_column("domain", domains))
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def wide_png(values: np.ndarray) -> bytes:
+    """Write 16-bit RGB (H, W, 3), which Pillow cannot, as PNG."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\x00" + row.tobytes() for row in values.astype(">u2"))
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

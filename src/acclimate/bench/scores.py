@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from acclimate.errors import RunError
 from acclimate.files import replace_file
 from acclimate.metrics import MEASURES, get_measure
+from acclimate.spreadsheets import as_text, from_text
 
 if TYPE_CHECKING:
     from acclimate.protocols import Layout, SelectionRule
@@ -202,12 +203,14 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
 
 
 def to_csv(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as CSV with plain line ends."""
+    """Return rows as CSV with plain line ends, in which no spreadsheet finds a formula."""
     text = io.StringIO(newline="")
     usual, quoting = writer(text, lineterminator="\n"), writer(text, lineterminator="\n", quoting=QUOTE_ALL)
     for row in rows:
-        strange = any("\r" in str(each) for each in row)  # Python before 3.13 would not quote it
-        (quoting if strange else usual).writerow(row)
+        cells = [as_text(each) if isinstance(each, str) else each for each in row]
+        # Python before 3.13 would not quote \r, and in some countries spreadsheets divide cells at semicolons.
+        strange = any(mark in str(each) for each in cells for mark in "\r;\t")
+        (quoting if strange else usual).writerow(cells)
     return text.getvalue()
 
 
@@ -230,7 +233,7 @@ def read_scores(path: Path) -> list[Score]:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(HEADER):
             raise RunError(f"{path} row {number}: {len(row)} columns instead of {len(HEADER)}; {again}")
-        protocol, selection, backbone, data, trial, column, method, shots, seed, metric, value = row
+        protocol, selection, backbone, data, trial, column, method, shots, seed, metric, value = map(from_text, row)
         what = (protocol, selection, backbone, data, trial, column, method, shots)
         try:
             scores.append(Score(*what, int(seed), metric, float(value) if value else None))

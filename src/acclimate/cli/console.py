@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from acclimate.cli.layout import wrap
+from acclimate.cli.terminal import SafeConsole, one_line
 from acclimate.cli.wording import in_dashes
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
@@ -18,7 +19,7 @@ PIPE_WIDTH = 140  # columns where the output is not a terminal, so that tables i
 
 
 def _console(stderr: bool = False) -> Console:
-    console = Console(theme=THEME, highlight=False, stderr=stderr)
+    console = SafeConsole(theme=THEME, highlight=False, stderr=stderr)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -43,10 +44,16 @@ def tell(console: Console, text: str, style: str = "", label: str = "", label_st
         label: stands before it, in a style of its own.
         label_style: that style.
     """
+    text = one_line(text)
     lines = wrap(text, console.width - len(label)) if console.is_terminal else [text]
     for number, line in enumerate(lines):
         head = " " * len(label) if number else label
         console.print(Text.assemble((head, label_style), (line, style)), soft_wrap=True)
+
+
+def show_line(console: Console, text: str, style: str = "") -> None:
+    """Print a text from elsewhere, no markup, in one line that is neither cut nor wrapped."""
+    console.print(Text(one_line(text), style), soft_wrap=True)
 
 
 class _Notes(logging.Handler):

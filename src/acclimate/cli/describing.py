@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
 from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import next_command
+from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
 
 if TYPE_CHECKING:

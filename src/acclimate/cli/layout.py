@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from acclimate.cli.terminal import one_line
+
 GAP = "  "
 READABLE = 16  # columns that a wrapped cell of words needs
 
@@ -31,9 +33,13 @@ class Sheet:
     title: str = ""
     rows: list[tuple[list[str], str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Names of data sets, which stand in headings and titles, may come from anywhere."""
+        self.headings, self.title = [*map(one_line, self.headings)], one_line(self.title)
+
     def add(self, *cells: str, style: str = "") -> None:
         """Add a row."""
-        self.rows.append((list(cells), style))
+        self.rows.append(([*map(one_line, cells)], style))
 
     def widths(self) -> list[int]:
         """Return how many terminal columns each column needs."""

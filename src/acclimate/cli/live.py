@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from acclimate.cli.console import err
 from acclimate.cli.layout import Sheet, figures
+from acclimate.cli.terminal import escape
 
 if TYPE_CHECKING:
     from acclimate.bench import Job

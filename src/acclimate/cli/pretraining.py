@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import next_command
+from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
 
 TOO_HIGH = 0.95  # loss of a masked autoencoder; 1 is that of the mean of each patch

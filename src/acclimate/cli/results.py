@@ -7,14 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from acclimate.bench import rendering
 from acclimate.bench.results import comparisons, main_tables
 from acclimate.cli.console import err, tell
 from acclimate.cli.console import out as console
 from acclimate.cli.layout import Sheet
 from acclimate.cli.tables import print_json, show_figures
+from acclimate.cli.terminal import escape
 from acclimate.metrics import get_measure
 
 if TYPE_CHECKING:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
 from acclimate.cli import layout
-from acclimate.cli.console import is_unicode, out, tell
+from acclimate.cli.console import is_unicode, out, show_line, tell
 from acclimate.cli.layout import Sheet
+from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_verdict
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def show_words(sheet: Sheet) -> None:
 
 def print_json(content: Any, indent: int | None = 2) -> None:
     """Print plain JSON, unstyled, for other programs; in ASCII where the output is no Unicode."""
-    print(json.dumps(content, indent=indent, ensure_ascii=not is_unicode(sys.stdout)))
+    print(json_text(content, indent, ascii=not is_unicode(sys.stdout)))
 
 
 def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) -> None:
@@ -115,7 +113,7 @@ def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: s
 def show_prediction(prediction: Any, task: Task[Any]) -> None:
     """Show one prediction as a line."""
     if not prediction.error:
-        out.print(Text(task.line(prediction)), soft_wrap=True)
+        show_line(out, task.line(prediction))
 
 
 def show_check(report: CheckReport, as_json: bool = False) -> None:
@@ -149,7 +147,7 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
         for example in finding["examples"][:3]:
             words = example if isinstance(example, str) else " ~ ".join(map(str, example))
             if words not in finding["message"]:
-                out.print(Text(f"         {words}", "note"), soft_wrap=True)
+                show_line(out, f"         {words}", "note")
     counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
     out.print(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes")
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from acclimate.cli.console import err, out, tell
+from acclimate.cli.console import err, out, show_line, tell
 from acclimate.cli.retelling import command
 
 if TYPE_CHECKING:
@@ -87,10 +85,10 @@ def show_next_to_labels(run: Path, extra: list[str], quiet: bool) -> None:
     """Say what tells how far labels may be trusted: some that were checked by hand."""
     if not quiet:
         tell(err, "Check some of the labels by hand, least probable first, and measure on what you checked:", "note")
-        err.print(Text(f"  {command('evaluate', run, 'CHECKED_IMAGES', *extra)}", "note"), soft_wrap=True)
+        show_line(err, f"  {command('evaluate', run, 'CHECKED_IMAGES', *extra)}", "note")
 
 
 def show_commands(*lines: str) -> None:
     """Print commands, each in one line that can be copied."""
     for line in lines:
-        out.print(Text(f"  {line}"), soft_wrap=True)
+        show_line(out, f"  {line}")

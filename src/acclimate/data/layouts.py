@@ -11,16 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from acclimate.data.formats import is_image_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark, Rows, split_of, tidy
 from acclimate.data.unread import Kind, in_words, kind_of_file
-from acclimate.data.walking import walk
+from acclimate.data.walking import is_passed_over, walk
 from acclimate.errors import DataError
 
 log = logging.getLogger("acclimate.data")
 
 LAYOUTS = ("class", "split/class", "class/split", "domain/class", "split/domain/class", "domain/split/class")
 """What the levels of folders above the images can mean. Deeper folders belong to the last level."""
+
+TABLES = ("labels.", "metadata.", "captions.")
+"""Beginnings of the names of tables that say what the images beside them are, in lower case."""
+
+WRAPPERS = frozenset(("data", "dataset", "images", "image", "imgs", "img", "pictures", "photos"))
+"""Names of folders, in lower case, that hold the data and mean nothing."""
 
 MOST_OPENED = 200
 """How many files of a folder are opened at most to say of which kind they are."""
@@ -48,6 +55,30 @@ def read_folder(root: Path, layout: str) -> Rows:
     rows = _rows(root, tree, chosen)
     rows.remarks += remarks_on_rest(root, tree, chosen.split("/"))
     return rows
+
+
+def unwrap(folder: Path) -> Path:
+    """Step down into the only folder of a folder, as archives leave them (`my_data/my_data/cat`), and say so.
+
+    That is where no image lies beside it, and its name is much like the one above, or a word such as "images".
+    """
+    try:
+        entries = [entry for entry in os.scandir(folder) if not is_passed_over(entry.name)]
+    except OSError:  # whoever reads it will say what is wrong
+        return folder
+    inner = [entry for entry in entries if entry.is_dir()]
+    used = any(is_image_name(entry.name) or entry.name.lower().startswith(TABLES) for entry in entries)
+    if len(inner) != 1 or used or not _is_wrapping(folder.resolve().name, inner[0].name):
+        return folder
+    log.info(
+        "%s: the only folder in it is read, %s; choose another with `layout` if this is wrong", folder, inner[0].name
+    )
+    return unwrap(Path(inner[0].path))
+
+
+def _is_wrapping(outer: str, inner: str) -> bool:
+    above, below = ("".join(letter for letter in name.casefold() if letter.isalnum()) for name in (outer, inner))
+    return bool(below) and (below in WRAPPERS or above.startswith(below) or below.startswith(above or " "))
 
 
 def refuse_empty(root: Path, tree: Tree) -> NoReturn:

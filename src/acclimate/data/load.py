@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from acclimate import arguments
-from acclimate.data import layouts, manifests, split_lists, tables
+from acclimate.data import layouts, manifests, metadata, split_lists, tables
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
@@ -142,6 +142,7 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             endings = ", ".join((*tables.SUFFIXES, split_lists.SUFFIX))
             raise DataError(f"{path}: not a folder, and no manifest by its name; a manifest ends in {endings}")
         return manifests.read_manifest(path, images_root)
+    path = layouts.unwrap(path) if layout in ("auto", "manifest") else path
     manifest = manifests.find_manifest(path) if layout in ("auto", "manifest") else None
     if manifest:
         rows = manifests.read_manifest(manifest, images_root)
@@ -150,6 +151,10 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
     lists = split_lists.find_lists(path) if layout in ("auto", "manifest") else []
     if lists:
         return split_lists.read_lists(lists, images_root)
+    described = metadata.find_metadata(path) if layout in ("auto", "manifest") else []
+    found = metadata.read_metadata(path, described) if described else None
+    if isinstance(found, Rows):
+        return found
     if layout == "manifest":
         raise DataError(
             f"{path}: no labels.csv, .tsv, .jsonl or .parquet in this folder; add one with the columns path,label"
@@ -159,7 +164,9 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             f"{path}: `images_root` belongs to a manifest, and this folder has no labels.csv; name the manifest or "
             "leave `images_root` out"
         )
-    return layouts.read_folder(path.resolve(), layout)
+    rows = layouts.read_folder(path.resolve(), layout)
+    rows.remarks += [] if found is None else [found]
+    return rows
 
 
 def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageData:

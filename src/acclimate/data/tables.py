@@ -19,6 +19,7 @@ from typing import Any
 from acclimate.data.ordering import some
 from acclimate.documents import load_json, read_text
 from acclimate.errors import DataError, brief
+from acclimate.spreadsheets import from_text
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """File name endings of tables, in the order in which one of a name is looked for in a folder."""
@@ -120,7 +121,7 @@ def _csv_records(title: str, columns: Sequence[str], reader: Any) -> Iterator[Re
                 "delimiter into quotes"
             )
         if any(cell.strip() for cell in cells):
-            yield number, dict(zip(columns, cells, strict=False))
+            yield number, dict(zip(columns, map(from_text, cells), strict=False))
 
 
 def _reason(error: csv.Error) -> str:

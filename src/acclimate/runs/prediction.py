@@ -13,7 +13,7 @@ from PIL import Image
 
 from acclimate.data import open_image
 from acclimate.data.finding import ImageSource, find_images
-from acclimate.data.images import decoding, to_rgb
+from acclimate.data.images import Notices, decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import encode, encoders_of
@@ -64,6 +64,7 @@ class _Reader:
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
         self.words = method.reading
+        self.notices = Notices()
 
     def decode(self, image: ImageSource, number: int) -> list[torch.Tensor]:
         """Return the pixels of one image through the transform of each encoder; messages know it by its number."""
@@ -71,7 +72,7 @@ class _Reader:
             with decoding(_in_memory(number)):
                 rgb = to_rgb(image)
         else:
-            rgb = open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None)
+            rgb = open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
         return [encoder.transform(rgb) for encoder, _ in self.encoders]
 
     def batch(self, images: Sequence[ImageSource], pixels: Sequence[Sequence[torch.Tensor]]) -> Batch:

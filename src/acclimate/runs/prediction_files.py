@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acclimate.errors import RunError
+from acclimate.spreadsheets import as_text
 
 ROW_GROUP = 1024  # rows of a Parquet row group
 
@@ -97,11 +98,12 @@ class _FileWriter:
 class _CsvWriter(_FileWriter):
     def begin(self) -> None:
         self.file = self.part.open("w", newline="", encoding="utf-8")
-        self.rows = csv.DictWriter(self.file, list(self.columns))
-        self.rows.writeheader()
+        self.rows = csv.writer(self.file)
+        self.rows.writerow(map(as_text, self.columns))
 
     def add(self, row: Row) -> None:
-        self.rows.writerow(row)
+        cells = (row.get(name) for name in self.columns)
+        self.rows.writerow(as_text(cell) if isinstance(cell, str) else cell for cell in cells)
 
     def end(self) -> None:
         self.file.close()
