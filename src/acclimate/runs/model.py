@@ -17,7 +17,13 @@ from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import folder
-from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, reopen_domain_encoder
+from acclimate.runs.encoders import (
+    SavedEncoder,
+    describe_backbone,
+    describe_domain_encoder,
+    open_backbone,
+    reopen_domain_encoder,
+)
 from acclimate.runs.prediction import ImageSource, stream_predictions
 from acclimate.tasks import get_task, task_of
 from acclimate.training.checkpoint import read_tensors, save_tensors
@@ -141,7 +147,7 @@ class AdaptedModel:
             "acclimate": acclimate.__version__,
             "method": method.name,
             "config": dict(vars(method.config)),
-            "backbone": {"id": backbone.name, "family": backbone.family, "fingerprint": backbone.fingerprint},
+            "backbone": describe_backbone(backbone),
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
             "class_names": list(self.class_names),
             "trained_classes": list(self.trained_classes),
