@@ -79,7 +79,7 @@ CHANGING = [
         "transformers_weights changes what is loaded; write the model again",
     ),
     ({"configuration_files": ["config.4.0.0.json"]}, "configuration_files changes what is loaded"),
-    ({"attn_implementation": "someone/kernel"}, "attn_implementation='someone/kernel' is not supported; remove the entry"),
+    ({"attn_implementation": "someone/kernel"}, "attn_implementation='someone/kernel' is not supported"),
 ]
 
 
