@@ -91,13 +91,16 @@ def test_a_method_wins_over_its_data_set_and_that_over_the_top(jobs):
 def test_weights_and_transform_are_in_the_hash_and_places_are_not(jobs, encoders, tmp_path):
     (job,) = jobs(domain_encoder="animals")
     content = job.content["domain_encoder"]
-    assert set(content) == {"fingerprint", "transform"}
+    assert set(content) == {"fingerprint", "transform", "identity"}  # the last for its narrow attention heads
     assert jobs(domain_encoder="animals-copy")[0].hash == job.hash
     others = {job.hash, jobs(domain_encoder="other")[0].hash, jobs(domain_encoder="self")[0].hash}
     folder = shutil.copytree(encoders / "animals", tmp_path / "transform")
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5, 0.5, 0.5]}))
-    assert len(others | {jobs(domain_encoder=str(folder))[0].hash}) == 4
+    others.add(jobs(domain_encoder=str(folder))[0].hash)
+    folder = shutil.copytree(encoders / "animals", tmp_path / "activation")
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace('"quick_gelu"', '"relu"'))
+    assert len(others | {jobs(domain_encoder=str(folder))[0].hash}) == 5
 
 
 def test_an_encoder_changes_no_job_that_does_not_read_it(jobs):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -254,3 +256,11 @@ def test_depth_one_has_no_deeper_image_prompts(world):
     assert len(method.image_prompts(None)) == 1
     assert method.class_names == CLASSES
     assert all(value.numel() for value in method.learned_state().values())
+
+
+def test_every_image_layer_starts_from_a_draw_of_its_own(world):
+    """In the released variant too, unlike in the released code; results that are recorded with it depend on this."""
+    method = make(world, "dplq", LONG, variant="released")
+    weights = [mixer.layer.weight for mixer in method.vision_mixers]
+    assert len(weights) > 1
+    assert not any(torch.equal(one, other) for one, other in pairwise(weights))

@@ -54,7 +54,13 @@ def test_adapter(run, tiny):
     assert info["method"] == "coop"
     assert info["config"]["context_tokens"] == 4
     assert info["class_names"] == list(CLASSES)
-    assert info["backbone"] == {"id": tiny.name, "family": "clip", "fingerprint": tiny.fingerprint}
+    assert info["backbone"] == {
+        "id": tiny.name,
+        "family": "clip",
+        "fingerprint": tiny.fingerprint,
+        "architecture": tiny.architecture.settings,
+        "tokenizer": tiny.tokenizer.fingerprint,
+    }
     assert info["prompts"]["template"] == "a photo of a {}."
     assert info["transform"] == json.loads(json.dumps(tiny.transform.to_dict()))
     tensors = load_file(run.folder / "adapter.safetensors")

@@ -54,6 +54,27 @@ def test_a_backbone_with_other_weights_is_refused_and_both_are_named(run, tmp_pa
     assert load_backbone(other).fingerprint[:12] in message
 
 
+def test_a_backbone_with_another_configuration_is_refused(run, copy, tmp_path):
+    other = tiny_clip(tmp_path / "other", text={"hidden_act": "gelu"})
+    told = r"config\.json of '.*other' says otherwise \(text hidden_act gelu, was quick_gelu\); restore it, or"
+    with pytest.raises(RunError, match=told):
+        acclimate.load(run.folder, other)
+    info = json.loads((copy / "adapter.json").read_text())
+    known = {key: info["backbone"][key] for key in ("id", "family", "fingerprint")}
+    edit(copy / "adapter.json", backbone=known)  # as it was written before: what is there is compared
+    assert acclimate.load(copy, other).class_names == run.model.class_names
+
+
+def test_a_backbone_with_another_tokenizer_is_refused(run, tmp_path):
+    other = tiny_clip(tmp_path / "other")
+    content = json.loads((other / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    words["cat</w>"], words["dog</w>"] = words["dog</w>"], words["cat</w>"]
+    edit(other / "tokenizer.json", **content)
+    with pytest.raises(RunError, match=r"with another tokenizer than that of '.*other'; restore its tokenizer files"):
+        acclimate.load(run.folder, other)
+
+
 def test_the_same_weights_elsewhere_are_accepted(run, tmp_path, pictures):
     model = acclimate.load(run.folder, tiny_clip(tmp_path / "moved"))
     assert model.evaluate(pictures.test)["accuracy"] == run.model.record["metrics"]["accuracy"]

@@ -12,6 +12,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from acclimate.backbones.guards import (
+    check_finite,
+    check_folder,
+    check_numbers,
+    check_sizes,
+    check_stored,
+    refuse_adapters,
+)
 from acclimate.errors import BackboneError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -30,10 +38,26 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BackboneError(f"{path} is not valid JSON ({error}); copy or download it again") from error
+        raise BackboneError(f"{path} is not valid JSON ({first_line(error)}); copy or download it again") from error
+    except RecursionError:
+        raise BackboneError(f"{path} is nested too deeply to be read; copy or download it again") from None
+    except OSError as error:
+        raise BackboneError(f"{path} cannot be read ({error.strerror}); see its permissions") from error
     if not isinstance(content, dict):
         raise BackboneError(f"{path} holds no JSON object; copy or download it again")
     return content
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """Content of config.json, of a folder that loads as its files say.
+
+    Raises:
+        BackboneError: no such file, or something in the folder that would change the model on loading.
+    """
+    refuse_adapters(folder)
+    config = read_json(folder, "config.json")
+    check_folder(folder, config)
+    return config
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -48,6 +72,12 @@ def weight_files(folder: Path) -> list[Path]:
         shards = read_json(folder, INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise BackboneError(f"{folder / INDEX} lists no weights; copy or download it again")
+        for weight, shard in shards.items():
+            if not isinstance(shard, str) or not shard.endswith(".safetensors") or Path(shard).name != shard:
+                raise BackboneError(
+                    f"{folder / INDEX}: the weight {weight[:80]} is said to be in {str(shard)[:80]!r}, which is no "
+                    "safetensors file of the folder; copy or download it again"
+                )
         files = [folder / shard for shard in sorted(set(shards.values()))]
     else:
         pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
@@ -100,10 +130,16 @@ def load_model(
         options: passed to the class.
 
     Raises:
-        BackboneError: what transformers cannot load, or weights that do not fill the model.
+        BackboneError: what transformers cannot load or would change, weights that do not fill the model, or that are
+            not finite.
     """
+    config = read_json(folder, "config.json")
+    check_sizes(folder, config, files)
+    check_stored(files)
     try:
         with quiet():
+            if model_class.config_class is not None:
+                check_numbers(folder, model_class, options, files)
             model, report = model_class.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -113,6 +149,8 @@ def load_model(
                 output_loading_info=True,
                 **options,
             )
+    except BackboneError:
+        raise
     except Exception as error:
         raise BackboneError(f"{folder}: transformers cannot load the model ({first_line(error)})") from error
     absent, misfit = sorted(report["missing_keys"]), sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -120,7 +158,26 @@ def load_model(
         wanted = [key for key in keys if not (spare and spare in key)]
         if wanted:  # transformers would fill these with random numbers
             raise BackboneError(f"{files[0]} {kind} {len(wanted)} of the model's weights, first {wanted[0]}; {advice}")
+    check_finite(files, model)
     return model
+
+
+@contextmanager
+def followed(folder: Path, what: str) -> Iterator[None]:
+    """Name what is at fault where values of a wrong kind are met only when they are used.
+
+    Raises:
+        BackboneError: in place of whatever is raised within.
+    """
+    try:
+        yield
+    except BackboneError as error:
+        raise BackboneError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
+    except Exception as error:  # the tokenizers of transformers raise bare ones
+        raise BackboneError(
+            f"{folder}: {what} cannot be followed ({type(error).__name__}: {first_line(error)}); copy it from the "
+            "original model"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

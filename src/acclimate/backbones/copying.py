@@ -1,7 +1,7 @@
 """Copies of frozen encoders: within a process there is one of each, and another process opens its own from its place.
 
 Pickled weights would make every task of a pool as large as the backbone. So an encoder that was loaded is pickled as
-the place it came from and its fingerprint, and opened once in each process. One that was made in memory has no place;
+the place it came from and its identity, and opened once in each process. One that was made in memory has no place;
 it is pickled with its weights.
 """
 
@@ -30,7 +30,7 @@ class Shared:
 
     name: str
     place: Place | None = None
-    fingerprint: Any
+    identity: Any
     device: Any
     dtype: Any
 
@@ -49,7 +49,7 @@ class Shared:
             opener: opens an encoder; takes its place, and `device` and `dtype`.
         """
         place = str(self.place.folder) if self.place is not None and self.place.local else self.name
-        key = (type(self).__name__, place, self.fingerprint, str(self.device), str(self.dtype))
+        key = (type(self).__name__, place, self.identity, str(self.device), str(self.dtype))
         _OPEN[key] = self
         return open_again, (key, opener, self.name, str(self.device), self.dtype)
 
@@ -62,7 +62,7 @@ def open_again(key: tuple[str, ...], opener: Callable[..., Any], name: str, devi
     """
     if key in _OPEN:
         return _OPEN[key]
-    _, place, fingerprint, *_ = key
+    _, place, identity, *_ = key
     gone = torch.device(device).type == "cuda" and not torch.cuda.is_available()
     try:
         found = opener(place, device="cpu" if gone else device, dtype=dtype)
@@ -71,10 +71,10 @@ def open_again(key: tuple[str, ...], opener: Callable[..., Any], name: str, devi
             f"this model was pickled on the encoder '{place}', which cannot be opened here ({error}); bring it to the "
             "same place, or load the run there with its place as `backbone`"
         ) from None
-    if found.fingerprint != fingerprint:
+    if found.identity != identity:
         raise BackboneError(
-            f"this model was pickled on the encoder '{place}' with weights {fingerprint[:12]}, and here it has weights "
-            f"{found.fingerprint[:12]}; bring the original to that place"
+            f"this model was pickled on the encoder '{place}' with identity {identity[:12]}, and here it has "
+            f"{found.identity[:12]}; bring the original to that place"
         )
     found.name = name
     _OPEN[key] = found

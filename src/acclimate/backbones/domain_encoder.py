@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from acclimate.backbones.checkpoints import load_model, processor_config, read_json, weight_files
+from acclimate.backbones.architecture import Architecture
+from acclimate.backbones.checkpoints import followed, load_model, model_config, processor_config, weight_files
 from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import Place, find_folder
+from acclimate.backbones.preprocessing import image_transform
 from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily
-from acclimate.errors import BackboneError, ConfigError
+from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
     from acclimate.backbones.dual_encoder import DualEncoder
@@ -40,7 +42,8 @@ class DomainEncoder(Shared):
         transform: its own preprocessing.
         holder: what has the weights and can be moved.
         read: normalised pixels (B, 3, H, W) to features (B, F).
-        identity: gives the fingerprint.
+        weights: gives the fingerprint.
+        architecture: what the forward pass takes from its config.json.
 
     Attributes:
         image_size: height and width of the pixels it takes.
@@ -56,11 +59,13 @@ class DomainEncoder(Shared):
         transform: ImageTransform,
         holder: Any,
         read: Callable[[Tensor], Tensor],
-        identity: Callable[[], str],
+        weights: Callable[[], str],
+        architecture: Architecture,
     ) -> None:
         self.name, self.family, self.pooling, self.width = name, family, pooling, width
         self.transform, self.image_size = transform, transform.output_size
-        self._holder, self._read, self._identity = holder, read, identity
+        self._holder, self._read, self._weights = holder, read, weights
+        self.architecture = architecture
 
     def __repr__(self) -> str:
         """Name, family and place."""
@@ -73,7 +78,7 @@ class DomainEncoder(Shared):
         if self.name == SELF:
             return _own_features, (self._holder,)
         parts = (self.name, self.family, self.pooling, self.width, self.transform, self._holder)
-        return DomainEncoder, (*parts, self._read, self._identity)
+        return DomainEncoder, (*parts, self._read, self._weights, self.architecture)
 
     @property
     def device(self) -> torch.device:
@@ -93,7 +98,12 @@ class DomainEncoder(Shared):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the encoder's weights and of the way it is read, however the weights are stored or named."""
-        return self._identity()
+        return self._weights()
+
+    @property
+    def identity(self) -> str:
+        """Hash of weights, pooling and architecture; the fingerprint where the architecture is as it usually is."""
+        return self.architecture.identify(self.fingerprint)
 
     @property
     def widths(self) -> Mapping[str, int]:
@@ -152,22 +162,23 @@ def load_domain_encoder(
 
     Raises:
         BackboneError: nothing found under that name, a model of an unsupported family, files that are missing, damaged
-            or pickled, weights that do not fill the encoder, preprocessing that does not fit it, or "self" without a
-            backbone.
+            or pickled, weights that do not fill the encoder or are not finite, preprocessing that does not fit it, what
+            transformers would change on loading, or "self" without a backbone.
     """
     if str(name) == SELF:
         return _own_features(backbone)
     folder = find_folder(str(name), "domain encoder", SELF)
-    model_type = read_json(folder, "config.json").get("model_type", "")
-    family = VISION_FAMILIES.get(model_type)
-    if family is None:
+    model_type = model_config(folder).get("model_type")
+    family = VISION_FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if family is None or not isinstance(model_type, str):
         raise BackboneError(
-            f"{folder / 'config.json'}: model_type {model_type!r} cannot be a domain encoder; "
+            f"{folder / 'config.json'}: model_type {repr(model_type)[:80]} cannot be a domain encoder; "
             f"use a model of one of these families: {', '.join(VISION_FAMILIES)}"
         )
     files, processor = weight_files(folder), processor_config(folder)
     model = _encoder(folder, family, files)
-    encoder = wrap_encoder(str(name), model_type, model, _transform(folder, family, processor, model.config))
+    with followed(folder, "config.json"):
+        encoder = wrap_encoder(str(name), model_type, model, _transform(folder, family, processor, model.config))
     encoder.place = Place.of(str(name), folder)
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
@@ -194,7 +205,8 @@ def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransfo
         transform,
         model,
         partial(POOLINGS[family.pooling], model),
-        partial(_identity, model, family),
+        partial(_weights, model, family),
+        Architecture.of(vision=model.config),
     )
 
 
@@ -210,6 +222,7 @@ def _own_features(backbone: DualEncoder | None) -> DomainEncoder:
         backbone,
         backbone.encode_image,
         lambda: digest_of_values((), f"{SELF} projected {backbone.fingerprint}"),
+        backbone.architecture,
     )
 
 
@@ -229,23 +242,11 @@ def _encoder(folder: Path, family: VisionFamily, files: list[Path]) -> Any:
 
 
 def _transform(folder: Path, family: VisionFamily, processor: dict[str, Any], config: Any) -> ImageTransform:
-    from acclimate.data.transforms import ImageTransform
-
-    try:
-        transform = ImageTransform.from_processor_config(processor, family.processor)
-    except (BackboneError, ConfigError) as error:
-        raise BackboneError(f"{folder}: {error}") from error
     size = config.image_size
     size = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    if not family.any_size and transform.output_size != size:
-        given, taken = ("x".join(map(str, pair)) for pair in (transform.output_size, size))
-        raise BackboneError(
-            f"{folder}: preprocessor_config.json makes images of {given} pixels, config.json says that the model takes "
-            f"{taken}; use the files of one model"
-        )
-    return transform
+    return image_transform(folder, processor, family.processor, None if family.any_size else size)
 
 
-def _identity(model: Any, family: VisionFamily) -> str:
+def _weights(model: Any, family: VisionFamily) -> str:
     weights = (weight for key, weight in model.named_parameters() if SPARE not in key)
     return digest_of_values(weights, f"{family.model} {family.pooling}")

@@ -10,11 +10,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from acclimate.backbones.architecture import Architecture
 from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
-from acclimate.backbones.tokenizer import TextTokenizer
+from acclimate.backbones.tokenizer import USUAL_TOKENIZER, TextTokenizer
 from acclimate.backbones.towers import (
     ClassPosition,
     ClassTokens,
@@ -118,6 +119,17 @@ class DualEncoder(Shared):
     def fingerprint(self) -> str:
         """Hash of the weights: equal for equal weights, however they are stored, sharded or loaded."""
         return fingerprint(self._weights() if self._weights else sorted(self._family.model.state_dict().items()))
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the forward pass takes from config.json beside the weights."""
+        return self._family.architecture
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of weights, architecture and tokenizer; that of the weights where the others are as they usually are."""
+        tokens = self.tokenizer.fingerprint
+        return self.architecture.plus("text", "tokenizer", tokens, USUAL_TOKENIZER).identify(self.fingerprint)
 
     @cached_property
     def transform(self) -> ImageTransform:

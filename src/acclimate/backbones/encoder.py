@@ -33,6 +33,11 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
+        """Hash of the weights."""
+        ...
+
+    @property
+    def identity(self) -> str:
         """Hash of everything that decides its features, beside the pixels."""
         ...
 

@@ -47,6 +47,15 @@ def digest_of_values(weights: Iterable[Tensor], usage: str) -> str:
     return hashlib.sha256(usage.encode() + b"".join(sorted(digests))).hexdigest()[:32]
 
 
+def stored_names(files: Sequence[Path]) -> list[str]:
+    """Names of all tensors in safetensors files; reads no weights."""
+    names: list[str] = []
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            names += opened.keys()
+    return names
+
+
 def stored_weights(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
     """(name, tensor) pairs of safetensors files, sorted by name over all of them, one tensor in memory at a time."""
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from acclimate.backbones.checkpoints import first_line, load_model, quiet, read_json, weight_files
+from acclimate.backbones.checkpoints import first_line, load_model, model_config, quiet, weight_files
 from acclimate.backbones.hub import find_folder
 from acclimate.errors import BackboneError
 
@@ -83,7 +83,7 @@ def load_language_model(name: str) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = find_folder(name, "language model", "a URL of a server")
-    read_json(folder, "config.json")
+    model_config(folder)
     files = weight_files(folder)
     model = load_model(
         folder, AutoModelForCausalLM, files, torch.float32, "use a complete checkpoint", trust_remote_code=False

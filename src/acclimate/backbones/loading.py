@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from acclimate.backbones.checkpoints import first_line, load_model, processor_config, quiet, read_json, weight_files
+from acclimate.backbones.checkpoints import (
+    first_line,
+    followed,
+    load_model,
+    model_config,
+    processor_config,
+    quiet,
+    weight_files,
+)
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import FAMILIES, Family
-from acclimate.backbones.fingerprint import stored_weights
+from acclimate.backbones.fingerprint import stored_names, stored_weights
 from acclimate.backbones.hub import Place, find_folder
+from acclimate.backbones.preprocessing import image_transform
 from acclimate.errors import BackboneError
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
@@ -30,33 +40,54 @@ def load_backbone(
 
     Raises:
         BackboneError: nothing found under that name, an unreachable Hub, a model of an unsupported family, files that
-            are missing, damaged or pickled, or weights that do not fill the model.
+            are missing, damaged, pickled or not of one model, weights that do not fill the model or are not finite, or
+            what transformers would change on loading.
     """
     folder = find_folder(str(name))
-    config = read_json(folder, "config.json")
-    family_class = FAMILIES.get(config.get("model_type", ""))
+    config = model_config(folder)
+    model_type = config.get("model_type")
+    family_class = FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family_class is None:
         raise BackboneError(
-            f"{folder / 'config.json'}: model_type {config.get('model_type')!r} is not supported; "
+            f"{folder / 'config.json'}: model_type {repr(model_type)[:80]} is not supported; "
             f"use a model of one of these families: {', '.join(FAMILIES)}"
         )
     files = weight_files(folder)
     processor = processor_config(folder)
-    tokenizer = _tokenizer(folder)
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
+        raise BackboneError(f"{folder} has no tokenizer (tokenizer.json); copy its files from the original model")
     advice = f"use a complete {family_class.name} checkpoint with both towers"
-    family = family_class(load_model(folder, family_class.model_class(), files, dtype, advice).to(device))
-    backbone = DualEncoder(str(name), family, tokenizer, processor, partial(stored_weights, files))
+    model = load_model(folder, family_class.model_class(), files, dtype, advice)
+    with followed(folder, "config.json"):
+        family = family_class(model)
+        _ = family.architecture
+    _check_layers(folder, family, files)
+    family.model.to(device)
+    tokenizer = _tokenizer(folder)  # after the model, since transformers reads config.json for it, too
+    with followed(folder, "the tokenizer"):
+        backbone = DualEncoder(str(name), family, tokenizer, processor, partial(stored_weights, files))
+        _check_tokenizer(folder, backbone, family)
     backbone.place = Place.of(str(name), folder)
-    _check_tokenizer(folder, backbone, family, len(tokenizer))
-    _ = backbone.transform  # a configuration that cannot be read should fail here, not at the first image
+    # What cannot be followed should fail here, not at the first image.
+    image_transform(folder, processor, family.name, (family.image_size, family.image_size))
     return backbone
+
+
+def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
+    """Refuse a tower with fewer layers than its files: the fingerprint counts those that would be left out."""
+    for name, kept in (("text", len(family.text.blocks)), ("vision", len(family.vision.blocks))):
+        found = re.compile(rf"{name}_model\.(?:.*\.)?layers\.(\d+)\.")
+        numbers = [int(match[1]) for key in stored_names(files) if (match := found.match(key))]
+        if numbers and max(numbers) >= kept:
+            raise BackboneError(
+                f"{folder}: config.json says {name}_config.num_hidden_layers={kept}, the files hold {max(numbers) + 1} "
+                "layers; write the number of the files, or the shortened model with save_pretrained"
+            )
 
 
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
-        raise BackboneError(f"{folder} has no tokenizer (tokenizer.json); copy its files from the original model")
     try:
         with quiet():
             try:
@@ -69,10 +100,14 @@ def _tokenizer(folder: Path) -> Any:
         raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
 
 
-def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family, size: int) -> None:
+def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family) -> None:
     rows, eos = family.text_model.embeddings.token_embedding.num_embeddings, backbone.tokenizer.eos
-    if max(eos, backbone.tokenizer.pad) >= rows:
-        raise BackboneError(f"{folder}: the tokenizer has {size} tokens, the model {rows}; use the files of one model")
+    ids = backbone.tokenizer.tokenizer.get_vocab().values()
+    # A table of tokens may be rounded up, by far less than a third.
+    if max(*ids, eos, backbone.tokenizer.pad) >= rows or 4 * len(ids) < 3 * rows:
+        raise BackboneError(
+            f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}; use the files of one model"
+        )
     if int(family.text_pool(torch.tensor([[*backbone.tokenizer.lead, eos]]))[0]) != len(backbone.tokenizer.lead):
         raise BackboneError(
             f"{folder}: the tokenizer ends texts with id {eos}, config.json says text_config.eos_token_id="

@@ -135,6 +135,11 @@ class MaskedAutoencoder(nn.Module):
         """That of the encoder with its present weights, equal to that of the domain encoder once it is saved."""
         return self._encoder().fingerprint
 
+    @property
+    def identity(self) -> str:
+        """The same with the architecture, see `Encoder`."""
+        return self._encoder().identity
+
     def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
         """The mean patch token of each image with nothing hidden, see `Encoder`."""
         with self._nothing_hidden():

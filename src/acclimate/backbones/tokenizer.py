@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +16,20 @@ from acclimate.backbones.towers import ClassTokens
 from acclimate.errors import BackboneError, ConfigError, brief
 
 log = logging.getLogger("acclimate.backbones")
+
+# Texts that tell tokenizers of one vocabulary apart: case, digits, punctuation, blanks, accents, other scripts.
+PROBE = (
+    "a photo of a bare land.",
+    "A Photo of the STORAGE tanks, type of land use",
+    "an aerial image: 3 x 17 and 2026, no. 1,024.5 (50%)",
+    "don't, it's; she'll - well-known_name/other #tag @home",
+    "  two   blanks\tand a line\nbreak ",
+    "pathology of adenocarcinoma, quartzite, interferometry",
+    "café über naïve piñata Ångström",
+    "снимок 写真 صورة",
+)
+# Backbones with this tokenizer keep the identity that they had when only weights counted; never to be edited.
+USUAL_TOKENIZER = "b180dc0c2a85d2073b496cab5522444b"
 
 
 class TextTokenizer:
@@ -36,6 +53,16 @@ class TextTokenizer:
         pad = tokenizer.pad_token_id
         self.pad = self.eos if pad is None else pad
         self._said = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what it makes of texts: its vocabulary, the ids of some probes, and the padding if texts are padded.
+
+        In which files and by which class it is stored does not matter.
+        """
+        pad = None if self.trim else self.pad
+        content = [sorted(self.tokenizer.get_vocab().items()), self._ids(list(PROBE)), pad]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Token ids (N, L) on the CPU, special tokens included."""

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def identity(encoder: DualEncoder | DomainEncoder) -> dict[str, str]:
-    """Return what decides the features of an encoder: its weights, and what it makes of an image."""
-    return {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
+    """Return what decides the features of an encoder: its weights, and what it makes of an image.
+
+    Its identity stands beside them where its configuration or its tokenizer is none that the weights let one expect.
+    """
+    found = {"fingerprint": encoder.fingerprint, "transform": encoder.transform.fingerprint}
+    return found if encoder.identity == encoder.fingerprint else {**found, "identity": encoder.identity}
 
 
 class Encoders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data.transforms import ImageTransform
@@ -63,6 +63,8 @@ class SavedEncoder:
         transform: its preprocessing.
         option: parameter of `load` that names another place.
         words: what messages call it.
+        architecture: what its forward pass took from config.json; none in adapters from before this was written.
+        tokenizer: hash of what its tokenizer made of texts; none likewise, and for domain encoders.
     """
 
     name: str
@@ -70,19 +72,22 @@ class SavedEncoder:
     transform: ImageTransform
     option: str
     words: str
+    architecture: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tokenizer: str | None = None
 
     @classmethod
     def of_backbone(cls, info: Mapping[str, Any]) -> SavedEncoder:
         """Read the backbone's entries."""
         known, transform = info["backbone"], ImageTransform.from_dict(info["transform"])
-        return cls(known["id"], known["fingerprint"], transform, "backbone", f"'{known['id']}'")
+        words, more = f"'{known['id']}'", (_architecture(known), known.get("tokenizer"))
+        return cls(known["id"], known["fingerprint"], transform, "backbone", words, *more)
 
     @classmethod
     def of_domain_encoder(cls, info: Mapping[str, Any]) -> SavedEncoder:
         """Read the domain encoder's entry."""
         known = info["domain_encoder"]
         transform, words = ImageTransform.from_dict(known["transform"]), f"the domain encoder '{known['id']}'"
-        return cls(known["id"], known["fingerprint"], transform, "domain_encoder", words)
+        return cls(known["id"], known["fingerprint"], transform, "domain_encoder", words, _architecture(known))
 
     @property
     def has_a_name(self) -> bool:
@@ -93,7 +98,7 @@ class SavedEncoder:
         return self.name == SELF or any(info.embedded and info.id == self.name for info in list_backbones())
 
     def check(self, found: DualEncoder | DomainEncoder | None, run: os.PathLike[str]) -> None:
-        """Refuse an encoder with other weights or another transform.
+        """Refuse an encoder with other weights, another configuration or tokenizer, or another transform.
 
         Raises:
             RunError: it is another one.
@@ -104,11 +109,37 @@ class SavedEncoder:
                 f"{run}: this adapter was trained on {self.words} with weights {self.fingerprint[:12]}, "
                 f"but '{found.name}' has weights {found.fingerprint[:12]}; name the original with `{self.option}`"
             )
+        if changes := found.architecture.differences(self.architecture):
+            raise RunError(
+                f"{run}: this adapter was trained on {self.words}, and the config.json of '{found.name}' says "
+                f"otherwise ({'; '.join(changes[:3])}); restore it, or name the original with `{self.option}`"
+            )
+        tokenizer = getattr(found, "tokenizer", None)
+        if self.tokenizer and tokenizer is not None and tokenizer.fingerprint != self.tokenizer:
+            raise RunError(
+                f"{run}: this adapter was trained on {self.words} with another tokenizer than that of '{found.name}'; "
+                f"restore its tokenizer files, or name the original with `{self.option}`"
+            )
         if found.transform != self.transform:
             raise RunError(
                 f"{run}: this adapter was trained on {self.words} with another image transform than that of "
                 f"'{found.name}'; restore its preprocessor_config.json, or name the original with `{self.option}`"
             )
+
+
+def _architecture(known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {part: {**settings} for part, settings in known.get("architecture", {}).items()}
+
+
+def describe_backbone(backbone: DualEncoder) -> dict[str, Any]:
+    """Return what `adapter.json` says of a backbone."""
+    return {
+        "id": backbone.name,
+        "family": backbone.family,
+        "fingerprint": backbone.fingerprint,
+        "architecture": backbone.architecture.settings,
+        "tokenizer": backbone.tokenizer.fingerprint,
+    }
 
 
 def describe_domain_encoder(encoder: DomainEncoder | None) -> dict[str, Any] | None:
@@ -119,6 +150,7 @@ def describe_domain_encoder(encoder: DomainEncoder | None) -> dict[str, Any] | N
         "id": encoder.name,
         "family": encoder.family,
         "fingerprint": encoder.fingerprint,
+        "architecture": encoder.architecture.settings,
         "width": encoder.width,
         "transform": encoder.transform.to_dict(),
     }

@@ -87,7 +87,7 @@ class Experiment:
         common: dict[str, Any] = {
             "method": self.method.name,
             "config": identifying(self.config),
-            "backbone": self.backbone.fingerprint,
+            "backbone": self.backbone.identity,
             "transform": self.backbone.transform.fingerprint,
             "classes": list(self.trial.train.class_names),
             "prompts": self.prompts.to_dict(),
@@ -99,7 +99,7 @@ class Experiment:
             "files": dict(files or {}),
         }
         if (encoder := self.domain_encoder) is not None:
-            common["domain_encoder"] = [encoder.fingerprint, encoder.transform.fingerprint]
+            common["domain_encoder"] = [encoder.identity, encoder.transform.fingerprint]
         if self.reference_prompts is not None:
             common["reference_prompts"] = self.reference_prompts.fingerprint
         return fingerprint(self.task.decisive(common, self.splits))

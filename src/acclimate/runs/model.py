@@ -21,7 +21,13 @@ from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import copies, folder
-from acclimate.runs.encoders import SavedEncoder, describe_domain_encoder, open_backbone, open_domain_encoder
+from acclimate.runs.encoders import (
+    SavedEncoder,
+    describe_backbone,
+    describe_domain_encoder,
+    open_backbone,
+    open_domain_encoder,
+)
 from acclimate.runs.places import PLACES, describe_places, find_again
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images, read_images
@@ -216,7 +222,7 @@ class AdaptedModel:
             "acclimate": acclimate.__version__,
             "method": method.name,
             "config": dict(vars(method.config)),
-            "backbone": {"id": backbone.name, "family": backbone.family, "fingerprint": backbone.fingerprint},
+            "backbone": describe_backbone(backbone),
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
             "class_names": list(self.class_names),
             "trained_classes": list(self.trained_classes),

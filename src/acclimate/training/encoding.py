@@ -134,7 +134,7 @@ def view_features(
         features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
     else:
         suffix = "-pooled_features" if kind == "pooled_features" else ""
-        cache = FeatureCache(cache_dir, encoder.fingerprint, pixels.fingerprint(epoch) + suffix, width)
+        cache = FeatureCache(cache_dir, encoder.identity, pixels.fingerprint(epoch) + suffix, width)
         keys = [pixels.data.digest(position) for position in range(count)]
         features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
     progress.finish()
@@ -164,7 +164,7 @@ def text_features(
     if cache_dir is None:
         found = compute(range(len(distinct)))
     else:
-        cache = FeatureCache(cache_dir, backbone.fingerprint, TEXT, backbone.embed_dim)
+        cache = FeatureCache(cache_dir, backbone.identity, TEXT, backbone.embed_dim)
         keys = [hashlib.sha256(sentence.encode()).hexdigest() for sentence in distinct]
         found = cache.get_or_compute(keys, compute, batch_size=TEXTS)
     progress.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acclimate.backbones.architecture import Architecture
 from acclimate.backbones.towers import Block, Tower, quick_gelu
 from acclimate.errors import BackboneError
 
@@ -52,11 +54,18 @@ class Family(ABC):
         self.image_size = int(self.vision_config.image_size)
         self.logit_scale = float(model.logit_scale.detach().float().exp())
         self.logit_bias = float(model.logit_bias.detach().float()) if hasattr(model, "logit_bias") else 0.0
+        if not math.isfinite(self.logit_scale):
+            raise BackboneError("exp(logit_scale) is infinite; use the files of the original model")
 
     @classmethod
     @abstractmethod
     def model_class(cls) -> Any:
         """The transformers class that loads these weights."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the forward pass takes from config.json."""
+        return Architecture.of(text=self.text_config, vision=self.vision_config)
 
     @property
     def text_positions(self) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from acclimate.backbones.architecture import Architecture
 from acclimate.backbones.families.base import Family
 
 LEGACY_EOS = 2  # written into configs before transformers 4.31, whatever the tokenizer's EOS was
@@ -29,6 +30,12 @@ class ClipFamily(Family):
         from transformers import CLIPModel
 
         return CLIPModel
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the forward pass takes from config.json, with the token that ends texts; the last one is usual."""
+        last = self.text_model.embeddings.token_embedding.num_embeddings - 1
+        return super().architecture.plus("text", "eos_token_id", last if self.eos == LEGACY_EOS else self.eos, last)
 
     def enter_vision(self, x: Tensor) -> Tensor:
         """The norm before the first layer."""
