@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
 
 from acclimate.bench.entries import Entry, Many, Names, Open, Text, at, read_entry, read_yaml
 from acclimate.data import parse_shots
+from acclimate.data.splits import STABLE, Rule
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.metrics import get_measure
@@ -64,7 +65,7 @@ class Source:
 
     Attributes:
         path: folder or manifest.
-        layout, images_root, split_seed: as in `load_data`.
+        layout, images_root, split_seed, split_rule, split_from: as in `load_data`.
         domain: domain of its templates; none guesses it.
         names: words for its classes, by class name, or none.
         domain_encoder: name of the domain encoder, `{data}` for the name of the data set; or none.
@@ -75,6 +76,8 @@ class Source:
     layout: str = "auto"
     images_root: Path | None = None
     split_seed: int = 0
+    split_rule: Rule = STABLE
+    split_from: str | None = None
     domain: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     domain_encoder: str | None = None
@@ -175,6 +178,8 @@ class _Source(Entry):
     layout: Open[Text]
     images_root: Text | None = None
     split_seed: Open[StrictInt]
+    split_rule: Open[Text]
+    split_from: Open[Text]
     domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
     names: Open[Names[Text]]
     domain_encoder: Open[_Named]

@@ -54,6 +54,8 @@ def adapt(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: opt.PrecisionOption = opt.Precision.auto,
@@ -69,7 +71,7 @@ def adapt(
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
-    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt)
+    images = opt.open_any(data, layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     task = task_of(images)
     given = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     told: dict[str, Any] = {name: value for name, value in {**given, "look_at": look_at}.items() if value is not None}
@@ -99,6 +101,8 @@ def evaluate(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     no_cache: opt.NoCache = False,
@@ -113,7 +117,9 @@ def evaluate(
 
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
-    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
+    images = opt.open_any(
+        data, layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class=True
+    )
     task = task_of(images)
     if rebind and task.has_classes:
         model.rebind(images.class_names)

@@ -19,6 +19,13 @@ class OnCorrupt(StrEnum):
     skip = "skip"
 
 
+class SplitRule(StrEnum):
+    """How a split is made, where the data give none."""
+
+    stable = "stable"
+    greedy = "greedy"
+
+
 class Device(StrEnum):
     """Where to compute."""
 
@@ -83,6 +90,13 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Layout = Annotated[str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.")]
 ImagesRoot = Annotated[Path | None, typer.Option(help="Folder that a manifest's paths are relative to.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.")]
+SplitRuleOption = Annotated[
+    SplitRule, typer.Option("--split-rule", help="How the split is made; greedy: as earlier releases made it.")
+]
+SplitFrom = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN|FILE", help="Run, or its splits.json, whose split is kept; only new images are placed."),
+]
 Corrupt = Annotated[OnCorrupt, typer.Option(help="Stop at an image that cannot be read, or leave it out and count it.")]
 Plugins = Annotated[
     list[str] | None,
@@ -107,13 +121,16 @@ def load_images(
     layout: str,
     images_root: Path | None,
     split_seed: int,
+    split_rule: SplitRule = SplitRule.stable,
+    split_from: Path | None = None,
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
 ) -> ImageData:
     """Load labelled images as the options say."""
     from acclimate.data import load_data
 
-    return load_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
+    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
+    return load_data(path, **told)
 
 
 def open_any(
@@ -121,22 +138,33 @@ def open_any(
     layout: str,
     images_root: Path | None,
     split_seed: int,
+    split_rule: SplitRule = SplitRule.stable,
+    split_from: Path | None = None,
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
 ) -> ImageData:
     """Load DATA of whatever task it is for, as the options say."""
     from acclimate.tasks import open_data
 
-    return open_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
+    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
+    return open_data(path, **told)
 
 
 def _told(
-    layout: str, images_root: Path | None, split_seed: int, on_corrupt: OnCorrupt, allow_one_class: bool
+    layout: str,
+    images_root: Path | None,
+    split_seed: int,
+    split_rule: SplitRule,
+    split_from: Path | None,
+    on_corrupt: OnCorrupt,
+    allow_one_class: bool,
 ) -> dict[str, Any]:
     return {
         "layout": layout,
         "images_root": images_root,
         "split_seed": split_seed,
+        "split_rule": split_rule.value,
+        "split_from": split_from,
         "on_corrupt": on_corrupt.value,
         "allow_one_class": allow_one_class,
     }

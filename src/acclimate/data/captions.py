@@ -14,6 +14,7 @@ from acclimate.data.load import build_data, settle_split, without_corrupt
 from acclimate.data.manifests import SUFFIXES, key_of, read_table, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
+from acclimate.data.splits import STABLE, Rule, SplitPlan
 from acclimate.errors import DataError
 from acclimate.files import fingerprint
 
@@ -71,6 +72,8 @@ def load_captions(
     *,
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
+    split_rule: Rule = STABLE,
+    split_from: str | os.PathLike[str] | None = None,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> CaptionData:
     """Load images with captions, one row of a table a caption; the images are read when they are used.
@@ -80,17 +83,17 @@ def load_captions(
     Args:
         source: a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or such a table with the columns
             `image,caption[,split,group]` (`path` and `file_name` will do for `image`), or `CaptionData`, which is
-            returned as it is.
+            returned as it is unless `split_from` is given.
         images_root: the folder to which paths are relative; by default that of the table.
-        split_seed: seed of the split, where one is made.
-        on_corrupt: as in `load_data`.
+        split_seed, split_rule, split_from, on_corrupt: as in `load_data`.
 
     Raises:
         DataError: columns, captions or images that are missing, or splits that contradict one another; it names the
             row.
     """
+    plan = SplitPlan(rule=split_rule, seed=split_seed)
     if isinstance(source, CaptionData):
-        return source
+        return source if split_from is None else settle_split(source, plan, split_from)
     file = find_captions(source)
     if file is None:
         raise DataError(
@@ -102,7 +105,7 @@ def load_captions(
     images = build_data(rows, None)
     if on_corrupt == "skip":
         images = without_corrupt(images)
-    images = settle_split(images, split_seed)
+    images = settle_split(images, plan, split_from)
     known = {name.name: getattr(images, name.name) for name in fields(images)}
     return CaptionData(**known, by_key=captions)
 

@@ -7,22 +7,26 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from acclimate.data import layouts, manifests, split_lists
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.images import UnreadableImage
+from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows
-from acclimate.data.splits import check_fractions, make_splits
+from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
+from acclimate.data.units import warn_of_crossing
 from acclimate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import datasets
 
 log = logging.getLogger("acclimate.data")
+
+D = TypeVar("D", bound=ImageData)
 
 
 def load_data(
@@ -31,6 +35,8 @@ def load_data(
     layout: str = "auto",
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
+    split_rule: Rule = STABLE,
+    split_from: str | os.PathLike[str] | None = None,
     val_fraction: float = 0.2,
     test_fraction: float = 0.3,
     on_corrupt: Literal["error", "skip"] = "error",
@@ -45,11 +51,14 @@ def load_data(
     Args:
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
             `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
-            `datasets` data set, or `ImageData`, which is returned as it is.
+            `datasets` data set, or `ImageData`, which is returned as it is unless `split_from` is given.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
         split_seed: seed of the split, where one is made.
+        split_rule: "stable", or "greedy" for the split of earlier releases, see `make_splits`.
+        split_from: run folder or `splits.json` whose split is kept for all images that it knows, so that only new ones
+            are placed, see `keep_split`.
         val_fraction: share of the images for validation, in [0, 1).
         test_fraction: share of the images for test, in [0, 1); the rest is for training.
         on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
@@ -59,15 +68,16 @@ def load_data(
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
             value.
-        ConfigError: an option out of its range.
+        ConfigError: an option out of its range, or `split_from` for data that give a split.
+        RunError: `split_from` is no file of splits.
     """
     if layout not in ("auto", "manifest", *layouts.LAYOUTS):
         raise ConfigError(f"`layout={layout!r}` is unknown; say one of auto, manifest, {', '.join(layouts.LAYOUTS)}")
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"`on_corrupt={on_corrupt!r}` is neither 'error' nor 'skip'")
-    check_fractions(val_fraction, test_fraction)
+    plan = SplitPlan(rule=split_rule, seed=split_seed, val_fraction=val_fraction, test_fraction=test_fraction)
     if isinstance(source, ImageData):
-        return source
+        return source if split_from is None else settle_split(source, plan, split_from)
     if isinstance(source, str) and not source.strip():
         raise DataError("the name of the data is empty; name a folder of images or a manifest")
     root = _images_root(images_root)
@@ -89,7 +99,7 @@ def load_data(
             f"{data.name}: only one class ({present[0]!r}); classification needs at least two, check the folders or "
             "the label column"
         )
-    return settle_split(data, split_seed, val_fraction, test_fraction)
+    return settle_split(data, plan, split_from)
 
 
 def _images_root(images_root: str | os.PathLike[str] | None) -> Path | None:
@@ -195,17 +205,24 @@ def without_corrupt(data: ImageData) -> ImageData:
     return ImageData(kept.name, kept.table, names, kept.split_origin, skipped, kept.other_files, kept.store)
 
 
-def settle_split(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_fraction: float = 0.3) -> ImageData:
-    """Make a split where the source gives none; else keep it, and say what it is and what looks wrong with it."""
+def settle_split(data: D, plan: SplitPlan, split_from: str | os.PathLike[str] | None = None) -> D:
+    """Make a split where the source gives none; else keep it, and say what it is and what looks wrong with it.
+
+    Raises:
+        ConfigError: `split_from` for data that give a split.
+        RunError: `split_from` is no file of splits.
+    """
+    if split_from is not None:
+        return keep_split(data, split_from, plan)
     if data.split_origin == "made":
-        return make_splits(data, seed, val_fraction, test_fraction)
+        return make_splits(data, plan.seed, plan.val_fraction, plan.test_fraction, plan.rule)
     _report_given(data)
     return data
 
 
 def _report_given(data: ImageData) -> None:
     """Say what the given split is, and what looks wrong with it."""
-    splits, groups = data.splits, data.groups
+    splits = data.splits
     sizes = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "val", "test"))
     log.info("%s: keeping the given split (%s)", data.name, sizes)
     if "test" not in splits:
@@ -214,15 +231,4 @@ def _report_given(data: ImageData) -> None:
         )
     if "train" not in splits:
         log.warning("%s: the given split has no training images; train is empty", data.name)
-    sides: dict[str, set[str]] = {}
-    for group, split in zip(groups, splits, strict=True):
-        if group:
-            sides.setdefault(group, set()).add(split)
-    crossing = sorted(group for group, found in sides.items() if len(found) > 1)
-    if crossing:
-        log.warning(
-            "%s: %d groups are on several sides of the given split, which leaks: %s",
-            data.name,
-            len(crossing),
-            some(crossing),
-        )
+    warn_of_crossing(data, "given")

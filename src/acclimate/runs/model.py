@@ -46,6 +46,7 @@ class AdaptedModel:
         splits: the images of the train, val and test splits, where the model was adapted in this process.
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
+        whole: the data that the splits were drawn from, where the model was adapted in this process.
         task: what it has learned.
     """
 
@@ -56,8 +57,9 @@ class AdaptedModel:
         splits: dict[str, ImageData] | None = None,
         journal: Sequence[dict[str, Any]] = (),
         cache_dir: Path | None = None,
+        whole: ImageData | None = None,
     ) -> None:
-        self.method, self.record, self.splits = method, record, splits
+        self.method, self.record, self.splits, self.whole = method, record, splits, whole
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(record.get("task", ImageData.task))
 
@@ -160,18 +162,22 @@ class AdaptedModel:
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
         write_json(path / folder.ADAPTER_INFO, self.describe())
         if self.splits is not None:
-            freeze_splits(
-                self.splits, path / folder.SPLITS, seed=self.record["seed"], shots=self.record["shots"], digests=True
-            )
+            told = {"seed": self.record["seed"], "shots": self.record["shots"]}
+            freeze_splits(self.splits, path / folder.SPLITS, **told, digests=True, whole=self.whole)
         folder.write_lines(path / folder.LOG, self.journal)
         write_json(path / folder.RECORD, self.record)
         return path
 
 
 def reopen(
-    path: Path, identity: str, backbone: DualEncoder, domain_encoder: DomainEncoder | None, cache_dir: Path | None
+    path: Path,
+    identity: str,
+    backbone: DualEncoder,
+    domain_encoder: DomainEncoder | None,
+    cache_dir: Path | None,
+    remark: str = "",
 ) -> AdaptedModel:
-    """Load the finished run of a folder, if it is the one that is asked for.
+    """Load the finished run of a folder, if it is the one that is asked for; `remark` may explain why it is not.
 
     Raises:
         RunError: it is another one.
@@ -180,6 +186,7 @@ def reopen(
     if model.record.get("identity") != identity:
         raise RunError(
             f"{path} holds a finished run of other data or settings; choose another `out`, or use `overwrite=True`"
+            f"{remark}"
         )
     logger.info("%s holds this very run, finished; nothing to do (`overwrite=True` repeats it)", path)
     return model
