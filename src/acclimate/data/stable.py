@@ -5,11 +5,11 @@ ask for it. One image more, or one less, moves a cut by less than one image. So 
 each of the two cuts, and what crosses is at the border: nothing goes from train to test at once while there are
 validation images between them.
 
-Domains interleave in the order. A unit has its place among those of its own domain, as a share of their images, and
-the orders of all domains are merged by it; a domain begins at a place of its own between 0 and 1, so that many small
-ones do not all round alike (systematic sampling with a random start; Cochran 1977, Sampling Techniques, chapter 8). A
-new image thus shifts the places in its own domain by less than one image, and those of others not at all: at most two
-units cross each cut, however many domains there are.
+Each class cuts at a place of its own between two units, drawn from its name, so that many small classes do not all
+round alike (systematic sampling with a random start; Cochran 1977, Sampling Techniques, chapter 8). Domains interleave
+in the order. A unit has its place among those of its own domain, as a share of their images, with a start of the domain
+drawn likewise, and the orders of all domains are merged by it. A new image thus shifts the places in its own domain by
+less than one image, and those of others not at all: at most two units cross each cut, however many domains there are.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def divide_stably(
     """
     ordered = _ordered(members, seed)
     needed = served(shares, len(ordered)) if needed is None else needed
-    total = sum(len(unit.rows) for unit in ordered)
-    middles, before = [], 0
+    start = _start(seed, ordered[0].label)
+    points, total = [], 0
     for unit in ordered:
-        middles.append(before + len(unit.rows) / 2)
-        before += len(unit.rows)
+        points.append(total + start * len(unit.rows))
+        total += len(unit.rows)
     cuts, share = [], 0.0
     for split in SPLITS[:-1]:
         share += shares[split]
-        cuts.append(bisect_left(middles, round(share * total, 6)))
+        cuts.append(bisect_left(points, round(share * total, 6)))
     first, second = _serve(cuts, len(ordered), [int(split in needed) for split in SPLITS])
     parts = zip(SPLITS, (ordered[:first], ordered[first:second], ordered[second:]), strict=True)
     return {unit: split for split, part in parts for unit in part}
@@ -58,12 +58,17 @@ def _ordered(members: Iterable[Unit], seed: int) -> list[Unit]:
         domains[unit.domain].append((draw(seed, "split", unit.name), unit))
     places = []
     for domain, inside in domains.items():
-        start = int(draw(seed, "split-start", f"{inside[0][1].label}:{domain}")[:_DIGITS], 16) / 16**_DIGITS
+        start = _start(seed, f"{inside[0][1].label}:{domain}")
         total, before = sum(len(unit.rows) for _, unit in inside), 0
         for drawn, unit in sorted(inside, key=lambda one: (one[0], one[1].name)):
             places.append(((before + start * len(unit.rows)) / total, drawn, unit.name, unit))
             before += len(unit.rows)
     return [unit for *_, unit in sorted(places, key=lambda place: place[:-1])]
+
+
+def _start(seed: int, name: str) -> float:
+    """Return a number in [0, 1) that belongs to a name."""
+    return int(draw(seed, "split-start", name)[:_DIGITS], 16) / 16**_DIGITS
 
 
 def _serve(cuts: Sequence[int], number: int, least: Sequence[int]) -> tuple[int, int]:
