@@ -52,7 +52,7 @@ def freeze_splits(
     """
     table = split_table(splits, digests)
     source = source if source is not None else next((data.name for data in splits.values()), "")
-    document = {
+    document: dict[str, Any] = {
         "version": VERSION,
         "seed": seed,
         "shots": shots,
@@ -62,8 +62,8 @@ def freeze_splits(
         "hash": assignment_hash(table),
     }
     if whole is not None:
-        document["undrawn"] = split_table(_undrawn(splits, whole), digests)
-        document["undrawn_hash"] = assignment_hash(document["undrawn"])
+        undrawn = split_table(_undrawn(splits, whole), digests)
+        document |= {"undrawn": undrawn, "undrawn_hash": assignment_hash(undrawn)}
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     with contextlib.suppress(OSError):  # where the folder cannot be made, the writing says so
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.greedy import divide_greedily
@@ -20,7 +20,8 @@ from acclimate.errors import ConfigError
 log = logging.getLogger("acclimate.data")
 
 Rule = Literal["stable", "greedy"]
-STABLE, GREEDY = "stable", "greedy"
+STABLE: Final = "stable"
+GREEDY: Final = "greedy"
 RULES: dict[str, Callable[..., dict[Unit, str]]] = {STABLE: divide_stably, GREEDY: divide_greedily}
 
 
