@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of aape")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data, backbone = acclimate.load_data(options.data), load_backbone(options.backbone)
+    data, backbone = acclimate.load_data(options.data, split_rule="greedy"), load_backbone(options.backbone)
     own = read_reference_prompts(options.prompts, data.class_names)
     conditions = RunOptions(cache_dir=default_cache_dir() / "features")
     prompts, settings = PromptSet(get_domain(options.domain)), parse_assignments(options.set)

@@ -28,7 +28,7 @@ ROWS = ("zero-shot", "linear-probe", "coop", "kgcoop")
 def run_all(root: Path, out: Path, datasets: list[str], methods: list[str], shots: list[int], seeds: list[int]) -> None:
     backbone, cache = load_backbone("mini-clip"), default_cache_dir() / "features"
     for name in datasets:
-        data = acclimate.load_data(root / name)
+        data = acclimate.load_data(root / name, split_rule="greedy")
         for method in methods:
             for k in shots:
                 for seed in seeds:

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of gdpl")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data, backbone = acclimate.load_data(options.data), load_backbone(options.backbone)
+    data, backbone = acclimate.load_data(options.data, split_rule="greedy"), load_backbone(options.backbone)
     encoder, cache = load_domain_encoder(options.domain_encoder, backbone), default_cache_dir() / "features"
     prompts = PromptSet(get_domain(options.domain))
     settings = parse_assignments(options.set)

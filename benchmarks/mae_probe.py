@@ -79,7 +79,7 @@ def main() -> None:
     given = parser.parse_args()
     names = ("epochs", "lr", "batch_size", "image_size", "patch_size")
     config = MaeConfig(**{name: getattr(given, name) for name in names})
-    data = load_data(given.data)
+    data = load_data(given.data, split_rule="greedy")
     chosen = choose_images(data)
     model = MaskedAutoencoder(config.size, config.image_size, config.patch_size, config.mask_ratio, seed=1)
     model.transform = measure_channels(chosen.train, model.transform, Silent())

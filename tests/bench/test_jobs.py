@@ -13,6 +13,7 @@ from acclimate.backbones import load_backbone
 from acclimate.bench import Job
 from acclimate.bench.jobs import load_source, plan, prompts_of
 from acclimate.bench.work import Worker
+from acclimate.data import freeze_splits, load_data
 from acclimate.errors import AcclimateError, ConfigError, DataError
 from tests.helpers.benches import COOP, entries, make_job, record, write_spec
 from tests.helpers.pictures import make_pictures, make_split_pictures, picture
@@ -117,6 +118,12 @@ def test_the_data_matter(planned, animals, tmp_path):
 
     make_pictures(tmp_path / "made", per_class=10)
     assert not with_data("made") & with_data("made", split_seed=1)
+    assert not with_data("made") & with_data("made", split_rule="greedy")
+    greedy = load_data(tmp_path / "made", split_rule="greedy")
+    parts = {name: greedy.split(name) for name in ("train", "val", "test")}
+    freeze_splits(parts, tmp_path / "splits.json", seed=1, shots="all", digests=True, whole=greedy)
+    kept = with_data("made", split_from=str(tmp_path / "splits.json"))
+    assert kept == with_data("made", split_rule="greedy")
     shutil.copytree(animals, tmp_path / "same")
     assert not with_data("same", domain="satellite") & before
     assert not with_data("same", names={"mill": "wind mill"}) & before
@@ -181,6 +188,8 @@ def test_data_that_do_not_suit(planned, tmp_path):
     refuse(r"suites\[0\]: .*base-to-novel needs 4 classes", "base-to-novel")
     refuse(r"suites\[0\]: cross-dataset needs two data sets", "cross-dataset")
     refuse(r"data\.animals: layout: heap is unknown", layout="heap")
+    refuse(r"data\.animals: split_rule: greddy is unknown; say one of stable, greedy", split_rule="greddy")
+    refuse(r"data\.animals: data gives a split, which is kept; leave split_from out", split_from=str(tmp_path))
     refuse(r"data\.animals: names: no class 'catt' in the data; did you mean 'cat'", names={"catt": "cat"})
     refuse(r"data\.animals: .*images_root", images_root=str(tmp_path / "nowhere"))
 

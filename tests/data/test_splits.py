@@ -17,13 +17,14 @@ from acclimate.data import ImageData, apply_splits, freeze_splits, load_splits, 
 from acclimate.errors import ConfigError, DataError, RunError
 from tests.helpers.rows import Row, data_of, rows_of_anything, simple
 
+rules = st.sampled_from(["stable", "greedy"])
 fractions = st.sampled_from([(0.2, 0.3), (0.0, 0.3), (0.2, 0.0), (0.01, 0.01), (0.45, 0.5), (0.0, 0.0)])
 
 
 @settings(max_examples=80, deadline=None)
-@given(rows_of_anything, st.integers(0, 5), fractions)
-def test_groups_stay_whole(rows: list[Row], seed: int, shares: tuple[float, float]) -> None:
-    data = make_splits(data_of(rows), seed, *shares)
+@given(rows_of_anything, st.integers(0, 5), fractions, rules)
+def test_groups_stay_whole(rows: list[Row], seed: int, shares: tuple[float, float], rule: str) -> None:
+    data = make_splits(data_of(rows), seed, *shares, rule=rule)
     assert data.keys == [row[0] for row in rows]
     assert set(data.splits) <= {"train"} | ({"val"} if shares[0] else set()) | ({"test"} if shares[1] else set())
     sides = defaultdict(set)
@@ -35,28 +36,33 @@ def test_groups_stay_whole(rows: list[Row], seed: int, shares: tuple[float, floa
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows_of_anything, st.integers(0, 5), st.randoms())
-def test_a_split_does_not_depend_on_the_order_of_the_rows(rows: list[Row], seed: int, random: object) -> None:
+@given(rows_of_anything, st.integers(0, 5), st.randoms(), rules)
+def test_a_split_does_not_depend_on_the_order_of_the_rows(
+    rows: list[Row], seed: int, random: object, rule: str
+) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
-    first, second = make_splits(data_of(rows), seed), make_splits(data_of(shuffled), seed)
+    first, second = (make_splits(data_of(order), seed, rule=rule) for order in (rows, shuffled))
     assert dict(zip(first.keys, first.splits, strict=True)) == dict(zip(second.keys, second.splits, strict=True))
     assert sample_shots(first, 2, seed).keys == sample_shots(second, 2, seed).keys
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), fractions.filter(all))
-def test_every_class_with_groups_enough_is_on_every_side(sizes: list[int], shares: tuple[float, float]) -> None:
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), fractions.filter(all), rules)
+def test_every_class_with_groups_enough_is_on_every_side(
+    sizes: list[int], shares: tuple[float, float], rule: str
+) -> None:
     rows = [(f"{g}-{n}", "a", "", f"g{g}") for g, size in enumerate(sizes) for n in range(size)] + [("z", "b", "", "")]
-    data = make_splits(data_of(rows), 0, *shares)
+    data = make_splits(data_of(rows), 0, *shares, rule=rule)
     sides = {split for split, label in zip(data.splits, data.label_names, strict=True) if label == "a"}
     assert sides == {1: {"train"}, 2: {"train", "test"}}.get(len(sizes), {"train", "val", "test"})
 
 
 @pytest.mark.parametrize("per_class", [4, 5, 10, 11, 37, 100])
 @pytest.mark.parametrize("domains", [1, 3])
-def test_proportions_are_near_in_every_class_and_domain(per_class: int, domains: int) -> None:
-    data = make_splits(simple(per_class, domains=domains))
+@pytest.mark.parametrize("rule", ["stable", "greedy"])
+def test_proportions_are_near_in_every_class_and_domain(per_class: int, domains: int, rule: str) -> None:
+    data = make_splits(simple(per_class, domains=domains), rule=rule)
     for counted, total in (
         (data.label_names, per_class * domains),
         (list(zip(data.label_names, data.domains, strict=True)), per_class),
@@ -71,7 +77,14 @@ def test_seeds_differ_and_the_same_seed_is_stored_for_all_machines() -> None:
     data = simple(10, classes=2)
     assert make_splits(data, 0).splits != make_splits(data, 1).splits
     letters = {"train": "R", "val": "v", "test": "t"}
-    assert "".join(letters[split] for split in make_splits(data, 0).splits) == "tRRvRRtvtRRvRRtRvttR"
+    stored = {"greedy": "tRRvRRtvtRRvRRtRvttR", "stable": "ttRtRRvvRRRvtRtRtRvR"}
+    for rule, splits in stored.items():
+        assert "".join(letters[split] for split in make_splits(data, 0, rule=rule).splits) == splits
+    assert make_splits(data).splits == make_splits(data, rule="stable").splits
+    domains = "".join(letters[split] for split in make_splits(simple(5, 1, domains=3), 0).splits)
+    assert domains == "vRRtRtRRvtRRvRt"
+    with pytest.raises(ConfigError, match="`split_rule='greddy'` is unknown; say one of stable, greedy"):
+        make_splits(data, rule="greddy")
 
 
 def test_a_group_with_several_labels_follows_its_most_frequent_one() -> None:
@@ -107,7 +120,8 @@ def test_frozen_splits_come_back(tmp_path: Path) -> None:
     data = make_splits(simple(10, domains=2, group_size=2))
     written = freeze(data, tmp_path / "new" / "splits.json")
     assert load_splits(tmp_path / "new" / "splits.json") == written
-    assert set(written) == {"version", "seed", "shots", "source", "splits", "hash"}
+    assert set(written) == {"version", "seed", "shots", "source", "made", "splits", "hash"}
+    assert written["made"] == {"rule": "stable", "seed": 0, "val_fraction": 0.2, "test_fraction": 0.3}
     assert set(written["splits"]["train"][0]) == {"key", "label", "domain", "group"}
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["splits.json"]
     back = apply_splits(data, tmp_path / "new" / "splits.json")

@@ -286,10 +286,9 @@ def load_source(name: str, source: Source) -> ImageData:
     Raises:
         ConfigError: it cannot be loaded, or lacks a class that has words.
     """
-    with at(f"data.{name}", "layout", "images_root"):
-        data = open_data(
-            source.path, layout=source.layout, images_root=source.images_root, split_seed=source.split_seed
-        )
+    how = ("layout", "images_root", "split_seed", "split_rule", "split_from")
+    with at(f"data.{name}", *how):
+        data = open_data(source.path, **{option: getattr(source, option) for option in how})
         if source.templates and not task_of(data).has_classes:
             raise ConfigError("templates: these data have no classes to speak of; leave them out")
         for known in source.names:

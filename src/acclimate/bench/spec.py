@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
 
 from acclimate.bench.entries import Entry, Many, Names, Open, Text, at, read_entry, read_yaml
 from acclimate.data import parse_shots
+from acclimate.data.splits import STABLE, Rule
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.metrics import get_measure
@@ -64,7 +65,7 @@ class Source:
 
     Attributes:
         path: folder or manifest.
-        layout, images_root, split_seed: as in `load_data`.
+        layout, images_root, split_seed, split_rule, split_from: as in `load_data`.
         domain: domain of its templates; none guesses it.
         templates: sentences in place of those of the domain, or none.
         names: words for its classes, by class name, or none.
@@ -76,6 +77,8 @@ class Source:
     layout: str = "auto"
     images_root: Path | None = None
     split_seed: int = 0
+    split_rule: Rule = STABLE
+    split_from: str | None = None
     domain: str | None = None
     templates: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -177,6 +180,8 @@ class _Source(Entry):
     layout: Open[Text]
     images_root: Text | None = None
     split_seed: Open[StrictInt]
+    split_rule: Open[Text]
+    split_from: Open[Text]
     domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
     templates: Open[Annotated[Many[Text], AfterValidator(lambda given: check_templates(given, "sentence"))]]
     names: Open[Names[Text]]

@@ -59,6 +59,8 @@ def adapt(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: opt.PrecisionOption = opt.Precision.auto,
@@ -74,7 +76,7 @@ def adapt(
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
-    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt)
+    images = opt.open_any(data, layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     task = task_of(images)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
@@ -124,6 +126,8 @@ def evaluate(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     no_cache: opt.NoCache = False,
@@ -138,7 +142,9 @@ def evaluate(
 
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
-    images = opt.open_any(data, layout, images_root, split_seed, on_corrupt, allow_one_class=True)
+    images = opt.open_any(
+        data, layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class=True
+    )
     task = task_of(images)
     if rebind and task.has_classes:
         model.rebind(images.class_names)

@@ -18,13 +18,15 @@ def check(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     as_json: opt.Json = False,
 ) -> None:
     """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance; exit code 1 on errors."""
     console.show_notes(quiet=as_json)
     from acclimate.data import check_data
 
-    report = check_data(opt.load_images(data, layout, images_root, split_seed))
+    report = check_data(opt.load_images(data, layout, images_root, split_seed, split_rule, split_from))
     tables.show_check(report, as_json)
     if not as_json:
         given = given_words(context)

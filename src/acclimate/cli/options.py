@@ -19,6 +19,13 @@ class OnCorrupt(StrEnum):
     skip = "skip"
 
 
+class SplitRule(StrEnum):
+    """How a split is made, where the data give none."""
+
+    stable = "stable"
+    greedy = "greedy"
+
+
 class Device(StrEnum):
     """Where to compute."""
 
@@ -125,6 +132,20 @@ ImagesRoot = Annotated[
     Path | None, typer.Option(help="Folder that a manifest's paths are relative to.", rich_help_panel=DATA)
 ]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
+SplitRuleOption = Annotated[
+    SplitRule,
+    typer.Option(
+        "--split-rule", help="How the split is made; greedy: as earlier releases made it.", rich_help_panel=DATA
+    ),
+]
+SplitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN|FILE",
+        help="Run, or its splits.json, whose split is kept; only new images are placed.",
+        rich_help_panel=DATA,
+    ),
+]
 Corrupt = Annotated[
     OnCorrupt,
     typer.Option(help="Stop at an image that cannot be read, or leave it out and count it.", rich_help_panel=DATA),
@@ -173,13 +194,16 @@ def load_images(
     layout: str,
     images_root: Path | None,
     split_seed: int,
+    split_rule: SplitRule = SplitRule.stable,
+    split_from: Path | None = None,
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
 ) -> ImageData:
     """Load labelled images as the options say."""
     from acclimate.data import load_data
 
-    return load_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
+    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
+    return load_data(path, **told)
 
 
 def open_any(
@@ -187,22 +211,33 @@ def open_any(
     layout: str,
     images_root: Path | None,
     split_seed: int,
+    split_rule: SplitRule = SplitRule.stable,
+    split_from: Path | None = None,
     on_corrupt: OnCorrupt = OnCorrupt.error,
     allow_one_class: bool = False,
 ) -> ImageData:
     """Load DATA of whatever task it is for, as the options say."""
     from acclimate.tasks import open_data
 
-    return open_data(path, **_told(layout, images_root, split_seed, on_corrupt, allow_one_class))
+    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
+    return open_data(path, **told)
 
 
 def _told(
-    layout: str, images_root: Path | None, split_seed: int, on_corrupt: OnCorrupt, allow_one_class: bool
+    layout: str,
+    images_root: Path | None,
+    split_seed: int,
+    split_rule: SplitRule,
+    split_from: Path | None,
+    on_corrupt: OnCorrupt,
+    allow_one_class: bool,
 ) -> dict[str, Any]:
     return {
         "layout": layout,
         "images_root": images_root,
         "split_seed": split_seed,
+        "split_rule": split_rule.value,
+        "split_from": split_from,
         "on_corrupt": on_corrupt.value,
         "allow_one_class": allow_one_class,
     }

@@ -63,6 +63,8 @@ def mae(
     layout: Annotated[str, typer.Option(help="Meaning of the folders; plain: none.")] = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
+    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
+    split_from: opt.SplitFrom = None,
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: Annotated[opt.Precision, typer.Option(help="Number format of a step.")] = opt.Precision.auto,
@@ -74,8 +76,9 @@ def mae(
     from acclimate.data.unlabelled import load_unlabelled
     from acclimate.runs.pretraining import pretrain_mae
 
-    how = {"layout": layout, "images_root": images_root, "split_seed": split_seed, "on_corrupt": on_corrupt.value}
-    images = load_unlabelled(data, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"layout": layout, "images_root": images_root, "on_corrupt": on_corrupt.value}
+    how |= {"split_seed": split_seed, "split_rule": split_rule.value, "split_from": split_from}
+    images = load_unlabelled(data, **how)
     given = {"image_size": image_size, "patch_size": patch_size, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     settings: dict[str, Any] = {"size": size.value, "mask_ratio": mask_ratio}
     settings |= {name: value for name, value in given.items() if value is not None}

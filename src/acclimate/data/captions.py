@@ -16,6 +16,7 @@ from acclimate.data.load import build_data, is_path, settle_split, without_corru
 from acclimate.data.manifests import key_of, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
+from acclimate.data.splits import STABLE, Rule, SplitPlan
 from acclimate.data.tables import SUFFIXES, Record, read_table
 from acclimate.errors import DataError, brief
 from acclimate.files import fingerprint
@@ -82,6 +83,8 @@ def load_captions(
     *,
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
+    split_rule: Rule = STABLE,
+    split_from: str | os.PathLike[str] | None = None,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> CaptionData:
     """Load images with captions, one row of a table a caption, or in JSON lines and Parquet a list of them.
@@ -93,10 +96,10 @@ def load_captions(
     Args:
         source: a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or such a table with the columns
             `image,caption[,split,group]` (`path` and `file_name` will do for `image`), also in memory (a DataFrame of
-            pandas or polars, or an Arrow table), or `CaptionData`, which is returned as it is.
+            pandas or polars, or an Arrow table), or `CaptionData`, which is returned as it is unless `split_from` is
+            given.
         images_root: the folder to which paths are relative; by default that of the table, or the working directory.
-        split_seed: seed of the split, where one is made.
-        on_corrupt: as in `load_data`.
+        split_seed, split_rule, split_from, on_corrupt: as in `load_data`.
 
     Raises:
         DataError: columns, captions or images that are missing, or splits that contradict one another; it names the
@@ -104,9 +107,9 @@ def load_captions(
         ConfigError: an option out of its range.
     """
     arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-    split_seed = arguments.whole("split_seed", split_seed)
+    plan = SplitPlan(rule=split_rule, seed=arguments.whole("split_seed", split_seed))
     if isinstance(source, CaptionData):
-        return source
+        return source if split_from is None else settle_split(source, plan, split_from)
     table = find_captions(source)
     if table is None:
         place = os.fspath(source) if is_path(source) else arguments.kind_of(source)
@@ -123,7 +126,7 @@ def load_captions(
     images = build_data(rows, None)
     if on_corrupt == "skip":
         images = without_corrupt(images)
-    images = settle_split(images, split_seed)
+    images = settle_split(images, plan, split_from)
     known = {name.name: getattr(images, name.name) for name in fields(images)}
     return CaptionData(**known, by_key=captions)
 

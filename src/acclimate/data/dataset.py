@@ -40,6 +40,7 @@ class ImageData:
             `store`.
         class_names: sorted, or in the order of a published split list; those of the whole data set, also in a subset.
         split_origin: "given" by the source, or "made".
+        split_made: how a made split was made, as plain values, see `SplitPlan`; none where it is given.
         skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
         other_files: files of a folder source that are not images, sorted.
         store: the encoded images of a source held in memory, else None: rows
@@ -60,6 +61,7 @@ class ImageData:
     store: Sequence[Mapping[str, Any]] | None = None
     chosen: bool = False
     remarks: tuple[Remark, ...] = ()
+    split_made: Mapping[str, Any] | None = None
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
 
@@ -151,12 +153,11 @@ class ImageData:
         rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
         return dataclasses.replace(self, table=self.table.take(integers(rows)), chosen=True)
 
-    def with_splits(self, splits: Sequence[str], origin: str) -> Self:
-        """Return the same images with another `split` column; `origin` is "given" or "made"."""
+    def with_splits(self, splits: Sequence[str], origin: str, made: Mapping[str, Any] | None = None) -> Self:
+        """Return the same images with another `split` column; `origin` is "given" or "made", `made` says how."""
         column = self.table.schema.get_field_index("split")
-        return dataclasses.replace(
-            self, table=self.table.set_column(column, "split", texts(splits)), split_origin=origin
-        )
+        table = self.table.set_column(column, "split", texts(splits))
+        return dataclasses.replace(self, table=table, split_origin=origin, split_made=made)
 
     def filter_domains(self, domains: Iterable[str]) -> Self:
         """Return the images of these domains; an image keeps its split.

@@ -17,6 +17,7 @@ from acclimate.errors import DataError, RunError
 from acclimate.files import replace_file
 
 VERSION = 1
+FILE = "splits.json"
 
 _FIELDS = ("key", "label", "domain", "group")
 
@@ -29,6 +30,7 @@ def freeze_splits(
     shots: int | str,
     source: str | None = None,
     digests: bool = False,
+    whole: ImageData | None = None,
 ) -> dict[str, Any]:
     """Write the images of each split to a JSON file, atomically, and return what was written.
 
@@ -39,31 +41,45 @@ def freeze_splits(
         shots: shots per class, for the record.
         source: name of the data; by default that of the first split.
         digests: keep the sha256 of every image as well, which reads them all; a copy is then known under any name.
+        whole: the data that the splits were drawn from; its other images are listed too, as `undrawn`, so that
+            `keep_split` knows where they belong.
 
     The hash is the sha256 of the assignment alone: splits, keys, labels, domains, groups and digests, in sorted order.
-    It is the same wherever the data lie.
+    It is the same wherever the data lie. What was not drawn has a hash of its own. `made` says how the split was made,
+    if it was.
 
     Raises:
         RunError: the file cannot be written.
     """
-    document = splits_document(splits, seed=seed, shots=shots, source=source, digests=digests)
+    document = splits_document(splits, seed=seed, shots=shots, source=source, digests=digests, whole=whole)
     write_splits(document, path)
     return document
 
 
 def splits_document(
-    splits: Mapping[str, ImageData], *, seed: int, shots: int | str, source: str | None = None, digests: bool = False
+    splits: Mapping[str, ImageData],
+    *,
+    seed: int,
+    shots: int | str,
+    source: str | None = None,
+    digests: bool = False,
+    whole: ImageData | None = None,
 ) -> dict[str, Any]:
     """Return what `freeze_splits` writes, with the same arguments."""
     table = split_table(splits, digests)
-    return {
+    document: dict[str, Any] = {
         "version": VERSION,
         "seed": seed,
         "shots": shots,
         "source": source if source is not None else next((data.name for data in splits.values()), ""),
+        "made": next((data.split_made for data in splits.values()), None),
         "splits": table,
         "hash": assignment_hash(table),
     }
+    if whole is not None:
+        undrawn = split_table(_undrawn(splits, whole), digests)
+        document |= {"undrawn": undrawn, "undrawn_hash": assignment_hash(undrawn)}
+    return document
 
 
 def write_splits(document: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -94,14 +110,17 @@ def load_splits(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{target}: version {document['version']!r} of the format, but this release reads {VERSION}; use the "
             "release that wrote it"
         )
-    try:
-        found = assignment_hash(document["splits"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RunError(f"{target}: the splits are damaged; restore the file or make the run again") from error
-    if found != document["hash"]:
-        raise RunError(
-            f"{target}: the hash does not fit the splits, so the file was edited; restore it or make the run again"
-        )
+    for part, hash_of in (("splits", "hash"), ("undrawn", "undrawn_hash")):
+        if part not in document:
+            continue
+        try:
+            found = assignment_hash(document[part])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RunError(f"{target}: the splits are damaged; restore the file or make the run again") from error
+        if found != document.get(hash_of):
+            raise RunError(
+                f"{target}: the hash does not fit the splits, so the file was edited; restore it or make the run again"
+            )
     return document
 
 
@@ -151,6 +170,13 @@ def assignment_hash(splits: Mapping[str, list[dict[str, str]]]) -> str:
 def split_table(splits: Mapping[str, ImageData], digests: bool = False) -> dict[str, list[dict[str, str]]]:
     """Return the assignment as `splits.json` holds it: for each split, rows of the fields, and sha256 if asked for."""
     return {name: _entries(data, digests) for name, data in splits.items()}
+
+
+def _undrawn(splits: Mapping[str, ImageData], whole: ImageData) -> dict[str, ImageData]:
+    """Return the images of each split of the data that none of the splits lists."""
+    listed = {key for data in splits.values() for key in data.keys}
+    rest = whole.select([row for row, key in enumerate(whole.keys) if key not in listed])
+    return {name: rest.split(name) for name in sorted(set(rest.splits))}
 
 
 def _entries(data: ImageData, digests: bool) -> list[dict[str, str]]:

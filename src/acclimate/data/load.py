@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from acclimate import arguments
 from acclimate.data import layouts, manifests, metadata, split_lists, tables
@@ -17,10 +17,12 @@ from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
 from acclimate.data.images import UnreadableImage
+from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark, Rows, spelled_differently
-from acclimate.data.splits import check_fractions, make_splits
+from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
+from acclimate.data.units import warn_of_crossing
 from acclimate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ log = logging.getLogger("acclimate.data")
 
 MOST_REMARKS = 10
 """How many warnings about a source are shown; `acclimate data check` has them all."""
+D = TypeVar("D", bound=ImageData)
 
 
 def load_data(
@@ -38,6 +41,8 @@ def load_data(
     layout: str = "auto",
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
+    split_rule: Rule = STABLE,
+    split_from: str | os.PathLike[str] | None = None,
     val_fraction: float = 0.2,
     test_fraction: float = 0.3,
     on_corrupt: Literal["error", "skip"] = "error",
@@ -53,12 +58,15 @@ def load_data(
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
             `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
             `datasets` data set, a table in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns
-            of a manifest, whose paths are relative to the working directory, or `ImageData`, which is returned as it
-            is.
+            of a manifest, whose paths are relative to the working directory, or `ImageData`, which is returned as it is
+            unless `split_from` is given.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
         split_seed: seed of the split, where one is made.
+        split_rule: "stable", or "greedy" for the split of earlier releases, see `make_splits`.
+        split_from: run folder or `splits.json` whose split is kept for all images that it knows, so that only new ones
+            are placed, see `keep_split`.
         val_fraction: share of the images for validation, in [0, 1).
         test_fraction: share of the images for test, in [0, 1); the rest is for training.
         on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
@@ -68,7 +76,8 @@ def load_data(
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
             value.
-        ConfigError: an option out of its range.
+        ConfigError: an option out of its range, or `split_from` for data that give a split.
+        RunError: `split_from` is no file of splits.
     """
     if layout not in ("auto", "manifest", *layouts.LAYOUTS):
         raise ConfigError(
@@ -76,10 +85,10 @@ def load_data(
         )
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"`on_corrupt={arguments.shown(on_corrupt)}` is neither 'error' nor 'skip'")
-    check_fractions(val_fraction, test_fraction)
-    split_seed = arguments.whole("split_seed", split_seed)
+    seed = arguments.whole("split_seed", split_seed)
+    plan = SplitPlan(rule=split_rule, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     if isinstance(source, ImageData):
-        return source
+        return source if split_from is None else settle_split(source, plan, split_from)
     rows, store = _read(source, layout, None if images_root is None else _images_root(images_root))
     if not len(rows):
         raise DataError(f"{rows.name}: there is no image in these data; give at least one of every class")
@@ -92,7 +101,7 @@ def load_data(
             f"{data.name}: only one class ({present[0]!r}); classification needs at least two, check the folders or "
             "the label column"
         )
-    return settle_split(data, split_seed, val_fraction, test_fraction)
+    return settle_split(data, plan, split_from)
 
 
 def _read(source: Any, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
@@ -245,17 +254,24 @@ def without_corrupt(data: ImageData) -> ImageData:
     return replace(kept, class_names=names, skipped=skipped, chosen=data.chosen)
 
 
-def settle_split(data: ImageData, seed: int = 0, val_fraction: float = 0.2, test_fraction: float = 0.3) -> ImageData:
-    """Make a split where the source gives none; else keep it, and say what it is and what looks wrong with it."""
+def settle_split(data: D, plan: SplitPlan, split_from: str | os.PathLike[str] | None = None) -> D:
+    """Make a split where the source gives none; else keep it, and say what it is and what looks wrong with it.
+
+    Raises:
+        ConfigError: `split_from` for data that give a split.
+        RunError: `split_from` is no file of splits.
+    """
+    if split_from is not None:
+        return keep_split(data, split_from, plan)
     if data.split_origin == "made":
-        return make_splits(data, seed, val_fraction, test_fraction)
+        return make_splits(data, plan.seed, plan.val_fraction, plan.test_fraction, plan.rule)
     _report_given(data)
     return data
 
 
 def _report_given(data: ImageData) -> None:
     """Say what the given split is, and what looks wrong with it."""
-    splits, groups = data.splits, data.groups
+    splits = data.splits
     sizes = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "val", "test"))
     log.info("%s: keeping the given split (%s)", data.name, sizes)
     if "test" not in splits:
@@ -264,15 +280,4 @@ def _report_given(data: ImageData) -> None:
         )
     if "train" not in splits:
         log.warning("%s: the given split has no training images; train is empty", data.name)
-    sides: dict[str, set[str]] = {}
-    for group, split in zip(groups, splits, strict=True):
-        if group:
-            sides.setdefault(group, set()).add(split)
-    crossing = sorted(group for group, found in sides.items() if len(found) > 1)
-    if crossing:
-        log.warning(
-            "%s: %d groups are on several sides of the given split, which leaks: %s",
-            data.name,
-            len(crossing),
-            some(crossing),
-        )
+    warn_of_crossing(data, "given")

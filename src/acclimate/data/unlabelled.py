@@ -13,6 +13,8 @@ from acclimate.data.dataset import ImageData
 from acclimate.data.finding import find_images
 from acclimate.data.load import build_data, load_data, without_corrupt
 from acclimate.data.rows import Rows, split_of
+from acclimate.data.splits import STABLE, Rule
+from acclimate.errors import ConfigError
 
 PLAIN = "plain"
 """The layout of folders that mean nothing."""
@@ -26,6 +28,8 @@ def load_unlabelled(
     layout: str = "auto",
     images_root: str | os.PathLike[str] | None = None,
     split_seed: int = 0,
+    split_rule: Rule = STABLE,
+    split_from: str | os.PathLike[str] | None = None,
     on_corrupt: Literal["error", "skip"] = "error",
 ) -> ImageData:
     """Load images, labelled or not; they are read when they are used.
@@ -34,10 +38,12 @@ def load_unlabelled(
         source: as in `load_data`; or a folder without classes, or a pattern such as `scans/*.png`, whose images all
             have the empty label and, unless the first folders are called train, val or test, no split.
         layout: as in `load_data`, or "plain": images at any depth, in folders that mean nothing.
-        images_root, split_seed, on_corrupt: as in `load_data`.
+        images_root, split_seed, split_rule, split_from, on_corrupt: as in `load_data`; images of a bare folder get no
+            split.
 
     Raises:
         DataError: a source that is missing or holds no images, or as in `load_data`.
+        ConfigError: `split_from` for images without classes.
     """
     rows = None
     if isinstance(source, str | os.PathLike) and str(source).strip():
@@ -52,9 +58,13 @@ def load_unlabelled(
             layout=layout,
             images_root=images_root,
             split_seed=split_seed,
+            split_rule=split_rule,
+            split_from=split_from,
             on_corrupt=on_corrupt,
             allow_one_class=True,
         )
+    if split_from is not None:
+        raise ConfigError(f"{rows.name} has no classes, so it gets no split; leave `split_from` out")
     data = build_data(rows, None)
     return without_corrupt(data) if on_corrupt == "skip" else data
 

@@ -27,11 +27,13 @@ class Trial:
         train: images to learn from, the shots already drawn; its `class_names` are the classes that are learned.
         val: images that hyper-parameters and epochs may be chosen by, as the selection rule says; of the same classes.
         tests: images to measure on, by name; the `class_names` of each are the classes to tell apart there.
+        whole: the data, where training, validation and test are their splits as they are; or none.
     """
 
     train: ImageData
     val: ImageData
     tests: Mapping[str, ImageData]
+    whole: ImageData | None = None
 
     @property
     def splits(self) -> dict[str, ImageData]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from acclimate.data import ImageData
@@ -39,7 +39,7 @@ class FewShot(Protocol):
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the training split, and the whole test split."""
         data = only(sets, self.name)
-        return self.make_trial(data.train, data.val, {"test": data.test}, shots, seed)
+        return replace(self.make_trial(data.train, data.val, {"test": data.test}, shots, seed), whole=data)
 
 
 @protocol

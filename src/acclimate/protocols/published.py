@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from acclimate.data import ImageData, make_splits
 from acclimate.data.ordering import draw
-from acclimate.data.splits import Unit, units
+from acclimate.data.splits import GREEDY
+from acclimate.data.units import Unit, units
 from acclimate.errors import ConfigError, DataError
 from acclimate.options import nearest
 
@@ -92,7 +93,8 @@ def apply_rule(name: str, data: ImageData) -> ImageData:
     if rule.val is None:
         return data
     if rule.train is None:
-        return make_splits(data, seed=0, val_fraction=rule.val, test_fraction=0.0)
+        # the rule that recorded jobs were made with, whose hashes hold its name alone
+        return make_splits(data, seed=0, val_fraction=rule.val, test_fraction=0.0, rule=GREEDY)
     return _subset(data, {"train": rule.train, "val": rule.val})
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.data import ImageData
-from acclimate.data.frozen import freeze_splits
 from acclimate.methods import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
@@ -27,6 +26,7 @@ from acclimate.runs.records import make_record
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.seen import seen_by_encoder
+from acclimate.runs.selection import other_split
 from acclimate.runs.warm_start import WarmStart
 from acclimate.tasks import open_data, task_of
 from acclimate.training.devices import Precision, resolve_device
@@ -229,14 +229,17 @@ class Adaptation(Run[AdaptedModel]):
     def reopen(self, path: Path, identity: str) -> AdaptedModel:
         """Return the model of a finished run."""
         one = self.experiment
-        return reopen(path, identity, one.backbone, one.domain_encoder, self.options.cache_dir)
+        return reopen(path, identity, one.backbone, one.domain_encoder, self.options.cache_dir, self.remark(path))
+
+    def remark(self, path: Path) -> str:
+        """Say so where the split of the run in a folder was made otherwise."""
+        return other_split(path, self.experiment.trial.train)
 
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Write down which images are in which split, and learn."""
         one = self.experiment
         if files.path is not None:
-            place, name = files.path / folder.SPLITS, one.trial.train.name
-            freeze_splits(one.splits, place, seed=one.seed, shots=one.shots, source=name, digests=True)
+            one.freeze(files.path / folder.SPLITS)
         for part in self.parts:
             part.ready(one, files)
         self.method = one.make(one.method, one.config, self.parts)
@@ -252,8 +255,8 @@ class Adaptation(Run[AdaptedModel]):
 
     def finish(self, record: dict[str, Any], files: RunFiles) -> AdaptedModel:
         """Write the run folder, if there is one."""
-        lines = files.journal.lines
-        model = AdaptedModel(self.method, record, self.experiment.splits, lines, self.options.cache_dir)
+        one, lines = self.experiment, files.journal.lines
+        model = AdaptedModel(self.method, record, one.splits, lines, self.options.cache_dir, whole=one.trial.whole)
         model.seen_before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
         if files.path is not None:
             model.save(files.path)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from acclimate.data import ImageData
-from acclimate.data.frozen import assignment_hash, split_table
+from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
 from acclimate.files import fingerprint
 from acclimate.methods import Method
 from acclimate.options import identifying, make_config
@@ -77,6 +78,11 @@ class Experiment:
     def splits_hash(self) -> str:
         """The hash that `splits.json` holds: which images, by their bytes, are in which split."""
         return assignment_hash(split_table(self.splits, digests=True))
+
+    def freeze(self, path: Path) -> None:
+        """Write down which images are in which split."""
+        told: dict[str, Any] = {"seed": self.seed, "shots": self.shots, "source": self.trial.train.name}
+        freeze_splits(self.splits, path, digests=True, whole=self.trial.whole, **told)
 
     def identity(self, files: Mapping[str, str] | None = None) -> str:
         """Return a fingerprint of everything that decides the result.

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from acclimate.data.frozen import FILE
 from acclimate.errors import RunError
 from acclimate.files import make_folder, read_json, remove_parts, replace_file
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
 RECORD = "record.json"
-SPLITS = "splits.json"
+SPLITS = FILE
 IMAGES = "images.txt"  # what was learned from beside the splits, see `acclimate.runs.seen`
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"

@@ -60,6 +60,7 @@ class AdaptedModel:
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
         splits_file: the `splits.json` of a model that was loaded, if its run has one.
+        whole: the data that the splits were drawn from, where the model was adapted in this process.
         task: what it has learned.
         seen_before: sha256 of images that were seen before its own training and validation images, by what it began
             with.
@@ -75,8 +76,10 @@ class AdaptedModel:
         journal: Sequence[dict[str, Any]] = (),
         cache_dir: Path | None = None,
         splits_file: Path | None = None,
+        whole: ImageData | None = None,
     ) -> None:
         self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
+        self.whole = whole
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
 
@@ -92,7 +95,7 @@ class AdaptedModel:
         """Return a model with learned tensors of its own, on the same frozen encoders."""
         revive, parts = copies.reduced(self)
         copied: AdaptedModel = revive(*copy.deepcopy(parts, memo))
-        copied.splits, copied.splits_file = self.splits, self.splits_file
+        copied.splits, copied.splits_file, copied.whole = self.splits, self.splits_file, self.whole
         return copied
 
     def __copy__(self) -> AdaptedModel:
@@ -135,7 +138,8 @@ class AdaptedModel:
         """
         if self.splits is None:
             return None if self.splits_file is None else load_splits(self.splits_file)
-        return splits_document(self.splits, seed=self.record["seed"], shots=self.record["shots"], digests=True)
+        told = {"seed": self.record["seed"], "shots": self.record["shots"]}
+        return splits_document(self.splits, **told, digests=True, whole=self.whole)
 
     def evaluate(
         self,
@@ -253,9 +257,14 @@ class AdaptedModel:
 
 
 def reopen(
-    path: Path, identity: str, backbone: DualEncoder, domain_encoder: DomainEncoder | None, cache_dir: Path | None
+    path: Path,
+    identity: str,
+    backbone: DualEncoder,
+    domain_encoder: DomainEncoder | None,
+    cache_dir: Path | None,
+    remark: str = "",
 ) -> AdaptedModel:
-    """Load the finished run of a folder, if it is the one that is asked for.
+    """Load the finished run of a folder, if it is the one that is asked for; `remark` may explain why it is not.
 
     Raises:
         RunError: it is another one.
@@ -264,6 +273,7 @@ def reopen(
     if model.record.get("identity") != identity:
         raise RunError(
             f"{path} holds a finished run of other data or settings; choose another `out`, or use `overwrite=True`"
+            f"{remark}"
         )
     logger.info("%s holds this very run, finished; nothing to do (`overwrite=True` repeats it)", path)
     return model

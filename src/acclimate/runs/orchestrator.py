@@ -43,6 +43,10 @@ class Run(ABC, Generic[Result]):
             RunError: it is another run.
         """
 
+    def remark(self, path: Path) -> str:
+        """Return what may explain, in a message, that the run in a folder is another one; or nothing."""
+        return ""
+
     @abstractmethod
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Make what is learned, and learn it, or go on where the checkpoint stands."""
@@ -66,7 +70,7 @@ def carry_out(run: Run[Result]) -> Result:
     files = RunFiles(options.out, identity, options.overwrite, run.layout)
     if files.finished:
         return run.reopen(files.finished, identity)
-    files.begin()
+    files.begin(run.remark)
     started = time.monotonic()
     context = FitContext(
         make_accelerator(resolve_device(options.device), options.precision),

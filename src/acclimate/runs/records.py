@@ -39,6 +39,7 @@ def make_record(
         "data": {
             "name": train.name,
             "split": train.split_origin,
+            **({"split_made": dict(train.split_made)} if train.split_made else {}),
             "images": {name: len(part) for name, part in experiment.splits.items()},
             "splits_hash": experiment.splits_hash,
             "skipped": list(train.skipped),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from acclimate.errors import RunError
 from acclimate.runs import folder
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.journal import Journal
@@ -43,9 +45,19 @@ class RunFiles:
         """The folder, where a run has ended in it."""
         return self.path if self.path is not None and (self.path / folder.RECORD).exists() else None
 
-    def begin(self) -> None:
-        """Open the log where a killed run has left it."""
-        checkpoint = self.checkpoints.load()
+    def begin(self, remark: Callable[[Path], str] = lambda path: "") -> None:
+        """Open the log where a killed run has left it.
+
+        Args:
+            remark: what may explain that the run in the folder is another one.
+
+        Raises:
+            RunError: the folder holds a checkpoint of another run, or a damaged one.
+        """
+        try:
+            checkpoint = self.checkpoints.load()
+        except RunError as error:
+            raise RunError(f"{error}{remark(self.path) if self.path else ''}") from None
         if checkpoint is not None:
             logger.info("going on with the run in %s", self.path)
         self.journal = Journal(self.path and self.path / folder.LOG, checkpoint.position.journal if checkpoint else 0)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from acclimate import arguments
-from acclimate.data import ImageData
-from acclimate.errors import DataError
+from acclimate.data import ImageData, load_splits
+from acclimate.data.kept import keep_split
+from acclimate.data.splits import GREEDY
+from acclimate.errors import ConfigError, DataError, RunError
+from acclimate.runs import folder
 from acclimate.runs.seen import Seen, read_images, read_splits, rows_among, seen_by_encoder, seen_in
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("acclimate.runs")
 
 Images = TypeVar("Images", bound=ImageData)
+
+_OPTIONS = {"rule": "split_rule", "seed": "split_seed"}  # where `split_made` has a shorter word
 
 SPLITS = ("auto", "all", "train", "val", "test")
 
@@ -39,6 +44,9 @@ def choose_evaluation_images(
     `ImageData.split` or `select` has chosen them, nothing is left out, and a warning says how many of them were seen.
     Images are known by their bytes, whatever their names.
 
+    A split that is asked for by name is the given one; where none is given, the run's own for the images that it
+    knows, see `keep_split`, so that the test images of its data are those that it was tested on.
+
     Args:
         run: run folder, or what its `splits.json` holds; none: nothing is known of what the run has seen.
         data: images of any task.
@@ -53,13 +61,15 @@ def choose_evaluation_images(
     """
     arguments.one_of("split", split, SPLITS)
     if isinstance(run, str | os.PathLike):
-        run, seen_before = read_splits(Path(run)), read_images(Path(run))
-    known = [seen_in(run, seen_before), seen_by_encoder(domain_encoder)]
+        document, seen_before = read_splits(Path(run)), read_images(Path(run))
+    else:
+        document = run
+    known = [seen_in(document, seen_before), seen_by_encoder(domain_encoder)]
     seen = [one for one in known if one is not None]
     if split == "auto" and not data.chosen:
-        chosen = _unseen(run, data, seen)
+        chosen = _unseen(document, data, seen)
     else:
-        chosen = data if split in ("auto", "all") else data.split(split)
+        chosen = data if split in ("auto", "all") else _as_split(document, data).split(split)
         _say_what_was_seen(chosen, split, seen)
     if len(chosen) == 0 and len(data):
         none = "every image is one that the run has seen" if split == "auto" else f"the split '{split}' has no image"
@@ -76,6 +86,19 @@ def _say_what_was_seen(data: ImageData, split: str, seen: Sequence[Seen]) -> Non
             logger.warning(
                 "%s: %s has seen %d of the %d images that are measured", data.name, one.what, count, len(data)
             )
+
+
+def _as_split(document: Mapping[str, Any] | None, data: Images) -> Images:
+    """Return data with the split that they give, that `split_from` has kept, or that the run had of them."""
+    if data.split_origin == "given" or "kept" in (data.split_made or {}) or document is None:
+        return data
+    known = {row.get("sha256") for rows in document["splits"].values() for row in rows}
+    if not any(data.digest(row) in known for row in range(len(data))):  # other data, whatever their names
+        return data
+    try:
+        return keep_split(data, document)
+    except ConfigError:  # a run of a bench, with other splits
+        return data
 
 
 def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[Seen]) -> Images:
@@ -105,3 +128,20 @@ def _frozen_test_images(document: Mapping[str, Any] | None, data: ImageData) -> 
     if not own <= {data.digest(row) for row in range(len(data))}:
         return None
     return frozenset({row["sha256"] for rows in document["splits"].values() for row in rows} - own)
+
+
+def other_split(run: Path, data: ImageData) -> str:
+    """Return a remark where the split of some data is made otherwise than that of a run, else nothing."""
+    try:
+        document = load_splits(run / folder.SPLITS)
+    except RunError:
+        return ""
+    # files of earlier releases do not say how, for there was one rule
+    then, now = document.get("made", {"rule": GREEDY}) or {}, data.split_made or {}
+    if not now or all(then[name] == now.get(name) for name in then):
+        return ""
+    if "kept" in then or "kept" in now:
+        return " (their splits differ: only one of them keeps an earlier one, or another one; see `split_from`)"
+    differing = [name for name in then if then[name] != now.get(name)]
+    options = ", ".join(f"`{_OPTIONS.get(name, name)}={then[name]!r}`" for name in differing)
+    return f" (the split of that run was made with {options}, and that of these data is not)"

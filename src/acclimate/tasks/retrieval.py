@@ -46,7 +46,7 @@ class Retrieval(Task[CaptionData]):
 
     def load(self, source: Any, **options: Any) -> CaptionData:
         """Load images with captions, see `load_captions`."""
-        known = ("images_root", "split_seed", "on_corrupt")
+        known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
         return load_captions(source, **{name: options[name] for name in known if name in options})
 
     def facts_of(self, data: CaptionData) -> dict[str, Any]:
