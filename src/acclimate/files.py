@@ -6,11 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import shutil
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from acclimate.documents import load_json, read_text
 from acclimate.errors import RunError
+
+STALE_SECONDS = 3600.0  # a temporary file of a process that cannot be asked after is left over when it is older
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -19,8 +25,9 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         RunError: when it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
+        remove_parts(path)
         with part.open("wb") as file:
             file.write(content)
             file.flush()
@@ -33,10 +40,57 @@ def replace_file(path: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
+def part_of(path: Path) -> Path:
+    """Return the name under which this process writes a file, or a folder, before it is whole."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part")
+
+
 def remove_parts(path: Path) -> None:
-    """Remove what a killed process has left of a file that it was writing: `.NAME.*` beside it."""
-    for part in path.parent.glob(f".{path.name}.*"):
-        part.unlink(missing_ok=True)
+    """Remove what killed processes have left of a file, or a folder, that they were writing; of live ones, nothing."""
+    beside = f".{path.name}."
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            if name.startswith(beside) and name.endswith(".part"):
+                part = path.with_name(name)
+                if _is_left_over(part, name.removeprefix(beside).removesuffix(".part")):
+                    _remove(part)
+
+
+def _is_left_over(part: Path, writer: str) -> bool:
+    """Return whether nobody writes a part any more: its process is gone, or nothing has happened for long."""
+    machine, _, process = writer.rpartition("-")
+    if process.isdecimal() and int(process) == os.getpid() and machine == _machine():
+        return False
+    if process.isdecimal() and os.name == "posix" and machine == _machine():
+        return not _is_alive(int(process))
+    try:
+        return time.time() - part.stat().st_mtime > STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and does nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@cache
+def _machine() -> str:
+    """Return a short name for this machine: in a folder that several share, numbers of processes mean nothing."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -19,6 +19,7 @@ from acclimate.cli import live
 from acclimate.cli.console import THEME
 from acclimate.cli.live import LiveBench
 from tests.helpers.benches import COOP, children, entries, figures, is_alive, make_job, stamps, write_spec
+from tests.helpers.caches import rows_in
 from tests.helpers.command import acclimate, interrupted, start
 from tests.helpers.disks import full_disk
 from tests.helpers.pictures import make_split_pictures
@@ -420,3 +421,39 @@ def test_what_was_done_before_counts(tmp_path):
         "2 jobs, 1 of them done before; 1 side by side",
         "2 of 2 jobs done, about 0:00:00 to go",
     ]
+
+
+@linux
+@pytest.mark.slow
+def test_two_benches_side_by_side_from_an_empty_cache_leave_the_same_bytes(place, tiny_folders, tmp_path):
+    """Two processes fill one cache at once, and each finds another half of it."""
+    reads = [
+        {"method": "zs-lp", "settings": {"epochs": 2, "views": 2}},
+        {"method": "prolip", "settings": {"epochs": 2}},
+    ]
+    content = entries(str(place / "animals"), tiny_folders["clip"], methods=reads)
+    spec, found = write_spec(tmp_path / "spec.yaml", content), []
+    for attempt in ("one", "two"):
+        out = tmp_path / attempt
+        words = ("bench", spec, "--out", out, "--device", "cpu", "--jobs", 2)
+        process = start(*words, env={"ACCLIMATE_CACHE": str(tmp_path / f"cache {attempt}")})
+        said = process.communicate()
+        assert process.returncode == 0, said
+        found.append({path.relative_to(out): _without_times(path) for path in out.rglob("*") if _is_result(path)})
+        assert rows_in(tmp_path / f"cache {attempt}/features") > 0
+    one, two = found
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+def _is_result(path):
+    """Whether it is a file, and not the page, which has a table of seconds; all other figures in it are in others."""
+    return path.is_file() and path.name != "results.md"
+
+
+def _without_times(path):
+    """The content of a file of a bench, without seconds and memory where it tells of any."""
+    if path.name == "record.json":
+        return {name: value for name, value in json.loads(path.read_text()).items() if name != "cost"}
+    lines = path.read_bytes().splitlines()
+    return [line for line in lines if b"second" not in line]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 from tests.helpers.command import run_code
 
@@ -60,3 +62,50 @@ def kill_often(prepare, inputs, places, unbroken, killed):
         For each kill its place, the lines of the log then, and whether the process died of it.
     """
     return json.loads(run_code(DRIVER.replace("{prepare}", prepare), json.dumps(places), unbroken, killed, *inputs))
+
+
+# Python tells a hook of every file that is about to be moved into place or removed; there the child dies.
+AT_FILES = """
+import json, os, signal, sys
+from pathlib import Path
+
+names, place, inputs = json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+{prepare}
+
+def die_at(name):
+    def hook(event, args):
+        moved = event == "os.rename" and os.path.basename(args[1]) == name
+        if moved or (event == "os.remove" and "remove " + os.path.basename(args[0]) == name):
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+def attempt(out, name=None):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if name:
+                die_at(name)
+            train(out)
+            code = 0
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+        os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+assert attempt(place / "unbroken") == 0
+for name in names:
+    assert attempt(place / name, name) == signal.SIGKILL, name
+    assert attempt(place / name) == 0, name
+"""
+
+
+def kill_at_files(prepare: str, inputs: Sequence[object], names: Sequence[str], place: Path) -> None:
+    """Train into `place/unbroken`, and into `place/NAME` with a kill just before that file is there, and once more.
+
+    Args:
+        prepare, inputs: as in `kill_often`.
+        names: files; "remove NAME" kills just before a file is removed.
+        place: where the folders are made.
+    """
+    run_code(AT_FILES.replace("{prepare}", prepare), json.dumps(names), place, *inputs)

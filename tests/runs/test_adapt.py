@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from importlib.metadata import version
 
 import numpy as np
@@ -139,8 +140,9 @@ def test_overwrite(copy, pictures, tiny):
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path, pictures, tiny):
-    for name in (".adapter.safetensors.17.part", ".splits.json.x3k", ".checkpoint.safetensors.17.part", ".mine"):
+    for name in (".adapter.safetensors.17.part", ".reading.png.17.part", ".checkpoint.safetensors.17.part", ".mine"):
         (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (0, 0))
     quick(pictures, tiny, out=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", *FILES]
 

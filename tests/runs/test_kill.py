@@ -9,7 +9,7 @@ import pytest
 
 import acclimate
 from tests.helpers import command
-from tests.helpers.killing import kill_often
+from tests.helpers.killing import kill_at_files, kill_often
 from tests.helpers.waiting import wait_until
 
 SETTINGS = {"epochs": 20, "batch_size": 4, "context_tokens": 4, "optimizer": "adamw", "select": "best-val"}
@@ -73,3 +73,29 @@ def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_fo
         out=tmp_path / "unbroken",
     )
     same(tmp_path / "unbroken", tmp_path / "killed")
+
+
+AT_FILES = """
+import acclimate
+from acclimate import backbones, runs
+
+data, backbone = acclimate.load_data(inputs[0]), backbones.load_backbone(inputs[1])
+sentences = {name: [f"{name} {what}" for what in ("by day", "in the rain", "far away")] for name in data.class_names}
+
+def train(out):
+    acclimate.adapt(data, "aape", backbone, shots=4, out=out, domain="natural", settings={"epochs": 2}, device="cpu",
+                    reference_prompts=sentences, checkpoint_seconds=0.0)
+"""
+WRITTEN = ["reading.png", "adapter.safetensors", "adapter.json", "record.json", "remove checkpoint.safetensors"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
+def test_killed_at_each_file_that_is_written_in_the_end(tmp_path, picture_folder, tiny_folders):
+    kill_at_files(AT_FILES, (picture_folder, tiny_folders["clip"]), WRITTEN, tmp_path)
+    assert (tmp_path / "unbroken/reading.png").exists()
+    for name in WRITTEN:
+        same(tmp_path / "unbroken", tmp_path / name)
+        left, right = (json.loads((tmp_path / one / "record.json").read_text()) for one in ("unbroken", name))
+        assert left["reading"] == right["reading"], name
+        assert (tmp_path / name / "reading.png").read_bytes() == (tmp_path / "unbroken/reading.png").read_bytes(), name

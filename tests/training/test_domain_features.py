@@ -45,7 +45,7 @@ class Counted:
         read = encoder._read
 
         def counted(pixels):
-            self.images += len(pixels)
+            self.images += len(pixels.flatten(1).unique(dim=0))  # a piece is filled up with copies
             return read(pixels)
 
         self.encoder._read = counted

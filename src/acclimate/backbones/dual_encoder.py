@@ -196,6 +196,7 @@ class DualEncoder(Shared):
         project: bool = True,
         *,
         deltas: LowRankDeltas | None = None,
+        share: bool = True,
         max_tokens: int = MAX_TOKENS,
         checkpoint: bool = False,
     ) -> Tensor:
@@ -205,6 +206,8 @@ class DualEncoder(Shared):
             texts: N texts, or their ids (N, L) from `tokenize`.
             project: False gives the pooled token before the projection.
             deltas: low-rank changes of the text tower.
+            share: run what all texts begin with once; False gives ids of one length a shape that does not depend on
+                which they are.
             max_tokens: most tokens that run through the tower at once.
             checkpoint: recompute activations in the backward pass instead of keeping them.
 
@@ -214,7 +217,7 @@ class DualEncoder(Shared):
         ids = texts.cpu() if isinstance(texts, Tensor) else self.tokenize(texts)
         if not len(ids):
             return torch.zeros(0, self.embed_dim if project else self.text_width, device=self.device, dtype=self.dtype)
-        pooled = run_texts(self._family, ids, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
+        pooled = run_texts(self._family, ids, deltas=deltas, share=share, max_tokens=max_tokens, checkpoint=checkpoint)
         return self._family.leave_text(pooled, project)
 
     def encode_context(

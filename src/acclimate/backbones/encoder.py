@@ -47,6 +47,11 @@ class Encoder(Protocol):
         ...
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        ...
+
+    @property
     def widths(self) -> Mapping[str, int]:
         """The kinds of features that it gives, each with its width."""
         ...

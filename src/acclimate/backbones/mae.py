@@ -6,8 +6,8 @@ The only place that knows ViTMAE from the training side; `load_domain_encoder` r
 from __future__ import annotations
 
 import math
-import os
 import shutil
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ from acclimate.backbones.checkpoints import quiet
 from acclimate.backbones.domain_encoder import DomainEncoder, wrap_encoder
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import ConfigError, RunError
-from acclimate.files import replace_file, write_json
+from acclimate.files import part_of, remove_parts, replace_file, write_json
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 _HALF = (0.5, 0.5, 0.5)
+_one_at_a_time = threading.Lock()  # reading with nothing hidden changes the model for a while
 _EPSILON = 1e-6  # beside the variance of a patch, as in the published code
 
 
@@ -120,6 +121,11 @@ class MaskedAutoencoder(nn.Module):
         return next(self.model.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
     def parameter_counts(self) -> dict[str, int]:
         """Numbers of weights of the encoder, which is kept, and of the decoder."""
         parts = {"encoder": self.model.vit, "decoder": self.model.decoder}
@@ -187,9 +193,8 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             RunError: when they cannot be written.
         """
-        for part in folder.glob(".model.*.part"):  # of a process that was killed here
-            shutil.rmtree(part, ignore_errors=True)
-        part = folder / f".model.{os.getpid()}.part"
+        remove_parts(folder / "model")
+        part = part_of(folder / "model")
         try:
             with quiet():
                 self.model.save_pretrained(part)
@@ -207,15 +212,16 @@ class MaskedAutoencoder(nn.Module):
 
     @contextmanager
     def _nothing_hidden(self) -> Iterator[None]:
-        config, training = self.model.vit.config, self.model.training
-        hidden = config.mask_ratio
-        config.mask_ratio = 0.0
-        self.model.eval()
-        try:
-            yield
-        finally:
-            config.mask_ratio = hidden
-            self.model.train(training)
+        with _one_at_a_time:
+            config, training = self.model.vit.config, self.model.training
+            hidden = config.mask_ratio
+            config.mask_ratio = 0.0
+            self.model.eval()
+            try:
+                yield
+            finally:
+                config.mask_ratio = hidden
+                self.model.train(training)
 
     def _processor(self) -> dict[str, object]:
         height, width = self.transform.output_size

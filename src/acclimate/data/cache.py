@@ -1,10 +1,11 @@
 """A cache of frozen features on disk, safe under several processes.
 
-A cache lives in a folder named by what the features depend on: weights, transform, width and number format. It holds
-immutable shards, each a pair of npy files: `<shard>.features.npy` (memory-mapped on reading) and `<shard>.keys.npy`
-(sha256 of the image bytes per row). Both are written under a temporary name and moved into place, the keys last: a
-shard exists once its keys do, so a process killed at any moment leaves nothing that is half true. Two processes may
-write the same rows; either copy serves.
+A cache lives in a folder named by what the features depend on: weights, transform, width, number format, and what
+computed them, which decides the last bits. It holds immutable shards, each a pair of npy files:
+`<shard>.features.npy` (memory-mapped on reading) and `<shard>.keys.npy` (sha256 of the image bytes per row). Both are
+written under a temporary name and moved into place, the keys last: a shard exists once its keys do, so a process
+killed at any moment leaves nothing that is half true. Two processes may write the same rows; either copy serves, since
+both are the same.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class FeatureCache:
         dtype: float32 or float16.
         flush_rows: rows that `get_or_compute` gathers before it writes them.
         flush_seconds: seconds after which it writes what it has: the most that a killed process loses.
+        computed: names what else decides the last bits of a feature, such as the device and the library.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FeatureCache:
         *,
         flush_rows: int = 2048,
         flush_seconds: float = 5.0,
+        computed: str = "",
     ) -> None:
         self.dim, self.dtype = int(dim), np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float16)) or self.dim < 1:
@@ -86,7 +89,7 @@ class FeatureCache:
             "transform": transform_fingerprint,
             "dim": self.dim,
             "dtype": self.dtype.name,
-        }
+        } | ({"computed": computed} if computed else {})
         text = json.dumps(identity, sort_keys=True)
         self.path = Path(root) / hashlib.sha256(text.encode()).hexdigest()[:32]
         self._flush_rows, self._flush_seconds = max(1, flush_rows), flush_seconds
@@ -98,6 +101,7 @@ class FeatureCache:
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "cache.json").exists():
                 self._publish(self.path / "cache.json", lambda file: file.write(text.encode()))
+            self._sweep()
 
     def __len__(self) -> int:
         """Return the number of rows on disk, copies of the same key included."""

@@ -69,7 +69,9 @@ def carry_out(run: Run[Result]) -> Result:
     options, identity = run.options, run.identity()
     files = RunFiles(options.out, identity, options.overwrite, run.layout)
     if files.finished:
-        return run.reopen(files.finished, identity)
+        done = run.reopen(files.finished, identity)
+        files.end()  # a run that was killed between its record and here has left its checkpoint
+        return done
     files.begin(run.remark)
     started = time.monotonic()
     context = FitContext(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acclimate.errors import RunError
+from acclimate.files import part_of, remove_parts
 from acclimate.spreadsheets import as_text
 
 ROW_GROUP = 1024  # rows of a Parquet row group
@@ -64,7 +65,8 @@ class _FileWriter:
 
     def __init__(self, path: Path, columns: Mapping[str, type]) -> None:
         self.path, self.columns = path, dict(columns)
-        self.part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        remove_parts(path)
+        self.part = part_of(path)
         self.begin()
 
     def write(self, row: Row) -> None:

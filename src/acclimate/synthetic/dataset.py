@@ -6,11 +6,11 @@ import csv
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from acclimate.errors import ConfigError, DataError
+from acclimate.files import part_of, remove_parts
 from acclimate.synthetic.catalogue import get_domain, pick
 from acclimate.synthetic.rendering import group_of, render
 
@@ -52,7 +52,10 @@ def write_dataset(
         raise DataError(f"{target} exists and is not an empty folder: name a new folder, or remove this one first")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        remove_parts(target)
+        work = part_of(target)
+        shutil.rmtree(work, ignore_errors=True)  # of an earlier process of this number
+        work.mkdir()
     except OSError as error:
         raise DataError(f"cannot make the folder {target}: {error.strerror}; name another place") from None
     try:
@@ -70,7 +73,6 @@ def write_dataset(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("path", "label", "domain", "group"))
             writer.writerows(rows)
-        work.chmod(0o755)  # mkdtemp made it private
         if target.exists():
             target.rmdir()
         work.rename(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,13 @@ from acclimate.training.batch import Batch
 from acclimate.training.feeds import PixelFeed
 from acclimate.training.inputs.contract import DOMAIN, PIXELS
 from acclimate.training.progress import Progress, Silent
+from acclimate.training.steady import at_once, computed_on, steady
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder, Encoder
     from acclimate.data import ImageData
 
-BATCH_SIZE = 64
-TEXTS = 1024  # sentences in a batch; the text tower divides it further
+TEXTS = 1024  # sentences that are tokenised together
 TEXT = "text"  # what the cache has in place of an image transform
 
 
@@ -112,6 +113,8 @@ def view_features(
 ) -> Tensor:
     """Return features (N, F) of the view that every image of a feed shows in one epoch.
 
+    They are the same bit for bit whatever the cache holds and however many threads compute them, see `steady`.
+
     Args:
         encoder: a backbone or a domain encoder.
         pixels: the images, through the transform of this encoder.
@@ -121,31 +124,35 @@ def view_features(
         kind: as in `image_features`.
     """
     progress, count, width = progress or Silent(), len(pixels), encoder.widths[kind]
+    size = at_once(encoder.device)
+
+    def run(views: Tensor) -> Tensor:
+        features: Tensor = getattr(encode(encoder, views, {kind}), kind)
+        return features
 
     def compute(positions: Sequence[int]) -> np.ndarray:
-        views = pixels.batch(torch.as_tensor(positions), epoch).pixels
-        features: Tensor = getattr(encode(encoder, views, {kind}), kind)
+        features = steady(run, pixels.batch(torch.as_tensor(positions), epoch).pixels, encoder.device)
         progress.advance(len(positions))
-        return features.float().cpu().numpy()
+        return features.numpy()
 
     progress.start("domain features" if kind == DOMAIN else "image features", count)
     if cache_dir is None:
-        rows = [compute(range(count)[start : start + BATCH_SIZE]) for start in range(0, count, BATCH_SIZE)]
+        rows = [compute(range(count)[start : start + size]) for start in range(0, count, size)]
         features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
     else:
         suffix = "-pooled_features" if kind == "pooled_features" else ""
-        cache = FeatureCache(cache_dir, encoder.identity, pixels.fingerprint(epoch) + suffix, width)
+        how = computed_on(encoder.device, encoder.dtype)
+        cache = FeatureCache(cache_dir, encoder.identity, pixels.fingerprint(epoch) + suffix, width, computed=how)
         keys = [pixels.data.digest(position) for position in range(count)]
-        features = cache.get_or_compute(keys, compute, batch_size=BATCH_SIZE)
+        features = cache.get_or_compute(keys, compute, batch_size=size)
     progress.finish()
     return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
 
 
-@torch.no_grad()
 def text_features(
     backbone: DualEncoder, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Return features (N, E) of sentences, on the CPU, not normalised.
+    """Return features (N, E) of sentences, on the CPU, not normalised; the same bit for bit, see `view_features`.
 
     Args:
         backbone: its frozen text tower.
@@ -156,15 +163,21 @@ def text_features(
     progress, distinct = progress or Silent(), list(dict.fromkeys(sentences))
 
     def compute(positions: Sequence[int]) -> np.ndarray:
-        features = backbone.encode_text([distinct[position] for position in positions])
-        progress.advance(len(positions))
-        return features.float().cpu().numpy()
+        features = np.zeros((len(positions), backbone.embed_dim), np.float32)
+        ids = [backbone.tokenize([distinct[position]]) for position in positions]
+        for length in sorted({tokens.shape[1] for tokens in ids}):  # a shape is that of no other text's length
+            rows = [row for row, tokens in enumerate(ids) if tokens.shape[1] == length]
+            alike = torch.cat([ids[row] for row in rows])
+            features[rows] = steady(partial(backbone.encode_text, share=False), alike, backbone.device).numpy()
+            progress.advance(len(rows))
+        return features
 
     progress.start("text features", len(distinct))
     if cache_dir is None:
         found = compute(range(len(distinct)))
     else:
-        cache = FeatureCache(cache_dir, backbone.identity, TEXT, backbone.embed_dim)
+        how = computed_on(backbone.device, backbone.dtype)
+        cache = FeatureCache(cache_dir, backbone.identity, TEXT, backbone.embed_dim, computed=how)
         keys = [hashlib.sha256(sentence.encode()).hexdigest() for sentence in distinct]
         found = cache.get_or_compute(keys, compute, batch_size=TEXTS)
     progress.finish()

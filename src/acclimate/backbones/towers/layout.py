@@ -45,7 +45,9 @@ class Layout:
     parts: tuple[Part, ...]
 
 
-def make_layout(family: Family, ids: Tensor, per_class: bool = False, max_tokens: int = 1 << 62) -> Layout:
+def make_layout(
+    family: Family, ids: Tensor, per_class: bool = False, max_tokens: int = 1 << 62, share: bool = True
+) -> Layout:
     """Look up everything about some sequences that does not change while a method trains.
 
     Args:
@@ -53,6 +55,7 @@ def make_layout(family: Family, ids: Tensor, per_class: bool = False, max_tokens
         ids: (N, L) token ids on the CPU, padded; -1 - i stands for context vector i, in ascending order in every row.
         per_class: whether every sequence has context vectors of its own, which then belong to no prefix.
         max_tokens: bound on the tokens of one part, unless a single sequence is longer.
+        share: whether there is a prefix at all.
     """
     shared, lengths = 0, torch.full((len(ids),), ids.shape[1])
     if family.causal_text:  # nothing after the pooled token can reach it, and equal beginnings have equal states
@@ -60,7 +63,7 @@ def make_layout(family: Family, ids: Tensor, per_class: bool = False, max_tokens
         same = (ids == ids[0]).all(dim=0)
         if per_class:
             same &= ids[0] >= 0
-        shared = min(int(same.int().cumprod(0).sum()), int(lengths.min()) - 1)
+        shared = min(int(same.int().cumprod(0).sum()), int(lengths.min()) - 1) if share else 0
     # Layouts outlive the call that makes them, so they may not be inference tensors, which autograd refuses.
     with torch.inference_mode(False), torch.no_grad():
         device = family.text_positions.device

@@ -19,19 +19,26 @@ TEXTS = 1024  # texts whose embeddings are looked up at once
 
 
 def run_texts(
-    family: Family, ids: Tensor, *, deltas: LowRankDeltas | None = None, max_tokens: int, checkpoint: bool = False
+    family: Family,
+    ids: Tensor,
+    *,
+    deltas: LowRankDeltas | None = None,
+    share: bool = True,
+    max_tokens: int,
+    checkpoint: bool = False,
 ) -> Tensor:
     """Pooled tokens (N, D) of whole texts.
 
     Args:
         family: whose text tower runs.
         ids: (N, L) token ids on the CPU, padded; at least one text.
+        share: run what all of them begin with once.
         deltas, max_tokens, checkpoint: as in `run_layout`.
     """
     order = family.text_pool(ids).argsort(stable=True)  # attention pads to the longest text of a batch
     pooled = []
     for some in ids[order].split(TEXTS):
-        layout = make_layout(family, some, max_tokens=max_tokens)
+        layout = make_layout(family, some, share=share, max_tokens=max_tokens)
         (batch,) = run_layout(family.text, layout, (), deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
         pooled.append(batch)
     back = order.argsort().to(family.text_positions.device)
