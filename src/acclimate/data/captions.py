@@ -117,6 +117,7 @@ def load_captions(
             f"{place}: no captions here; name a folder with captions.csv, or a table with the columns image,caption"
         )
     root = None if images_root is None else Path(os.path.expanduser(arguments.path("images_root", images_root)))
+    records: Iterable[Record]
     if is_frame(table):
         title, columns, records = read_frame(table, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
         rows, captions = _collect(title, "table", columns, records, root or Path.cwd())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from acclimate.data.dataset import ImageData
 from acclimate.data.greedy import divide_greedily
@@ -18,6 +18,8 @@ from acclimate.data.units import SPLITS, Unit, by_class, units
 from acclimate.errors import ConfigError
 
 log = logging.getLogger("acclimate.data")
+
+D = TypeVar("D", bound=ImageData)
 
 Rule = Literal["stable", "greedy"]
 STABLE: Final = "stable"
@@ -65,12 +67,12 @@ class SplitPlan:
 
 
 def make_splits(
-    data: ImageData,
+    data: D,
     seed: int = 0,
     val_fraction: float = 0.2,
     test_fraction: float = 0.3,
     rule: Rule = STABLE,
-) -> ImageData:
+) -> D:
     """Return the data with a new split: groups stay whole; classes, and domains in them, are divided in proportion.
 
     A group with several labels counts for its most frequent one. A class with three or more groups is in all three
