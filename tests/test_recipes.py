@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,10 +133,12 @@ def test_every_described_recipe_is_there() -> None:
 
 
 def test_the_same_name_is_the_same_data_set_in_all_published_recipes() -> None:
+    """Their templates are those of the methods of a recipe, which may want an ensemble."""
     known: dict[str, object] = {}
     for path in PUBLISHED:
         for title, source in read_spec(path, Path("DATA")).data.items():
-            assert known.setdefault(title, source) == source, f"{name(path)}: {title}"
+            alike = replace(source, templates=())
+            assert known.setdefault(title, alike) == alike, f"{name(path)}: {title}"
 
 
 @pytest.mark.parametrize("path", planned(PUBLISHED), ids=name)

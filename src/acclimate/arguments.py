@@ -134,7 +134,7 @@ def encoder(name: str, value: Any) -> Any:
     Raises:
         ConfigError: it is another thing.
     """
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, str | os.PathLike) and os.fspath(value).strip():
         path(name, value)
     elif not hasattr(type(value), "fingerprint"):
         raise ConfigError(f"`{name}` is {shown(value)}; give a folder, a Hub id or a loaded encoder")

@@ -243,7 +243,7 @@ def test_settings_of_a_suite_keep_the_encoder(jobs):
         ),
         ({"data": {"animals": {"path": "x", "domain_encoder": "{data"}}}, "data.animals.domain_encoder: '{' in"),
         ({"data": {"animals": {"path": "x", "domain_encoders": "x"}}}, "did you mean 'domain_encoder'?"),
-        ({"methods": [gdpl(domain_encoder=False)]}, "methods[0].domain_encoder: give text, not False"),
+        ({"methods": [gdpl(domain_encoder=["x"])]}, "methods[0].domain_encoder: give text"),
         ({"methods": [{"method": "coop", "domain_encoder": "self"}]}, "methods[0]: coop reads no domain encoder"),
         (
             {

@@ -72,7 +72,7 @@ def test_no_prompts_where_nothing_is_distilled(jobs):
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        (aape(reference_prompts="none.json"), "reference_prompts of 'aape' on animals: none.json: cannot be read"),
+        (aape(reference_prompts="none.json"), "reference_prompts of 'aape' on animals: cannot read none.json"),
         ({"method": "coop", "reference_prompts": "one.json"}, "coop learns from no reference prompts"),
         (aape(reference_prompts="{set}.json"), "'{set}' in '{set}.json' stands for nothing"),
     ],

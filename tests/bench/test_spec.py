@@ -160,7 +160,7 @@ BAD = [
     ("suites", [{**SUITE, "settings": {"coop": {}}}], "suites[0].settings: no method is labelled 'coop'"),
     ("suites", [{**SUITE, "settings": {"short": {"lr": "fast"}}}], "suites[0].settings.short: lr=fast: give a finite"),
     ("suites", [{**SUITE, "shots": 0}], "suites[0].shots: `shots=0`: give a whole number from 1"),
-    ("shots", [[1]], "suites[0].shots: `shots=[1]`"),
+    ("shots", [[1]], "suites[0].shots: `shots=a list`"),
     ("seeds", [1, "x"], "suites[0].seeds: give a whole number, not 'x'"),
     ("seeds", [True], "suites[0].seeds: give a whole number, not 'true'"),
     ("metric", "acuracy", "metric: no metric 'acuracy'"),

@@ -68,7 +68,7 @@ def adapt(data, tiny_folders, *words):
         ("tables/blank.csv", "blank.csv"),
         ("tables/json.jsonl", "json.jsonl"),
         ("tables/table.xlsx", "table.xlsx"),
-        ("x" * 300, "name too long"),
+        ("x" * 300, "no such file or folder"),
     ],
 )
 @pytest.mark.parametrize("verb", ["adapt", "evaluate", "check"])
@@ -113,7 +113,7 @@ def test_bad_data(place, tmp_path, run, tiny_folders, data, words, verb):
         (("--backbone", "no_backbone"), "config.json"),
         (("--backbone", "missing"), "no backbone folder 'missing'"),
         (("--backbone", "names.yaml"), "is a file"),
-        (("--backbone", ""), "has no config.json"),
+        (("--backbone", ""), "--backbone is ''; give a folder, a Hub id"),
         (("--device", "tpu"), "--device"),
         (("--precision", "int8"), "--precision"),
         (("--plugin", "nowhere"), "plugin nowhere: cannot be imported"),

@@ -35,7 +35,8 @@ def test_adapt_evaluate_predict(adapted, picture_folder, domain_folder, tmp_path
     record = json.loads((run / "record.json").read_text())
     moved = tiny_mae(tmp_path / "moved")
     for place in ((), ("--domain-encoder", domain_folder), ("--domain-encoder", moved)):
-        assert acclimate("evaluate", run, picture_folder, *place, "--json").json == record["metrics"]
+        found = acclimate("evaluate", run, picture_folder, *place, "--json").json
+        assert {name: found[name] for name in record["metrics"]} == record["metrics"]
         rows = acclimate("predict", run, picture_folder / "test", *place, "--json")
         assert len(rows.out.splitlines()) == 15
 
@@ -67,7 +68,7 @@ def test_one_that_is_not_needed_is_a_note(words, tmp_path):
     [
         ((), "domain-linear-probe reads the features of a domain encoder and none is named; give --domain-encoder"),
         (("--domain-encoder", "gone"), "no domain encoder folder 'gone'"),
-        (("--domain-encoder", ""), "has no config.json"),
+        (("--domain-encoder", ""), "--domain-encoder is ''; give a folder, a Hub id"),
         (("--domain-encoder", "notes.txt"), "notes.txt"),
         (("--domain-encoder", "empty"), "config.json"),
         (("--domain-encoder",), "requires an argument"),

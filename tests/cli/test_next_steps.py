@@ -101,7 +101,7 @@ def test_a_run_of_a_method_of_ones_own(picture_folder, tiny_folders, tmp_path):
     try:
         done = acclimate("adapt", picture_folder, "--backbone", tiny_folders["clip"], *QUICK, *words)
         assert printed(done) == [
-            "evaluate", str(tmp_path / "a run"), "OTHER_DATA", "--plugin", str(tmp_path / "own method.py"),
+            "evaluate", str(tmp_path / "a run-linear-probe"), "OTHER_DATA", "--plugin", str(tmp_path / "own method.py"),
         ]  # fmt: skip
         assert f"--out labels.csv --plugin '{tmp_path / 'own method.py'}'" in done.out
     finally:

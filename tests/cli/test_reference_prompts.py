@@ -68,7 +68,7 @@ def test_prediction_needs_no_prompts(words, prompts, picture_folder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read as a file of reference prompts"),
+        (None, "no such file or directory; give a file of reference prompts"),
         ({"cat": ["fur"], "dgo": ["tail"], "river": ["water"]}, "1 of 3 classes: 'dog', nearest entry 'dgo'"),
         ({"cat": ["fur"], "dog": [], "river": ["water"]}, "class 'dog' are []"),
     ],

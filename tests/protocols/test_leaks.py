@@ -53,7 +53,13 @@ def test_nothing_leaks_from_any_data(tmp_path_factory, rows, protocol, shots, se
     data = table(tmp_path_factory.mktemp("any"), enough + rows)
     sets = {"made": data}
     for name in protocol.trials(sets):
-        check(protocol, protocol.draw(name, sets, shots, seed), shots)
+        try:
+            trial = protocol.draw(name, sets, shots, seed)
+        except DataError:
+            if getattr(protocol, "splits", "") != "spg-domainnet":
+                raise
+            continue  # its two of a hundred images, rounded up, may all be copies of tested ones
+        check(protocol, trial, shots)
 
 
 @settings(max_examples=12, deadline=None)

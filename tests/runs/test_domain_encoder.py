@@ -83,7 +83,11 @@ def test_what_is_written_of_the_domain_encoder(run, domain_folder, domain_encode
     assert record["cost"]["seconds"]["domain-linear-probe"] > 0
     info = json.loads((run.folder / "adapter.json").read_text())
     transform = json.loads(json.dumps(domain_encoder.transform.to_dict()))
-    assert info["domain_encoder"] == {**known, "family": "vit_mae", "transform": transform}
+    architecture = domain_encoder.architecture.settings
+    assert architecture["vision"]["num_attention_heads"] == 2
+    assert info["domain_encoder"] == {
+        **known, "family": "vit_mae", "transform": transform, "architecture": architecture,
+    }  # fmt: skip
 
 
 def test_other_methods_are_what_they_were(pictures, tiny, domain_encoder, caplog):
@@ -130,7 +134,7 @@ def test_loaded_is_what_was_saved(run, pictures, tiny, domain_encoder, tmp_path)
 def test_a_file_is_decoded_once_for_both_encoders(run, pictures, monkeypatch):
     opened = []
     read = prediction.open_image
-    monkeypatch.setattr(prediction, "open_image", lambda path: opened.append(str(path)) or read(path))
+    monkeypatch.setattr(prediction, "open_image", lambda path, **how: opened.append(str(path)) or read(path, **how))
     run.model.predict(pictures.test.paths)
     assert sorted(opened) == sorted(pictures.test.paths)
 

@@ -138,7 +138,7 @@ def load_model(
     check_stored(files)
     try:
         with quiet():
-            if model_class.config_class is not None:
+            if getattr(model_class, "config_class", None) is not None:  # an automatic class has none
                 check_numbers(folder, model_class, options, files)
             model, report = model_class.from_pretrained(
                 folder,

@@ -29,10 +29,16 @@ class Shared:
     """
 
     name: str
+    family: str
     place: Place | None = None
     identity: Any
     device: Any
     dtype: Any
+
+    def __repr__(self) -> str:
+        """Name, family and where it computes."""
+        kind = type(self).__name__
+        return f"{kind}({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
 
     def __copy__(self: E) -> E:
         """Return itself, which never changes."""

@@ -67,10 +67,6 @@ class DomainEncoder(Shared):
         self._holder, self._read, self._weights = holder, read, weights
         self.architecture = architecture
 
-    def __repr__(self) -> str:
-        """Name, family and place."""
-        return f"DomainEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place that it came from, the backbone whose features it gives, or what it is made of."""
         if self.place is not None:

@@ -35,6 +35,8 @@ from acclimate.errors import BackboneError
 if TYPE_CHECKING:
     from acclimate.data.transforms import ImageTransform
 
+FACTS = ("name", "family", "image_size", "embed_dim", "context_length", "causal_text", "logit_scale", "logit_bias")
+SIZES = ("text_width", "text_layers", "text_heads", "vision_width", "vision_layers", "vision_heads")
 MAX_TOKENS = 16384  # bounds the memory of one pass; larger batches are no faster
 
 
@@ -59,7 +61,6 @@ class DualEncoder(Shared):
         context_length: text positions.
         image_size: height and width of the pixels the image tower takes.
         logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
-        place: where its files are, set by `load_backbone`; none for a model that was made in memory.
     """
 
     def __init__(
@@ -81,10 +82,6 @@ class DualEncoder(Shared):
         self.image_size = family.image_size
         self.logit_scale, self.logit_bias = family.logit_scale, family.logit_bias
         family.model.requires_grad_(False).eval()
-
-    def __repr__(self) -> str:
-        """Name, family and place."""
-        return f"DualEncoder({self.name!r}, family={self.family!r}, device={self.device}, dtype={self.dtype})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place that it came from, or what it is made of."""
@@ -156,11 +153,8 @@ class DualEncoder(Shared):
 
     def describe(self) -> dict[str, Any]:
         """Facts about the backbone, ready for JSON."""
-        facts = ["name", "family", "image_size", "embed_dim", "context_length", "causal_text"]
-        facts += ["logit_scale", "logit_bias", "text_width", "text_layers", "text_heads"]
-        facts += ["vision_width", "vision_layers", "vision_heads"]
         parameters = sum(p.numel() for p in self._family.model.parameters())
-        return {fact: getattr(self, fact) for fact in facts} | {"parameters": parameters}
+        return {fact: getattr(self, fact) for fact in FACTS + SIZES} | {"parameters": parameters}
 
     # ------------------------------------------------------------------------------------------------------------ text
 

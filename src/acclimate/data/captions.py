@@ -67,9 +67,9 @@ def find_captions(source: object) -> Any:
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
         return None
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return next((path / f"captions{end}" for end in SUFFIXES if (path / f"captions{end}").is_file()), None)
-    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+    if not os.path.isfile(path) or path.suffix.lower() not in SUFFIXES:
         return None
     try:
         columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"), several=(CAPTION,))[0]}

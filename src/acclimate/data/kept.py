@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from acclimate import arguments
 from acclimate.data.dataset import ImageData
 from acclimate.data.frozen import FILE, load_splits
 from acclimate.data.splits import STABLE, SplitPlan
@@ -109,7 +110,7 @@ def read_earlier(source: str | os.PathLike[str] | Mapping[str, Any]) -> Earlier:
     if isinstance(source, Mapping):
         path, document = Path(FILE), source
     else:
-        path = Path(source).expanduser()
+        path = Path(os.path.expanduser(arguments.path("split_from", source)))
         path = path / FILE if path.is_dir() else path
         document = load_splits(path)
     of_release = "made" in document  # earlier ones wrote neither this nor what was not drawn

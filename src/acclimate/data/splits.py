@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeVar
 
+from acclimate import arguments
 from acclimate.data.dataset import ImageData
 from acclimate.data.greedy import divide_greedily
 from acclimate.data.ordering import some
@@ -48,8 +49,8 @@ class SplitPlan:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.rule not in RULES:
-            raise ConfigError(f"`split_rule={self.rule!r}` is unknown; say one of {', '.join(RULES)}")
+        if not isinstance(self.rule, str) or self.rule not in RULES:
+            raise ConfigError(f"`split_rule={arguments.shown(self.rule)}` is unknown; say one of {', '.join(RULES)}")
         _check_fractions(self.val_fraction, self.test_fraction)
 
     @property
