@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from acclimate import arguments
 from acclimate.documents import load_json, load_yaml, read_text
 from acclimate.errors import ConfigError, DataError, brief
 from acclimate.prompts.domains import check_template
@@ -28,7 +29,7 @@ def open_templates(given: str | os.PathLike[str] | Sequence[str] | None) -> tupl
         return ()
     if isinstance(given, os.PathLike):
         return read_templates(Path(given))
-    return check_templates([given] if isinstance(given, str) else list(given), "`templates`")
+    return check_templates([given] if isinstance(given, str) else arguments.texts("templates", given), "`templates`")
 
 
 def read_templates(path: Path) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from acclimate.runs.adaptation import adapt, adapt_trial
 from acclimate.runs.beside import evaluate_beside
-from acclimate.runs.model import AdaptedModel, load
+from acclimate.runs.loading import load
+from acclimate.runs.model import AdaptedModel
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.selection import choose_evaluation_images
 

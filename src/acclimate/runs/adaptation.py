@@ -18,7 +18,8 @@ from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
 from acclimate.runs.experiment import Experiment
-from acclimate.runs.model import AdaptedModel, reopen
+from acclimate.runs.loading import reopen
+from acclimate.runs.model import AdaptedModel
 from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import Prerequisites

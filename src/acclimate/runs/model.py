@@ -15,32 +15,26 @@ from acclimate import arguments
 from acclimate.data import ImageData, each_image
 from acclimate.data.frozen import load_splits, splits_document, write_splits
 from acclimate.data.given import Several
-from acclimate.errors import ConfigError, RunError
-from acclimate.files import read_json, write_json
-from acclimate.methods import Classifier, get_method
-from acclimate.options import make_config
-from acclimate.prompts import PromptSet
+from acclimate.errors import ConfigError
+from acclimate.files import write_json
+from acclimate.methods import Classifier
 from acclimate.runs import copies, folder
 from acclimate.runs.encoders import (
-    SavedEncoder,
     describe_backbone,
     describe_domain_encoder,
-    open_backbone,
-    open_domain_encoder,
 )
-from acclimate.runs.places import PLACES, describe_places, find_again
+from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
-from acclimate.runs.seen import keep_images, read_images
+from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.tasks import get_task, open_data, task_of
-from acclimate.training.checkpoint import read_tensors, save_tensors
-from acclimate.training.devices import resolve_device
+from acclimate.training.checkpoint import save_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import DualEncoder
     from acclimate.methods import Method
 
 FORMAT = 1  # of adapter.json
@@ -254,88 +248,3 @@ class AdaptedModel:
         self.record = kept | describe_places(path, encoders)
         write_json(path / folder.RECORD, self.record)
         return path
-
-
-def reopen(
-    path: Path,
-    identity: str,
-    backbone: DualEncoder,
-    domain_encoder: DomainEncoder | None,
-    cache_dir: Path | None,
-    remark: str = "",
-) -> AdaptedModel:
-    """Load the finished run of a folder, if it is the one that is asked for; `remark` may explain why it is not.
-
-    Raises:
-        RunError: it is another one.
-    """
-    model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
-    if model.record.get("identity") != identity:
-        raise RunError(
-            f"{path} holds a finished run of other data or settings; choose another `out`, or use `overwrite=True`"
-            f"{remark}"
-        )
-    logger.info("%s holds this very run, finished; nothing to do (`overwrite=True` repeats it)", path)
-    return model
-
-
-def load(
-    run: str | os.PathLike[str],
-    backbone: str | os.PathLike[str] | DualEncoder | None = None,
-    device: str = "auto",
-    cache_dir: Path | None = None,
-    domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
-) -> AdaptedModel:
-    """Load an adapted model from its run folder.
-
-    Args:
-        run: folder written by `acclimate adapt` or `AdaptedModel.save`.
-        backbone: where the backbone is, if it is found neither by its id nor where its folder was, as the run sees it.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        cache_dir: feature cache used by `evaluate`.
-        domain_encoder: the same for the domain encoder, if the adapter has one.
-
-    Raises:
-        RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
-            loaded, or is not that of the adapter.
-        ConfigError: an argument of a wrong type, or a device that this machine does not have.
-    """
-    path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
-    arguments.optional(arguments.encoder, "backbone", backbone)
-    arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
-    if not path.is_dir():
-        raise RunError(f"{path}: there is no such run folder; give the folder named by `out` of `acclimate adapt`")
-    next_step = "give a folder written by `acclimate adapt`" + (
-        "; this run is not finished, start its command again" if (path / folder.CHECKPOINT).exists() else ""
-    )
-    info = read_json(path / folder.ADAPTER_INFO, next_step)
-    try:
-        if info["format"] != FORMAT:
-            raise RunError(f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate")
-        saved_backbone = SavedEncoder.of_backbone(info)
-        method_class = get_method(info["method"])
-        config: Any = make_config(method_class.Config, info["config"])
-        reads_domain = method_class.inputs_of(config).domain_encoder
-        saved_encoder = SavedEncoder.of_domain_encoder(info) if reads_domain else None
-        prompts = PromptSet.from_dict(info["prompts"])
-        class_names = [str(name) for name in info["class_names"]]
-        trained_classes = [str(name) for name in info.get("trained_classes", class_names)]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RunError(f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again") from None
-    torch_device = resolve_device(device)
-    record = read_json(path / folder.RECORD, next_step)
-    tower = find_again(path, saved_backbone, record, backbone, lambda name: open_backbone(name, torch_device))
-
-    def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
-        return open_domain_encoder(name, method_class, config, tower, torch_device)
-
-    encoder = (
-        find_again(path, saved_encoder, record, domain_encoder, opened) if saved_encoder else opened(domain_encoder)
-    )
-    tensors, _ = read_tensors(path / folder.ADAPTER)
-    method = copies.assemble((method_class, config, prompts, tower, encoder), tensors, trained_classes)
-    frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
-    journal = folder.read_lines(path / folder.LOG)
-    model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
-    model.seen_before = frozenset(read_images(path))
-    return model if class_names == list(model.class_names) else model.rebind(class_names)

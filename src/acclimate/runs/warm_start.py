@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.errors import ConfigError
 from acclimate.files import file_digest, read_json
 from acclimate.runs import folder
-from acclimate.runs.model import load
+from acclimate.runs.loading import load
 from acclimate.runs.parts import RunPart
 from acclimate.runs.seen import seen_by_run
 

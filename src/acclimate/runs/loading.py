@@ -1,0 +1,154 @@
+"""Run folders made into models again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate import arguments
+from acclimate.errors import RunError
+from acclimate.files import read_json
+from acclimate.methods import get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet
+from acclimate.runs import copies, folder
+from acclimate.runs.encoders import SavedEncoder, open_backbone, open_domain_encoder
+from acclimate.runs.model import FORMAT, AdaptedModel
+from acclimate.runs.places import find_again
+from acclimate.runs.seen import read_images
+from acclimate.training.checkpoint import read_tensors
+from acclimate.training.devices import resolve_device
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.methods import Method
+
+logger = logging.getLogger("acclimate.runs")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What `adapter.json` holds, as far as a model is made of it.
+
+    Attributes:
+        backbone: what it says of the backbone.
+        domain_encoder: the same of the domain encoder, where the method reads one.
+        method, config, prompts: of the method.
+        class_names: the classes that were bound when it was saved.
+        trained_classes: those that the tensors belong to.
+    """
+
+    backbone: SavedEncoder
+    domain_encoder: SavedEncoder | None
+    method: type[Method]
+    config: Any
+    prompts: PromptSet
+    class_names: list[str]
+    trained_classes: list[str]
+
+    @classmethod
+    def read(cls, path: Path, next_step: str) -> Saved:
+        """Read the file of a run folder.
+
+        Raises:
+            RunError: it is missing, damaged, or of another release; `next_step` says what to do where it is missing.
+        """
+        info = read_json(path / folder.ADAPTER_INFO, next_step)
+        try:
+            if info["format"] != FORMAT:
+                raise RunError(
+                    f"{path}: written in format {info['format']}, this version reads {FORMAT}; update acclimate"
+                )
+            method = get_method(info["method"])
+            config: Any = make_config(method.Config, info["config"])
+            reads_domain = method.inputs_of(config).domain_encoder
+            names = [str(name) for name in info["class_names"]]
+            return cls(
+                SavedEncoder.of_backbone(info),
+                SavedEncoder.of_domain_encoder(info) if reads_domain else None,
+                method,
+                config,
+                PromptSet.from_dict(info["prompts"]),
+                names,
+                [str(name) for name in info.get("trained_classes", names)],
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again"
+            ) from None
+
+
+def reopen(
+    path: Path,
+    identity: str,
+    backbone: DualEncoder,
+    domain_encoder: DomainEncoder | None,
+    cache_dir: Path | None,
+    remark: str = "",
+) -> AdaptedModel:
+    """Load the finished run of a folder, if it is the one that is asked for; `remark` may explain why it is not.
+
+    Raises:
+        RunError: it is another one.
+    """
+    model = load(path, backbone, cache_dir=cache_dir, domain_encoder=domain_encoder)
+    if model.record.get("identity") != identity:
+        raise RunError(
+            f"{path} holds a finished run of other data or settings; choose another `out`, or use `overwrite=True`"
+            f"{remark}"
+        )
+    logger.info("%s holds this very run, finished; nothing to do (`overwrite=True` repeats it)", path)
+    return model
+
+
+def load(
+    run: str | os.PathLike[str],
+    backbone: str | os.PathLike[str] | DualEncoder | None = None,
+    device: str = "auto",
+    cache_dir: Path | None = None,
+    domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
+) -> AdaptedModel:
+    """Load an adapted model from its run folder.
+
+    Args:
+        run: folder written by `acclimate adapt` or `AdaptedModel.save`.
+        backbone: where the backbone is, if it is found neither by its id nor where its folder was, as the run sees it.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        cache_dir: feature cache used by `evaluate`.
+        domain_encoder: the same for the domain encoder, if the adapter has one.
+
+    Raises:
+        RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
+            loaded, or is not that of the adapter.
+        ConfigError: an argument of a wrong type, or a device that this machine does not have.
+    """
+    path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
+    arguments.optional(arguments.encoder, "backbone", backbone)
+    arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
+    if not path.is_dir():
+        raise RunError(f"{path}: there is no such run folder; give the folder named by `out` of `acclimate adapt`")
+    next_step = "give a folder written by `acclimate adapt`" + (
+        "; this run is not finished, start its command again" if (path / folder.CHECKPOINT).exists() else ""
+    )
+    saved = Saved.read(path, next_step)
+    torch_device = resolve_device(device)
+    record = read_json(path / folder.RECORD, next_step)
+    tower = find_again(path, saved.backbone, record, backbone, lambda name: open_backbone(name, torch_device))
+
+    def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
+        return open_domain_encoder(name, saved.method, saved.config, tower, torch_device)
+
+    known = saved.domain_encoder
+    encoder = find_again(path, known, record, domain_encoder, opened) if known else opened(domain_encoder)
+    tensors, _ = read_tensors(path / folder.ADAPTER)
+    method = copies.assemble(
+        (saved.method, saved.config, saved.prompts, tower, encoder), tensors, saved.trained_classes
+    )
+    frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
+    journal = folder.read_lines(path / folder.LOG)
+    model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
+    model.seen_before = frozenset(read_images(path))
+    return model if saved.class_names == list(model.class_names) else model.rebind(saved.class_names)
