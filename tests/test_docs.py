@@ -339,6 +339,7 @@ def check_own_run(place: Path) -> None:
     assert len(rows) == 6
 
 
+@pytest.mark.slow
 def test_commands_on_a_method_of_ones_own_work(own_method, monkeypatch):
     place, _ = own_method
     list_methods()  # all rooms are registered before the registry is set aside

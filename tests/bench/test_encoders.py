@@ -286,6 +286,7 @@ def test_the_spec_of_the_page_can_be_read(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_job_is_done_with_its_encoder(jobs, spec, encoders, tmp_path):
     folder = shutil.copytree(encoders / "animals", tmp_path / "encoder")
     given = {"animals": {"domain_encoder": str(folder)}}

@@ -262,6 +262,7 @@ def test_a_full_disk_in_the_cache(tmp_path, picture_folder, tiny_folders, monkey
     assert "free some space" in done.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_full_disk_for_predictions(tmp_path, run, picture_folder, suffix):
     with full_disk(2000), warnings.catch_warnings():

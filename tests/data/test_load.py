@@ -471,6 +471,7 @@ def test_the_view(tmp_path: Path) -> None:
     assert len(data.digest(0)) == 64
 
 
+@pytest.mark.slow
 def test_many_rows_load_in_seconds_and_nothing_is_written(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     for number in range(20_000):

@@ -16,7 +16,8 @@ from tests.helpers.pictures import with_domains
 def pytest_collection_modifyitems(items):
     """Training on the second family is slow work that tells little more; equality with the plain way stays quick."""
     for item in items:
-        if item.get_closest_marker("one_family") and item.callspec.params["world"] != "clip":
+        callspec = getattr(item, "callspec", None)
+        if item.get_closest_marker("one_family") and callspec and callspec.params.get("world", "clip") != "clip":
             item.add_marker(pytest.mark.slow)
 
 

@@ -34,6 +34,9 @@ def state_of(method):
     return {name: tensor.clone() for name, tensor in method.learned_state().items()}
 
 
+pytestmark = pytest.mark.one_family  # the tests of each method run on both
+
+
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request, world):
     weights = {name: tensor.clone() for name, tensor in world.backbone.model.state_dict().items()}

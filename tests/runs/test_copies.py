@@ -90,6 +90,7 @@ def test_rebound_captions_are_saved_as_a_classifier(pictures, tiny, caption_fold
     same(model, acclimate.load(tmp_path / "run", tiny), pictures.test)
 
 
+@pytest.mark.slow
 def test_a_backbone_made_in_memory_is_pickled_with_its_weights(pictures, tiny):
     assert copy.copy(tiny) is copy.deepcopy(tiny) is tiny
     processor = json.loads((Path(tiny.name) / "preprocessor_config.json").read_text())

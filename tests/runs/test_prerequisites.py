@@ -141,7 +141,15 @@ class StopIn(Silent):
             self.left -= amount
 
 
-@pytest.mark.parametrize(("task", "step"), [("coop", 1), ("coop", 3), ("gan", 0), ("gan", 1)])
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        ("coop", 1),
+        pytest.param("coop", 3, marks=pytest.mark.slow),
+        pytest.param("gan", 0, marks=pytest.mark.slow),
+        ("gan", 1),
+    ],
+)
 def test_a_run_that_is_interrupted_in_any_of_its_stages_goes_on(scenes, tiny, tmp_path, task, step):
     unbroken = learn(scenes, tiny, "day", out=tmp_path / "one", settings={"batch_size": 4})
     options = {"out": tmp_path / "two", "settings": {"batch_size": 4}, "checkpoint_seconds": 0.0}
