@@ -34,7 +34,16 @@ def bench(
 ) -> None:
     """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
     console.show_notes(quiet)
-    from acclimate.bench import Outcome, check_choice, collect, plan_bench, read_spec, run_bench, write_results
+    from acclimate.bench import (
+        Outcome,
+        check_choice,
+        collect,
+        missing_data,
+        plan_bench,
+        read_spec,
+        run_bench,
+        write_results,
+    )
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
@@ -42,6 +51,9 @@ def bench(
     read = read_spec(spec, data_root)
     metric, reference = check_choice(read, metric, compare)
     out = out or Path("runs") / f"bench-{spec.stem}"
+    if dry_run and (missing := missing_data(read)):
+        results.show_outline(read, missing, as_json)
+        return
     planned = plan_bench(read, device.value)
     if dry_run:
         results.show_plan(planned, out, as_json)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acclimate.bench import rendering
+from acclimate.bench import outline, rendering
 from acclimate.bench.results import comparisons, main_tables
 from acclimate.cli.console import err, tell
 from acclimate.cli.console import out as console
@@ -33,6 +34,27 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
         sheet.add(", ".join(key), str(count), str(done[key]))
     tell(console, f"{len(jobs)} jobs in {out}")
     show_figures(sheet)
+
+
+def show_outline(spec: Spec, missing: Mapping[str, Path], as_json: bool = False) -> None:
+    """Show the plan of a bench of which data are not there, and which they are."""
+    rows = outline(spec)
+    if as_json:
+        plan = [{**asdict(row), "jobs": row.jobs} for row in rows]
+        print_json({"missing": {name: str(path) for name, path in missing.items()}, "plan": plan})
+        return
+    counts = ("trials", "shots", "seeds", "backbones", "jobs")
+    sheet = Sheet(["protocol, data, method", *counts])
+    for row in rows:
+        cells = [getattr(row, name) for name in counts]
+        sheet.add(f"{row.protocol}, {row.data}, {row.method}", *("?" if cell is None else str(cell) for cell in cells))
+    unknown = any(row.jobs is None for row in rows)
+    known = sum(row.jobs or 0 for row in rows)
+    tell(console, f"{known} jobs{', and those marked ?, whose number only the data tell' if unknown else ''}")
+    show_figures(sheet)
+    for name, path in missing.items():
+        tell(console, f"data.{name}: {path} is not there", "note")
+    tell(console, "Put the data there, or name their folder with --data-root; the same command then checks the plan.")
 
 
 def show_outcome(spec: Spec, outcome: Outcome, metric: str, reference: str | None, as_json: bool = False) -> None:
