@@ -43,14 +43,15 @@ def show_outline(spec: Spec, missing: Mapping[str, Path], as_json: bool = False)
         plan = [{**asdict(row), "jobs": row.jobs} for row in rows]
         print_json({"missing": {name: str(path) for name, path in missing.items()}, "plan": plan})
         return
-    counts = ("trials", "shots", "seeds", "backbones", "jobs")
-    sheet = Sheet(["protocol, data, method", *counts])
+    sheet = Sheet(["protocol, data, method", "trials x shots x seeds", "jobs"])
     for row in rows:
-        cells = [getattr(row, name) for name in counts]
-        sheet.add(f"{row.protocol}, {row.data}, {row.method}", *("?" if cell is None else str(cell) for cell in cells))
-    unknown = any(row.jobs is None for row in rows)
-    known = sum(row.jobs or 0 for row in rows)
-    tell(console, f"{known} jobs{', and those marked ?, whose number only the data tell' if unknown else ''}")
+        trials, jobs = ("?" if count is None else str(count) for count in (row.trials, row.jobs))
+        sheet.add(f"{row.protocol}, {row.data}, {row.method}", f"{trials} x {row.shots} x {row.seeds}", jobs)
+    known = f"{sum(row.jobs or 0 for row in rows)} jobs"
+    if any(row.jobs is None for row in rows):
+        known += ", and those marked ?, whose number only the data tell"
+    several = f"; each of {len(spec.backbones)} backbones counts" if len(spec.backbones) > 1 else ""
+    tell(console, f"{known}{several}")
     show_figures(sheet)
     for name, path in missing.items():
         tell(console, f"data.{name}: {path} is not there", "note")
