@@ -33,6 +33,7 @@ from acclimate.protocols.published import SPLIT_RULES
 from acclimate.training.inputs import Inputs, kinds
 from tests.helpers.benches import entries, write_spec
 from tests.helpers.command import acclimate, finish, start
+from tests.helpers.language_servers import Server, said
 from tests.helpers.pictures import make_pictures, make_split_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,6 +263,27 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     nested += [record["metrics"]["accuracy"], per_class, record["cost"]["peak_memory"]]
     keys = {key for part in (adapter, record, splits, first_row, line, *nested) for key in part}
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+@pytest.mark.slow
+def test_what_else_the_tutorial_tells_runs_in_its_order(tiny_folders, tmp_path, monkeypatch):
+    make_split_pictures(tmp_path / "my_images", splits={"north": 8, "south": 8, "west": 8})  # domain/class
+    monkeypatch.chdir(tmp_path)
+    server = Server(lambda number, content: said("It has stripes."))
+    quick: dict[str, tuple[object, ...]] = {
+        "pretrain": ("--epochs", 0, "--image-size", 32, "--patch-size", 8, "--device", "cpu"),
+        "describe": ("--llm", server.url, "--model", "small", "--generations", 1),
+        "adapt": ("--backbone", tiny_folders["clip"], "--set", "epochs=1", "--shots", 2, "--device", "cpu"),
+    }
+    part = "".join(blocks(section("docs/tutorial.md", "7. What else you may have"), "bash"))
+    lines = [shlex.split(line)[1:] for line in part.splitlines()]
+    assert [line[0] for line in lines] == ["pretrain", "adapt", "describe", "adapt", "adapt"]
+    for line in lines:
+        done = acclimate(*line, *quick[line[0]])
+        assert done.code == 0, done.err
+    server.close()
+    records = [json.loads((tmp_path / line[-1] / "record.json").read_text()) for line in lines if line[0] == "adapt"]
+    assert [record["method"] for record in records] == ["gdpl", "aape", "spg"]
 
 
 def import_file(path, monkeypatch):

@@ -275,6 +275,31 @@ def test_bad_specs_run_nothing(place, tiny_folders, monkeypatch, changes, words,
     assert not (place / "nothing").exists()
 
 
+def test_the_plan_of_a_bench_whose_data_are_not_there(tmp_path):
+    suites = [
+        {"protocol": "few-shot", "data": ["cells", "rocks"], "shots": [1, 4]},
+        {"protocol": "leave-one-domain-out", "data": "rocks"},
+        {"protocol": "cross-dataset", "data": ["cells", "rocks"], "seeds": [1]},
+        {"protocol": "cross-dataset", "data": ["cells", "rocks"], "options": {"sources": "cells"}, "seeds": [2]},
+    ]
+    data = {"cells": "gone/cells", "rocks": "rocks", "unused": "gone/too"}
+    content = entries("x", "no-such-backbone", data=data, suites=suites, methods=["coop"])
+    make_split_pictures(tmp_path / "rocks")
+    words = ("bench", write_spec(tmp_path / "spec.yaml", content), "--dry-run")
+    done = acclimate(*words)
+    assert done.code == 0, done.err
+    rows = [" ".join(line.split()).partition(", coop ")[2] for line in done.out.splitlines() if ", coop" in line]
+    assert rows == ["1 x 2 x 2 4", "1 x 2 x 2 4", "? x 1 x 2 ?", "2 x 1 x 1 2", "1 x 1 x 1 1"]
+    assert done.out.startswith("11 jobs, and those marked ?")
+    assert f"data.cells: {tmp_path / 'gone/cells'} is not there" in done.out
+    assert "data.rocks" not in done.out
+    assert "unused" not in done.out
+    known = acclimate(*words, "--json").json
+    assert list(known["missing"]) == ["cells"]
+    assert [row["jobs"] for row in known["plan"]] == [4, 4, None, 2, 1]
+    assert acclimate(*words[:-1]).code == 2  # to run it, they must be there
+
+
 def test_bad_files_and_folders(place, finished, tmp_path):
     def error(*words):
         done = acclimate("bench", *words, "--device", "cpu")

@@ -10,7 +10,7 @@ from acclimate.cli.app import commands
 from acclimate.cli.helping import EXAMPLES
 from acclimate.methods import list_methods
 from acclimate.prompts import list_domains
-from tests.helpers.command import acclimate
+from tests.helpers.command import acclimate, run_code
 
 
 def test_the_help_of_adapt_names_its_choices_in_groups():
@@ -30,3 +30,24 @@ def test_examples_parse_and_stand_in_the_help(example):
     verb = next(name for name in (" ".join(words[:2]), words[0]) if name in known)
     known[verb].make_context(known[verb].name, words[len(verb.split()) :])  # parses, runs nothing
     assert example in " ".join(acclimate(*verb.split(), "--help").out.split())
+
+
+@pytest.mark.parametrize("words", ["--help", "adapt --help", "data check -h"])
+def test_help_comes_at_once(words):
+    code = (
+        "import sys, acclimate\n"
+        "from acclimate.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "print('heavy:', *{'pydantic', 'yaml', 'numpy', 'torch'} & sys.modules.keys())\n"
+    )
+    shown = run_code(code, *words.split())
+    assert "Usage: " in shown
+    assert shown.splitlines()[-1].split() == ["heavy:"]
+
+
+def test_a_wrong_option_is_told_before_help():
+    done = acclimate("adapt", "--mehtod", "coop", "--help")
+    assert done.code == 2
+    assert "--mehtod" in done.error
+    assert "Usage" in acclimate("data", "--help").out

@@ -9,6 +9,7 @@ import pytest
 
 from acclimate.data import load_data
 from acclimate.methods import registry
+from tests.helpers.benches import entries, write_spec
 from tests.helpers.command import QUICK, acclimate
 from tests.helpers.pictures import make_pictures, make_split_pictures
 
@@ -82,6 +83,40 @@ def test_images_that_may_not_be_tested_on_are_not_offered(folder, tmp_path, case
     assert refused.code == 2
     assert f"my images: --domain-encoder {shlex.quote(str(tmp_path / 'mae'))} has learned from" in refused.error
     assert refused.error.endswith("; name another one, or give the data the split that it was made with")
+
+
+def test_after_a_check(folder):
+    assert printed(acclimate("data", "check", folder, "--split-seed", 3)) == [
+        "adapt", str(folder), "--split-seed", "3", "--out", "runs/mine",
+    ]  # fmt: skip
+    (folder / "cat/000.png").write_bytes(b"no image")
+    done = acclimate("data", "check", folder)
+    assert done.code == 1
+    assert "with --on-corrupt skip" in done.out  # the finding speaks as the command line does
+    step = ["acclimate", "adapt", folder, "--on-corrupt", "skip", "--out", "runs/mine"]
+    assert done.out.endswith(f"Next, once the errors are mended:\n  {shlex.join(map(str, step))}\n")
+    assert "acclimate adapt" not in acclimate("data", "check", folder, "--json").out
+
+
+def test_after_labels(run, folder, tmp_path):
+    done = acclimate("predict", run, folder, "--out", tmp_path / "labels.csv")
+    assert done.code == 0, done.err
+    assert done.err.endswith(f"  {shlex.join(['acclimate', 'evaluate', str(run), 'CHECKED_IMAGES'])}\n")
+    assert "CHECKED_IMAGES" not in acclimate("predict", run, folder, "--out", tmp_path / "labels.csv", "--quiet").err
+
+
+@pytest.mark.slow
+def test_after_a_bench(folder, tiny_folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_spec(tmp_path / "specs/a spec.yaml", entries(folder.name, tiny_folders["clip"], methods=["zero-shot"]))
+    words = ("bench", "specs/a spec.yaml", "--out", "out", "--data-root", ".", "--device", "cpu")
+    done = acclimate(*words)
+    assert done.code == 0, done.err
+    step = shlex.split(done.err.splitlines()[-1])[1:]
+    assert step == [*words, "--compare", "METHOD"]
+    compared = acclimate(*step[:-1], "zero-shot")
+    assert compared.code == 0, compared.err
+    assert "METHOD" not in compared.err
 
 
 OWN = """

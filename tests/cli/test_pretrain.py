@@ -31,6 +31,20 @@ def test_from_pictures_to_an_encoder(picture_folder, tmp_path):
     assert "nothing to do" in noted.err
 
 
+def test_a_loss_that_shows_too_few_steps(picture_folder, tmp_path):
+    done = pretrain(picture_folder, tmp_path / "mae", "--epochs", 1)
+    record = json.loads((tmp_path / "mae/record.json").read_text())
+    held_out = record["loss"]["held_out"]
+    assert held_out > 0.95
+    assert f"warning: a loss of {held_out:.3f} is near 1" in done.out
+    record["loss"]["held_out"] = 0.94
+    (tmp_path / "mae/record.json").write_text(json.dumps(record))
+    again = pretrain(picture_folder, tmp_path / "mae", "--epochs", 1)  # which is finished
+    assert "loss 0.940" in again.out
+    assert "warning" not in again.out
+    assert "warning" not in pretrain(picture_folder, tmp_path / "control", "--epochs", 0).out  # random on purpose
+
+
 def test_a_bare_folder_and_a_pattern(tmp_path):
     make_pictures(tmp_path, ("scans",), 5)
     (tmp_path / "scans/000.png").write_bytes(b"no image")

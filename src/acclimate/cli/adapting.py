@@ -13,7 +13,6 @@ import typer
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import tell
-from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import command, given_words
 from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
 from acclimate.errors import DataError
@@ -22,6 +21,7 @@ from acclimate.options import parse_assignments
 DEFAULT_BACKBONE = "mini-clip"
 
 if TYPE_CHECKING:
+    from acclimate.cli.progress import Progress
     from acclimate.runs import AdaptedModel
 
 
@@ -71,6 +71,7 @@ def adapt(
 ) -> None:
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
+    from acclimate.cli.progress import Progress
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.tasks import task_of
@@ -137,6 +138,7 @@ def evaluate(
 ) -> None:
     """Measure a saved adapter on other data: labelled images, or images with captions."""
     console.show_notes(quiet)
+    from acclimate.cli.progress import Progress
     from acclimate.runs import evaluate_beside, load
     from acclimate.tasks import task_of
 
@@ -173,6 +175,7 @@ def predict(
 ) -> None:
     """Label images; any number of them streams through."""
     console.show_notes(quiet)
+    from acclimate.cli.progress import Progress
     from acclimate.runs import load
 
     opt.use_plugins(plugin)

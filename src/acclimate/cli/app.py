@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 import acclimate
 from acclimate.cli import INTERRUPTED, adapting, benching, console, describing, looking, pretraining
-from acclimate.cli.helping import Verb
+from acclimate.cli.helping import Verb, Verbs
 from acclimate.errors import AcclimateError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -29,7 +28,7 @@ class Interrupted(Exception):
         self.cause = cause
 
 
-class Program(TyperGroup):
+class Program(Verbs):
     """The program, which hands an interrupt on as it is."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -55,10 +54,10 @@ app.command(cls=Verb)(adapting.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
-data_app = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
+data_app = typer.Typer(cls=Verbs, help="Look at data before training on them.", no_args_is_help=True)
 data_app.command(cls=Verb)(looking.check)
 app.add_typer(data_app, name="data")
-pretrain_app = typer.Typer(help="Make domain encoders from images without labels.", no_args_is_help=True)
+pretrain_app = typer.Typer(cls=Verbs, help="Make domain encoders from images without labels.", no_args_is_help=True)
 pretrain_app.command(cls=Verb)(pretraining.mae)
 pretrain_app.callback()(lambda: None)  # with one command alone, typer would take `mae` for DATA
 app.add_typer(pretrain_app, name="pretrain")

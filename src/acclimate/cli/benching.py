@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,13 @@ import typer
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
+from acclimate.cli.retelling import command, given_words
 
 FAILED = 1  # exit code where jobs failed; those that are done stay done
 
 
 def bench(
+    context: typer.Context,
     spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="What to compare on what, by which protocols.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the bench; what is done there stays done.")] = None,
     data_root: Annotated[
@@ -34,7 +35,16 @@ def bench(
 ) -> None:
     """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
     console.show_notes(quiet)
-    from acclimate.bench import Outcome, check_choice, collect, plan_bench, read_spec, run_bench, write_results
+    from acclimate.bench import (
+        Outcome,
+        check_choice,
+        collect,
+        missing_data,
+        plan_bench,
+        read_spec,
+        run_bench,
+        write_results,
+    )
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
@@ -42,6 +52,9 @@ def bench(
     read = read_spec(spec, data_root)
     metric, reference = check_choice(read, metric, compare)
     out = out or Path("runs") / f"bench-{spec.stem}"
+    if dry_run and (missing := missing_data(read)):
+        results.show_outline(read, missing, as_json)
+        return
     planned = plan_bench(read, device.value)
     if dry_run:
         results.show_plan(planned, out, as_json)
@@ -59,14 +72,18 @@ def bench(
     results.show_failures(outcome, out)
     files = write_results(read, outcome, out, metric, reference)
     if not quiet:
-        names = ", ".join(file.name for file in files[:3])
-        console.tell(
-            console.err,
-            f"{names} in {out}; next: acclimate bench {shlex.quote(str(spec))} "
-            f"--compare METHOD says which differences are more than noise",
-            "note",
-        )
+        _show_next(context, spec, f"{', '.join(file.name for file in files[:3])} in {out}", reference)
     if outcome.failures:
         count = f"{len(outcome.failures)} of {len(planned)}"
         console.show_error(f"{count} jobs failed, the others are done; mend what is wrong and start again")
         raise typer.Exit(FAILED)
+
+
+def _show_next(context: typer.Context, spec: Path, files: str, reference: str | None) -> None:
+    """Say where the results are, and, where nothing was compared yet, which command does."""
+    if reference is not None:
+        console.tell(console.err, files, "note")
+        return
+    console.tell(console.err, f"{files}; which differences are more than noise says:", "note")
+    words = given_words(context, without=("jobs", "no_cache", "as_json"))
+    console.show_line(console.err, f"  {command('bench', spec, *words, '--compare', 'METHOD')}", "note")

@@ -57,18 +57,31 @@ def show_line(console: Console, text: str, style: str = "") -> None:
 
 
 class _Notes(logging.Handler):
-    """Shows what the library decided (info) and what the user should look at (warning)."""
+    """Shows what the library decided (info) and what the user should look at (warning), each message once.
+
+    Args:
+        checking: leave out what the report of a check says.
+    """
+
+    def __init__(self, checking: bool = False) -> None:
+        super().__init__()
+        self.checking = checking
+        self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text in self.said or (self.checking and hasattr(record, "in_check")):
+            return
+        self.said.add(text)
         style = "warning" if record.levelno >= logging.WARNING else "note"
         label = "warning: " if record.levelno >= logging.WARNING else ""
-        tell(err, label + in_dashes(record.getMessage()), style)
+        tell(err, label + in_dashes(text), style)
 
 
-def show_notes(quiet: bool = False) -> None:
-    """Send the library's messages to standard error; `quiet` keeps warnings only."""
+def show_notes(quiet: bool = False, checking: bool = False) -> None:
+    """Send the library's messages to standard error; `quiet` keeps warnings only, `checking` what no report says."""
     logger = logging.getLogger("acclimate")
-    logger.handlers = [_Notes()]
+    logger.handlers = [_Notes(checking)]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
 

@@ -9,7 +9,6 @@ import typer
 
 from acclimate.cli import console
 from acclimate.cli import options as opt
-from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import next_command
 from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
@@ -51,6 +50,7 @@ def describe(
 ) -> None:
     """Have a language model describe the classes in DATA; the sentences serve as --reference-prompts."""
     console.show_notes(quiet)
+    from acclimate.cli.progress import Progress
     from acclimate.describing import Description, Sampling, open_writer
     from acclimate.prompts import read_names_file
     from acclimate.prompts.questions import list_questions, read_questions

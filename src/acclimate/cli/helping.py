@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 EXAMPLES = {
     "adapt": "acclimate adapt my_images --method coop --shots 16 --out runs/mine",
@@ -17,8 +17,29 @@ EXAMPLES = {
 }
 
 
+class Verbs(TyperGroup):
+    """A group of verbs. Its own options stand before the verb; where there are none, none is looked at.
+
+    Typer imports pydantic to convert the value of any option, even of `--help` where it is not given.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the words before the verb."""
+        if args and args[0] in self.commands:
+            self.params, self.add_help_option = [], False
+        return super().parse_args(ctx, args)
+
+
 class Verb(TyperCommand):
     """A verb whose help ends with an example and with the choices of `--method` and `--domain`, made without torch."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the words of a command; `--help` is answered before any value is converted."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        if given.get("help") and not ctx.resilient_parsing:
+            print(ctx.get_help())  # as the option itself does
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -29,8 +50,8 @@ class Verb(TyperCommand):
 
             parts.append(f"Methods: {', '.join(card.name for card in list_cards())}.")
         if "domain" in options and self.name != "demo":
-            from acclimate.prompts import list_domains
+            from acclimate.prompts.ids import domain_ids
 
-            parts.append(f"Domains: {', '.join(domain.id for domain in list_domains())}.")
+            parts.append(f"Domains: {', '.join(domain_ids())}.")
         self.epilog = "\n\n".join(parts)
         super().format_help(ctx, formatter)

@@ -23,7 +23,7 @@ def check(
     as_json: opt.Json = False,
 ) -> None:
     """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance; exit code 1 on errors."""
-    console.show_notes(quiet=as_json)
+    console.show_notes(quiet=as_json, checking=True)
     from acclimate.data import check_data
 
     report = check_data(opt.load_images(data, layout, images_root, split_seed, split_rule, split_from))

@@ -10,7 +10,6 @@ import typer
 
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
-from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import next_command
 from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
@@ -73,6 +72,7 @@ def mae(
 ) -> None:
     """Train a masked autoencoder on DATA; its encoder serves as --domain-encoder."""
     console.show_notes(quiet)
+    from acclimate.cli.progress import Progress
     from acclimate.data.unlabelled import load_unlabelled
     from acclimate.runs.pretraining import pretrain_mae
 

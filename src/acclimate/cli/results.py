@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acclimate.bench import rendering
+from acclimate.bench import outline, rendering
 from acclimate.bench.results import comparisons, main_tables
 from acclimate.cli.console import err, tell
 from acclimate.cli.console import out as console
@@ -33,6 +34,28 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
         sheet.add(", ".join(key), str(count), str(done[key]))
     tell(console, f"{len(jobs)} jobs in {out}")
     show_figures(sheet)
+
+
+def show_outline(spec: Spec, missing: Mapping[str, Path], as_json: bool = False) -> None:
+    """Show the plan of a bench of which data are not there, and which they are."""
+    rows = outline(spec)
+    if as_json:
+        plan = [{**asdict(row), "jobs": row.jobs} for row in rows]
+        print_json({"missing": {name: str(path) for name, path in missing.items()}, "plan": plan})
+        return
+    sheet = Sheet(["protocol, data, method", "trials x shots x seeds", "jobs"])
+    for row in rows:
+        trials, jobs = ("?" if count is None else str(count) for count in (row.trials, row.jobs))
+        sheet.add(f"{row.protocol}, {row.data}, {row.method}", f"{trials} x {row.shots} x {row.seeds}", jobs)
+    known = f"{sum(row.jobs or 0 for row in rows)} jobs"
+    if any(row.jobs is None for row in rows):
+        known += ", and those marked ?, whose number only the data tell"
+    several = f"; each of {len(spec.backbones)} backbones counts" if len(spec.backbones) > 1 else ""
+    tell(console, f"{known}{several}")
+    show_figures(sheet)
+    for name, path in missing.items():
+        tell(console, f"data.{name}: {path} is not there", "note")
+    tell(console, "Put the data there, or name their folder with --data-root; the same command then checks the plan.")
 
 
 def show_outcome(spec: Spec, outcome: Outcome, metric: str, reference: str | None, as_json: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from acclimate.data.formats import is_image_name
 from acclimate.data.ordering import some
-from acclimate.data.rows import Remark, Rows, split_of, tidy
+from acclimate.data.rows import IN_CHECK, Remark, Rows, split_of, tidy
 from acclimate.data.unread import Kind, in_words, kind_of_file
 from acclimate.data.walking import is_passed_over, walk
 from acclimate.errors import DataError
@@ -234,7 +234,8 @@ def remarks_on_rest(root: Path, tree: Tree, levels: Sequence[str] = ()) -> list[
     meant = [file for file, kind in zip(rest, kinds, strict=True) if kind is not None]
     usual = [file for file, kind in zip(rest, kinds, strict=True) if kind is None]
     if usual:
-        log.info("%s: %d files are not images and are left out (%s)", root, len(usual), _endings(usual))
+        left_out = "%s: %d files are not images and are left out (%s)"
+        log.info(left_out, root, len(usual), _endings(usual), extra=IN_CHECK)
     if meant:
         text = f"{len(meant)} files are not read: {in_words(kind for kind in kinds if kind is not None)}: {some(meant)}"
         remarks.append(Remark("warning", "unread_files", text, tuple(meant)))

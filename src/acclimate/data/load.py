@@ -20,7 +20,7 @@ from acclimate.data.images import UnreadableImage
 from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
-from acclimate.data.rows import Remark, Rows, spelled_differently
+from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled_differently
 from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
 from acclimate.data.units import warn_of_crossing
 from acclimate.errors import ConfigError, DataError
@@ -202,9 +202,10 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
     table = table.take(integers(order))
     remarks = (*rows.remarks, *_on_spelling("classes", names), *_on_spelling("domains", set(rows.domains)))
     for remark in remarks[:MOST_REMARKS]:
-        log.log(logging.INFO if remark.level == "info" else logging.WARNING, "%s: %s", rows.name, remark.text)
+        level = logging.INFO if remark.level == "info" else logging.WARNING
+        log.log(level, "%s: %s", rows.name, remark.text, extra=IN_CHECK)
     if len(remarks) > MOST_REMARKS:
-        log.warning("%s: and %d more such warnings", rows.name, len(remarks) - MOST_REMARKS)
+        log.warning("%s: and %d more such warnings", rows.name, len(remarks) - MOST_REMARKS, extra=IN_CHECK)
     origin, others = "given" if given else "made", tuple(rows.other_files)
     return ImageData(rows.name, table, names, origin, other_files=others, store=store, remarks=remarks)
 

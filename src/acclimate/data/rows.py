@@ -92,6 +92,10 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in folded if letter.isalnum()) or name
 
 
+IN_CHECK = {"in_check": True}
+"""Marks messages of the log that `check_data` reports as well, so that a check does not say them twice."""
+
+
 @dataclass(frozen=True)
 class Remark:
     """Something about a source that its user should know, noticed while it was read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -49,6 +49,10 @@ class BaseToNovel(Protocol):
             if not tested & set(names):
                 raise DataError(f"{data.name}: no test image of any {side} class; correct the split")
         return tuple(sets)
+
+    def count_trials(self, names: Sequence[str]) -> int:
+        """Return one for the data set."""
+        return len(names)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the base classes, and the test images of either side and of both."""

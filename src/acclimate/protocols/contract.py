@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -74,6 +74,17 @@ class Protocol(Checked, ABC):
         Raises:
             DataError: the protocol cannot be run on these data.
         """
+
+    def count_trials(self, names: Sequence[str]) -> int | None:
+        """Return how many trials there are on data sets of these names, before they are loaded.
+
+        Args:
+            names: one data set, or all where a trial spans several.
+
+        Returns:
+            The number; none where only the data tell, such as that of the domains.
+        """
+        return None
 
     @abstractmethod
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -36,6 +36,10 @@ class FewShot(Protocol):
             raise DataError(f"{data.name}: no test image, so nothing can be measured; correct the split")
         return tuple(sets)
 
+    def count_trials(self, names: Sequence[str]) -> int:
+        """Return one for the data set."""
+        return len(names)
+
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the training split, and the whole test split."""
         data = only(sets, self.name)
@@ -66,6 +70,10 @@ class FewShotValidation(FewShot):
         if not len(data.val):
             raise DataError(f"{data.name}: no validation image, so nothing can be measured; correct the split")
         return tuple(sets)
+
+    def count_trials(self, names: Sequence[str]) -> int:
+        """Return one for the data set."""
+        return len(names)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the training split, and the whole validation split to measure on."""

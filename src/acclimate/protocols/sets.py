@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -57,6 +57,10 @@ class CrossDataset(Protocol):
         for trial in trials:
             self._check(trial, sets)
         return trials
+
+    def count_trials(self, names: Sequence[str]) -> int:
+        """Return one where the sources are named, else one for each set."""
+        return 1 if self.sources else len(names)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
         """Return shots of the pooled sources, their test images where there are some, and those of each other set."""
