@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from acclimate.bench.work import Worker
 from acclimate.data import freeze_splits, load_data
 from acclimate.errors import AcclimateError, ConfigError, DataError
 from tests.helpers.benches import COOP, entries, make_job, record, write_spec
+from tests.helpers.killing import kill_at_files
 from tests.helpers.pictures import make_pictures, make_split_pictures, picture
 from tests.helpers.tiny_backbones import tiny_clip
 
@@ -262,6 +264,27 @@ def test_a_killed_job_goes_on_and_tells_how_far_it_is(planned, shop, tmp_path, m
     for name in ("adapter.safetensors", "log.jsonl", "splits.json"):
         assert (job.folder(out) / name).read_bytes() == (job.folder(whole.out) / name).read_bytes()
     assert record(job, out)["metrics"] == record(job, whole.out)["metrics"]
+
+
+PREPARE = """
+from acclimate.bench import plan_bench, read_spec
+from acclimate.bench.work import Worker
+
+spec = read_spec(Path(inputs[0]))
+(job,) = plan_bench(spec, "cpu")
+
+def train(out):
+    Worker(spec.data, Path(out), "cpu", None).run(job)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_job_killed_at_each_file_that_it_writes_in_the_end(animals, tiny_folders, tmp_path):
+    content = entries(animals, tiny_folders["clip"], methods=[COOP], seeds=1)
+    names = ["job.json", "adapter.safetensors", "adapter.json", "record.json", "remove checkpoint.safetensors"]
+    assert kill_at_files(PREPARE, (write_spec(tmp_path / "spec.yaml", content),), names, tmp_path) == []
+    assert len(list((tmp_path / "unbroken").rglob("done"))) == 1
 
 
 def test_data_that_went_away(planned, shop, animals, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Event
 
 import pytest
@@ -13,6 +14,7 @@ from acclimate.errors import BackboneError, ConfigError, DataError, LanguageMode
 from acclimate.prompts import PromptSet, get_domain
 from acclimate.prompts.questions import ask, list_questions, read_questions
 from acclimate.prompts.references import read_reference_prompts
+from tests.helpers.killing import kill_at_files
 from tests.helpers.language_servers import Server, free_port, said, transformers_server
 from tests.helpers.tiny_language_model import tiny_language_model
 from tests.helpers.waiting import HANG
@@ -331,3 +333,25 @@ def test_what_is_no_language_model(tmp_path, tiny_folders):
         open_writer(str(tiny_folders["clip"]))
     with pytest.raises(ConfigError, match="names a model of a server"):
         open_writer("nowhere", "model")
+
+
+PREPARE = """
+from acclimate.describing import Description, Sampling, open_writer
+from acclimate.prompts import PromptSet
+
+writer = open_writer(inputs[0])
+
+def train(out):
+    questions, sampling = ["What does {} look like?"], Sampling(max_tokens=8)
+    description = Description(("BareLand", "Pond"), PromptSet("satellite"), Path(out, "prompts.json"), writer.model,
+                              questions=questions, generations=3, sampling=sampling)
+    description.write(writer)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_before_its_file_is_there(model, tmp_path):
+    assert kill_at_files(PREPARE, (model,), ["prompts.json"], tmp_path) == []
+    names = {path.name for path in (tmp_path / "unbroken").iterdir()}
+    assert names == {"prompts.json", f"prompts.json{SUFFIX}"}

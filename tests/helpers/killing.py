@@ -100,12 +100,33 @@ for name in names:
 """
 
 
-def kill_at_files(prepare: str, inputs: Sequence[object], names: Sequence[str], place: Path) -> None:
+def kill_at_files(prepare: str, inputs: Sequence[object], names: Sequence[str], place: Path) -> list[str]:
     """Train into `place/unbroken`, and into `place/NAME` with a kill just before that file is there, and once more.
 
     Args:
         prepare, inputs: as in `kill_often`.
         names: files; "remove NAME" kills just before a file is removed.
         place: where the folders are made.
+
+    Returns:
+        The files that are not those of the unbroken folder, as NAME/FILE; costs in records do not count.
     """
     run_code(AT_FILES.replace("{prepare}", prepare), json.dumps(names), place, *inputs)
+    unbroken = _contents(place / "unbroken")
+    killed = {name: _contents(place / name) for name in names}
+    return [
+        f"{name}/{file}"
+        for name, contents in killed.items()
+        for file in sorted(unbroken.keys() | contents.keys())
+        if file not in unbroken or file not in contents or unbroken[file] != contents[file]
+    ]
+
+
+def _contents(place: Path) -> dict[str, object]:
+    """What the files below a folder hold, by their names in it."""
+    files = {str(path.relative_to(place)): path for path in place.rglob("*") if path.is_file()}
+    return {name: _content(path) for name, path in files.items()}
+
+
+def _content(path: Path) -> object:
+    return {**json.loads(path.read_text()), "cost": None} if path.name == "record.json" else path.read_bytes()

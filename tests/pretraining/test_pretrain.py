@@ -15,7 +15,7 @@ from acclimate.errors import DataError, RunError
 from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.sheet import GAP, HEAD, HIDDEN, TILE
 from acclimate.runs.pretraining import pretrain_mae
-from tests.helpers.killing import kill_often
+from tests.helpers.killing import kill_at_files, kill_often
 from tests.helpers.tiny_mae import SMALL
 
 ONE = {**SMALL, "epochs": 1}
@@ -175,6 +175,20 @@ def test_killed_many_times(tmp_path, picture_folder):
     left, right = (json.loads((folder / "record.json").read_text()) for folder in outputs)
     for key in ("identity", "loss", "data", "settings", "transform"):
         assert left[key] == right[key], key
+
+
+WRITTEN = [
+    *("config.json", "images.txt", "model.safetensors", "preprocessor_config.json", "reconstructions.png"),
+    *("record.json", "remove checkpoint.safetensors"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_each_file_that_is_written_in_the_end(tmp_path, picture_folder):
+    inputs = (picture_folder, json.dumps({**SMALL, "epochs": 1}))
+    assert kill_at_files(PREPARE, inputs, WRITTEN, tmp_path) == []
+    assert {path.name for path in (tmp_path / "unbroken").iterdir()} == {*WRITTEN[:-1], "log.jsonl"}
 
 
 def test_length_and_rate_where_nobody_chose_them():
