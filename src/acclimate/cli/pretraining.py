@@ -11,7 +11,6 @@ import typer
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import next_command
-from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
 
 TOO_HIGH = 0.95  # loss of a masked autoencoder; 1 is that of the mean of each patch
@@ -94,7 +93,7 @@ def mae(
     if record["data"]["part"] != "all" and len(images.class_names) > 1:
         command = next_command(context, "adapt", data, *words, same_data=True)
     else:  # without labels there is nothing to adapt to, and what it has seen may not be tested on
-        console.out.print("[note]LABELLED_IMAGES: others, as it has learned from all of these[/]", soft_wrap=True)
+        console.tell(console.out, "LABELLED_IMAGES: others, as it has learned from all of these", "note")
         command = next_command(context, "adapt", "LABELLED_IMAGES", *words)
     show_commands(command)
 
@@ -105,17 +104,18 @@ def _show(record: dict[str, Any], out: Path) -> None:
     losses = [
         f"{name.replace('_', '-')} loss {value:.3f}" for name, value in record["loss"].items() if value is not None
     ]
-    console.out.print(
+    console.tell(
+        console.out,
         f"{record['data']['images']} images, {record['settings']['epochs']} epochs, {cost['total']:.0f} s, "
         f"{facts['encoder'] / 1e6:.1f} million weights{''.join(f'; {loss}' for loss in losses)}",
-        soft_wrap=True,
     )
     reached = next((value for value in reversed(record["loss"].values()) if value is not None), None)
     if record["settings"]["epochs"] and reached is not None and reached > TOO_HIGH:
         console.tell(
             console.out,
-            f"warning: a loss of {reached:.3f} is near 1, what guessing the mean of each patch costs: too few steps; "
-            "give more --epochs or a smaller --batch-size",
+            f"warning: a loss of {reached:.3f} is not well below 1, what guessing the mean of each patch costs: "
+            "too few steps; give more --epochs or a smaller --batch-size",
             "warning",
         )
-    console.out.print(f"\nThe encoder is in {escape(str(out))}; look at reconstructions.png. Next:", soft_wrap=True)
+    console.out.print()
+    console.tell(console.out, f"The encoder is in {out}; look at reconstructions.png. Next:")
