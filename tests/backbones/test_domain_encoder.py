@@ -303,6 +303,19 @@ def test_preprocessing_of_another_model(mae):
     assert "makes images of 48x32 pixels, config.json says that the model takes 32x32" in message
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [("dinov2", {"crop_size": 1}), ("convnext", {"size": {"shortest_edge": 3}})],
+)
+def test_preprocessing_that_leaves_less_than_the_encoder_needs(folders, tmp_path, family, changes):
+    folder = shutil.copytree(folders(family)[0], tmp_path / "small")
+    edit(folder / "preprocessor_config.json", **changes)
+    message = refusal(folder)
+    assert message.startswith(f"{folder}: preprocessor_config.json makes images of ")
+    assert message.endswith("; use the preprocessor_config.json of this model")
+    assert "\n" not in message
+
+
 def test_preprocessing_that_cannot_be_followed(mae):
     edit(mae / "preprocessor_config.json", size={"shortest_edge": 32})
     assert refusal(mae).startswith(f"{mae}: resize=32 without a crop")

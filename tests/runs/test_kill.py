@@ -10,6 +10,7 @@ import pytest
 import acclimate
 from tests.helpers import command
 from tests.helpers.killing import kill_at_files, kill_often
+from tests.helpers.pictures import make_split_pictures
 from tests.helpers.waiting import wait_until
 
 SETTINGS = {"epochs": 20, "batch_size": 4, "context_tokens": 4, "optimizer": "adamw", "select": "best-val"}
@@ -75,7 +76,7 @@ def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_fo
     same(tmp_path / "unbroken", tmp_path / "killed")
 
 
-AT_FILES = """
+AAPE = """
 import acclimate
 from acclimate import backbones, runs
 
@@ -86,16 +87,63 @@ def train(out):
     acclimate.adapt(data, "aape", backbone, shots=4, out=out, domain="natural", settings={"epochs": 2}, device="cpu",
                     reference_prompts=sentences, checkpoint_seconds=0.0)
 """
-WRITTEN = ["reading.png", "adapter.safetensors", "adapter.json", "record.json", "remove checkpoint.safetensors"]
+RETRIEVAL = """
+import acclimate
+from acclimate import backbones, runs
+
+data, backbone = acclimate.load_captions(inputs[0]), backbones.load_backbone(inputs[1])
+
+def train(out):
+    acclimate.adapt(data, "aape", backbone, out=out, settings={"epochs": 2, "batch_size": 6}, device="cpu",
+                    checkpoint_seconds=0.0)
+"""
+WARM_START = """
+import acclimate
+from acclimate import backbones, runs
+
+data, backbone = acclimate.load_data(inputs[0]), backbones.load_backbone(inputs[1])
+
+def train(out):
+    settings = {"epochs": 2, "context_tokens": 4, "batch_size": 8}
+    acclimate.adapt(data, "coop", backbone, shots=4, out=out, domain="natural", settings=settings, device="cpu",
+                    start=inputs[2], checkpoint_seconds=0.0)
+"""
+PREREQUISITES = """
+import acclimate
+from acclimate import backbones, runs
+
+data, backbone = acclimate.load_data(inputs[0], layout="domain/class"), backbones.load_backbone(inputs[1])
+
+def train(out):
+    settings = {"label_epochs": 2, "epochs": 2, "warmup_epochs": 0}
+    acclimate.adapt(data, "spg", backbone, shots=2, out=out, domain="natural", settings=settings, device="cpu",
+                    checkpoint_seconds=0.0)
+"""
+WRITTEN = ["adapter.safetensors", "adapter.json", "record.json", "remove checkpoint.safetensors"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.slow
-def test_killed_at_each_file_that_is_written_in_the_end(tmp_path, picture_folder, tiny_folders):
-    kill_at_files(AT_FILES, (picture_folder, tiny_folders["clip"]), WRITTEN, tmp_path)
-    assert (tmp_path / "unbroken/reading.png").exists()
-    for name in WRITTEN:
-        same(tmp_path / "unbroken", tmp_path / name)
-        left, right = (json.loads((tmp_path / one / "record.json").read_text()) for one in ("unbroken", name))
-        assert left["reading"] == right["reading"], name
-        assert (tmp_path / name / "reading.png").read_bytes() == (tmp_path / "unbroken/reading.png").read_bytes(), name
+@pytest.mark.parametrize(
+    ("prepare", "fixtures", "names"),
+    [
+        (AAPE, ["picture_folder"], ["reading.png", *WRITTEN]),
+        (RETRIEVAL, ["caption_folder"], WRITTEN),
+        (WARM_START, ["picture_folder", "run"], WRITTEN),
+        (PREREQUISITES, ["scene_folder"], WRITTEN),  # in the folder of the first prompt label
+    ],
+    ids=["aape", "retrieval", "warm start", "prerequisites"],
+)
+def test_killed_at_each_file_that_is_written_in_the_end(request, tmp_path, tiny_folders, prepare, fixtures, names):
+    data, *rest = map(request.getfixturevalue, fixtures)
+    inputs = (data, tiny_folders["clip"], *(run.folder for run in rest))
+    assert kill_at_files(prepare, inputs, names, tmp_path) == []
+    expected = {name for name in names if " " not in name}
+    assert expected <= {path.name for path in (tmp_path / "unbroken").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def scene_folder(tmp_path_factory):
+    """Pictures of three classes in two domains, in folders domain/class."""
+    place = tmp_path_factory.mktemp("scenes") / "scenes"
+    return make_split_pictures(place, splits=dict.fromkeys(("day", "night"), 8))

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.architecture import Architecture
-from acclimate.backbones.checkpoints import followed, load_model, model_config, processor_config, weight_files
+from acclimate.backbones.checkpoints import (
+    first_line,
+    followed,
+    load_model,
+    model_config,
+    processor_config,
+    weight_files,
+)
 from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 SELF = "self"
 SPARE = "mask_token"  # stands for hidden patches in pretraining; nothing is hidden here
 PIXELS = 128 * 224 * 224  # that run through the encoder at once, which bounds the memory of large images
+
+SMALL = 64  # pixels a side; smaller ones are tried on loading, larger ones are enough for every family
 
 
 class DomainEncoder(Shared):
@@ -175,6 +184,7 @@ def load_domain_encoder(
     model = _encoder(folder, family, files)
     with followed(folder, "config.json"):
         encoder = wrap_encoder(str(name), model_type, model, _transform(folder, family, processor, model.config))
+    _check_smallness(folder, encoder)
     encoder.place = Place.of(str(name), folder)
     if dtype != torch.float32:
         _ = encoder.fingerprint  # kept from here on: that of the exact values, before they are rounded
@@ -241,6 +251,20 @@ def _transform(folder: Path, family: VisionFamily, processor: dict[str, Any], co
     size = config.image_size
     size = tuple(size) if isinstance(size, list | tuple) else (size, size)
     return image_transform(folder, processor, family.processor, None if family.any_size else size)
+
+
+def _check_smallness(folder: Path, encoder: DomainEncoder) -> None:
+    """Refuse preprocessing that leaves an encoder of any size less than its patches or stages need."""
+    height, width = encoder.image_size
+    if min(height, width) >= SMALL:
+        return
+    try:
+        encoder.encode_image(torch.zeros(1, 3, height, width))
+    except (RuntimeError, ValueError) as error:
+        raise BackboneError(
+            f"{folder}: preprocessor_config.json makes images of {height}x{width} pixels, and the encoder cannot take "
+            f"these ({first_line(error)}); use the preprocessor_config.json of this model"
+        ) from error
 
 
 def _weights(model: Any, family: VisionFamily) -> str:
