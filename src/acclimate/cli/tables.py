@@ -11,6 +11,7 @@ from acclimate.cli.console import is_unicode, out, show_line, tell
 from acclimate.cli.layout import Sheet
 from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_verdict
+from acclimate.cli.wording import in_dashes
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
@@ -143,7 +144,7 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
     findings = content["findings"]
     for finding in findings:
         level = finding["level"]
-        tell(out, finding["message"], label=f"{level:<8} ", label_style=styles[level])
+        tell(out, in_dashes(finding["message"]), label=f"{level:<8} ", label_style=styles[level])
         for example in finding["examples"][:3]:
             words = example if isinstance(example, str) else " ~ ".join(map(str, example))
             if words not in finding["message"]:
