@@ -50,6 +50,20 @@ def test_pictures_taken_away_since(made, tmp_path):
     assert not keys(chosen) & seen
 
 
+def test_a_class_that_came_later_is_named(made, tmp_path, caplog):
+    place, data, _ = made
+    shutil.copytree(place / "data", tmp_path / "data")
+    choose_evaluation_images(place / "run", load_data(tmp_path / "data"))
+    assert "not measured" not in caplog.text
+    shutil.copytree(tmp_path / "data" / data.class_names[0], tmp_path / "data" / "tiger")
+    for file in (tmp_path / "data" / "tiger").iterdir():
+        file.write_text(f"pointer of {file.name}")
+    chosen = choose_evaluation_images(place / "run", load_data(tmp_path / "data"))
+    assert keys(chosen) == keys(data.test)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([text for text in warnings if "9 images of classes" in text and "tiger" in text]) == 1
+
+
 def test_pictures_labelled_otherwise_since(made, tmp_path):
     place, data, seen = made
     shutil.copytree(place / "data", tmp_path / "data")

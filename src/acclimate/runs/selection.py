@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acclimate import arguments
 from acclimate.data import ImageData, load_splits
 from acclimate.data.kept import keep_split
+from acclimate.data.ordering import some
 from acclimate.data.splits import GREEDY
 from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.runs import folder
@@ -105,6 +106,7 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
     test = _frozen_test_images(document, data)
     if test is not None:
         logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
+        _say_what_classes_are_new(document, data)
         data = data.select(rows_among(data, test))
     for one in seen:
         known = {*rows_among(data, one.all)}
@@ -118,6 +120,18 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
         return data.test
     logger.info("%s is new to this run: measuring on all its images", data.name)
     return data
+
+
+def _say_what_classes_are_new(document: Mapping[str, Any] | None, data: ImageData) -> None:
+    known = {row.get("label") for rows in (document or {"splits": {}})["splits"].values() for row in rows}
+    new = {name: count for name, count in data.counts().items() if count and name not in known}
+    if new:
+        logger.warning(
+            "%s: %d images of classes that the run does not have are not measured: %s; adapt again to tell them apart",
+            data.name,
+            sum(new.values()),
+            some(list(new), 5),
+        )
 
 
 def _frozen_test_images(document: Mapping[str, Any] | None, data: ImageData) -> frozenset[str] | None:
