@@ -210,8 +210,8 @@ def test_dry_run(place, finished, again, tmp_path):
     assert done.code == 0
     assert f"{JOBS} jobs in {finished[0]}" in done.out
     assert [line.split() for line in done.out.splitlines() if "coop" in line] == [
-        ["few-shot", "animals", "coop", "2", "2"],
-        ["base-to-novel", "animals", "coop", "2", "2"],
+        ["few-shot,", "animals,", "coop", "2", "2"],
+        ["base-to-novel,", "animals,", "coop", "2", "2"],
     ]
     new = acclimate("bench", place / "spec.yaml", "--out", tmp_path / "new", "--dry-run", "--json")
     assert not (tmp_path / "new").exists()

@@ -44,7 +44,7 @@ def test_what_may_be_given():
         ("a {} {", "and no other braces"),
         ("{} \udce9", "holds bytes that are no text"),
         ([], "`templates`: no templates; write at least one sentence"),
-        ([3], "`templates`: 3 is no sentence"),
+        ([3], "`templates` has 3 among its texts"),
         ("{" * 100_000, "must contain {} once"),
     ],
 )
