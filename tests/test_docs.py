@@ -231,6 +231,7 @@ def test_planned_methods_are_not_claimed():
     assert not {name.lower() for name in re.findall(r"(\w+)\s\(arXiv", planned[1])} & names
 
 
+@pytest.mark.slow
 def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, monkeypatch, capsys):
     make_pictures(tmp_path / "my_images", per_class=3)  # one training image per class: the published 50 epochs
     make_pictures(tmp_path / "new_images", per_class=2, seed=1)

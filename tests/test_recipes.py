@@ -170,6 +170,7 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", planned(GDPL), ids=name)
 def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_make(
     path: Path, domains: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ from tests.helpers.waiting import wait_until
 
 SUITES = [{"protocol": name, "data": "animals"} for name in ("few-shot", "base-to-novel")]
 JOBS = 8  # two protocols, two methods, two seeds
+pytestmark = pytest.mark.slow  # benches run in processes of their own
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 
 

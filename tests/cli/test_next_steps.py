@@ -13,6 +13,8 @@ from tests.helpers.benches import entries, write_spec
 from tests.helpers.command import QUICK, acclimate
 from tests.helpers.pictures import make_pictures, make_split_pictures
 
+pytestmark = pytest.mark.slow  # each runs the commands that another one prints
+
 MAE = ("--image-size", 32, "--patch-size", 8, "--epochs", 0, "--device", "cpu")
 
 

@@ -44,6 +44,7 @@ def by_hand(world, method, batch, weights):
     return torch.stack(rows), torch.stack(losses).mean()
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("settings", [{}, {"checkpoint": True}, {"context_init": None, "context_tokens": 3}])
 def test_logits_loss_and_gradient_equal_the_loop_over_images(world, settings):
     method = make(world, "cocoop", LONG, seed=2, **WIDE, **settings)

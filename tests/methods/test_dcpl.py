@@ -11,6 +11,7 @@ from tests.helpers.plain_domain import compare, dcpl_logits, stir
 from tests.helpers.tensors import close
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize(
     "settings",
     [
@@ -57,7 +58,7 @@ def test_gradients_reach_all_that_is_learned(world):
         assert method.text.grad.abs().flatten(1).amax(1).min() > 0
 
 
-@pytest.mark.one_family
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["corrected", "released"])
 def test_it_learns(world, variant):
     method = make(world, "dcpl", variant=variant, epochs=10, lr=0.01, warmup_epochs=0)

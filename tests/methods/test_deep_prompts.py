@@ -82,7 +82,7 @@ def test_gradients_reach_all_that_is_learned(world, name):
         assert parameter.grad.abs().flatten(1).amax(1).min() > 0 if parameter.ndim > 2 else parameter.grad.any(), key
 
 
-@pytest.mark.one_family
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNED)
 def test_learning(world, name):
     lines = learn(world, make(world, name, epochs=15, lr=0.02), TrainingFacts(18, 6))

@@ -39,6 +39,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_logits_loss_and_gradient_equal_the_loop(world, settings):
     method = stir(make(world, "dplq", LONG, **settings))
@@ -126,7 +127,7 @@ def test_gradients_reach_all_that_is_learned(world, settings):
     assert all(parameter.grad is None for parameter in world.backbone.model.parameters())
 
 
-@pytest.mark.one_family
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"variant": "released", "warmup_epochs": 0, "lr": 0.02}, {"lr": 0.01}], ids=str)
 def test_it_learns(world, settings):
     method = make(world, "dplq", epochs=10, **settings)

@@ -37,6 +37,7 @@ CHANGES = [
 # ------------------------------------------------------------------------------------------------------ the equations
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize(
     "settings",
     [

@@ -11,6 +11,7 @@ from tests.helpers.plain_prompts import plain_logits
 from tests.helpers.tensors import close
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize(("text_depth", "vision_depth"), [(12, 12), (2, 1), (1, 3), (3, 0)])
 @pytest.mark.parametrize("start", ["a photo of a", None])
 def test_loss_and_gradient_equal_the_plain_way(world, text_depth, vision_depth, start):

@@ -9,6 +9,7 @@ from tests.helpers.plain_prompts import plain_logits
 from tests.helpers.tensors import close
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("depth", [1, 2, 9])
 @pytest.mark.parametrize("start", ["a photo of a", None])
 def test_loss_and_gradient_equal_the_plain_way(world, depth, start):

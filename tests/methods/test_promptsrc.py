@@ -226,7 +226,7 @@ def test_options_out_of_range(wrong):
         PromptSRCConfig(**wrong)
 
 
-@pytest.mark.one_family
+@pytest.mark.slow
 def test_it_learns(world):
     method = make(world, "promptsrc", epochs=10, lr=0.02, warmup_epochs=0, image_agreement=1.0, text_agreement=1.0)
     lines = learn(world, method, FACTS)

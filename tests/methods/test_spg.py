@@ -163,6 +163,7 @@ def plain_logits(world, method, batch, prompts):
     return torch.stack(rows)
 
 
+@pytest.mark.one_family
 @pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("scale", ["standardised", "raw"])
 def test_logits_equal_the_loop_over_images_and_classes(world, generator, scale):

@@ -171,7 +171,11 @@ SHORT = {  # of the methods whose default is long
 }
 
 
-@pytest.mark.parametrize("method", [method.name for method in list_methods()])
+AT_ONCE = {"zero-shot", "linear-probe", "domain-linear-probe", "coop", "gdpl", "spg", "aape", "tip-adapter-f"}
+EVERY = [pytest.param(one.name, marks=[] if one.name in AT_ONCE else pytest.mark.slow) for one in list_methods()]
+
+
+@pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("family", ["clip", pytest.param("siglip", marks=pytest.mark.slow)])
 def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain_encoder, method, family):
     backbone, out = tiny_backbones[family], tmp_path / "run"
