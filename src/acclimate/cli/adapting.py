@@ -13,7 +13,7 @@ import typer
 from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import tell
-from acclimate.cli.retelling import command, given_words
+from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
 from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
@@ -94,7 +94,7 @@ def adapt(
     tables.show_record(model.record, task, as_json)
     if not as_json:
         again = partial(_again, context, data, images.name, out if "--out" in given_words(context) else None)
-        show_next_steps(out, model.record, task, given_words(context, only=("plugin",)), again)
+        show_next_steps(out, model.record, task, given_words(context, only=ABOUT_METHODS), again)
 
 
 def _again(context: typer.Context, data: Path, name: str, out: Path | None, method: str) -> tuple[str, Path]:
@@ -156,7 +156,7 @@ def evaluate(
     if task.has_classes and not rebind and not as_json:
         console.out.print()
         tell(console.out, "Next, label new images:")
-        extra = given_words(context, only=("backbone", "domain_encoder", "plugin"))
+        extra = given_words(context, only=ABOUT_RUN)
         show_commands(command("predict", run, "NEW_IMAGES", "--out", "labels.csv", *extra))
 
 
@@ -185,7 +185,7 @@ def predict(
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
         tell(console.err, f"{count} rows in {out}", "note")
-        show_next_to_labels(run, given_words(context, only=("backbone", "domain_encoder", "plugin")), quiet)
+        show_next_to_labels(run, given_words(context, only=ABOUT_RUN), quiet)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise DataError(

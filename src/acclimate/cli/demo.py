@@ -135,7 +135,7 @@ def _compare(records: list[dict[str, Any]], task: Task[Any]) -> tuple[str, str]:
         "so domain-linear-probe repeats linear-probe; acclimate pretrain mae makes one from your own images.",
         "note",
     )
-    saved = max((record for record in records), key=lambda record: record["metrics"]["accuracy"]["value"])
+    saved = max(records, key=lambda record: record["metrics"]["accuracy"]["value"])
     show_verdict(saved["method"], saved["metrics"], saved.get("verdict"), task)
     return order[-1], saved["method"]
 

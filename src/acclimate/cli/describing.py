@@ -74,7 +74,7 @@ def describe(
     _say_what_it_costs(description, writer.model)
     if dry_run:
         for request in description.requests[::generations]:
-            console.out.print(escape(request.question), soft_wrap=True)
+            console.show_line(console.out, request.question)
         return
     try:
         with Progress(quiet) as progress:

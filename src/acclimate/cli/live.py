@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from acclimate.cli.console import err
+from acclimate.cli.console import err, show_line
 from acclimate.cli.layout import Sheet, figures
 from acclimate.cli.terminal import escape
 
@@ -148,7 +148,7 @@ class LiveBench:
 
     def _say(self, text: str) -> None:
         if not self.quiet:
-            self.console.print(f"[note]{escape(text)}[/]", soft_wrap=True)
+            show_line(self.console, text, "note")
 
 
 def _kind(job: Job) -> tuple[str, ...]:

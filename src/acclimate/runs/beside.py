@@ -11,13 +11,11 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.options import make_config
 from acclimate.tasks import Task, task_of
-from acclimate.training.feeding import evaluation_feed
-from acclimate.training.inputs import Given
-from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
     from acclimate.runs.model import AdaptedModel
+    from acclimate.training.progress import Progress
 
 
 def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | None = None) -> dict[str, Any]:
@@ -42,15 +40,7 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
     for method in chain((own,), _untrained(task, own, data)):
-        given = Given(
-            model.backbone,
-            method.domain_encoder,
-            config=method.config,
-            cache_dir=model.cache_dir,
-            progress=progress or Silent(),
-        )
-        feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
-        answers = task.answer(method, feed, data, given)
+        answers = task.answer(method, *model.feed_for(method, data, progress))
         metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
     found = metrics.pop(own.name)
     return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -19,10 +18,7 @@ from acclimate.errors import ConfigError
 from acclimate.files import write_json
 from acclimate.methods import Classifier
 from acclimate.runs import copies, folder
-from acclimate.runs.encoders import (
-    describe_backbone,
-    describe_domain_encoder,
-)
+from acclimate.runs.encoders import describe_backbone, describe_domain_encoder
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
@@ -36,10 +32,9 @@ from acclimate.training.progress import Progress, Silent
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
     from acclimate.methods import Method
+    from acclimate.training.feeds import Feed
 
 FORMAT = 1  # of adapter.json
-
-logger = logging.getLogger("acclimate.runs")
 
 
 class AdaptedModel:
@@ -166,6 +161,18 @@ class AdaptedModel:
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
+        return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
+
+    def feed_for(
+        self, method: Method, data: ImageData, progress: Progress | None = None
+    ) -> tuple[Feed, ImageData, Given]:
+        """Return what a task reads of images to measure a method on the model's encoders: a feed, the images, inputs.
+
+        Args:
+            method: the model's own, or one beside it.
+            data: the images.
+            progress: told of every batch.
+        """
         given = Given(
             self.backbone,
             method.domain_encoder,
@@ -173,8 +180,7 @@ class AdaptedModel:
             cache_dir=self.cache_dir,
             progress=progress or Silent(),
         )
-        feed = evaluation_feed(method.inputs.prediction, data, given, method.reading)
-        return task.evaluate(method, feed, data, given, resamples)
+        return evaluation_feed(method.inputs.prediction, data, given, method.reading), data, given
 
     def choose_images(self, data: Images, split: str = "auto") -> Images:
         """Return the images of a data set that the model is measured on; see `choose_evaluation_images`."""
@@ -234,7 +240,7 @@ class AdaptedModel:
 
         Raises:
             RunError: when the folder holds other things or cannot be written.
-        ConfigError: `out` is no path.
+            ConfigError: `out` is no path.
         """
         path = folder.open_folder(arguments.path("out", out))
         save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})

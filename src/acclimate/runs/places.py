@@ -59,14 +59,10 @@ def find_again(
         RunError: it is not found, cannot be loaded, or is another one.
     """
     if given is not None:
-        found = _load(run, saved, given, load, f"and '{given}' does not load")
-        saved.check(found, run)
-        return found
+        return _checked(run, saved, given, load, f"and '{given}' does not load")
     place = _place(record, saved.option)
     if place is None and saved.has_a_name:
-        found = _load(run, saved, saved.name, load, "which does not load")
-        saved.check(found, run)
-        return found
+        return _checked(run, saved, saved.name, load, "which does not load")
     tried: dict[str, str] = {os.path.normpath(folder): "" for folder in _recorded(run, saved.name, place or {})}
     there = [name for name in dict.fromkeys([*tried, *_above(run, saved.name)]) if os.path.isdir(name)]
     for name in there:
@@ -82,9 +78,7 @@ def find_again(
         else:
             return found
     if place is None and not there:  # an earlier version did not say what was a folder
-        found = _load(run, saved, saved.name, load, "which does not load")
-        saved.check(found, run)
-        return found
+        return _checked(run, saved, saved.name, load, "which does not load")
     reasons = ", ".join(f"{name} ({reason or 'no such folder'})" for name, reason in tried.items())
     raise RunError(
         f"{run}: this adapter was trained on {saved.words} with weights {saved.fingerprint[:12]}, which is not where "
@@ -92,14 +86,17 @@ def find_again(
     )
 
 
-def _load(run: Path, saved: SavedEncoder, name: Any, load: Callable[[Any], Loaded], words: str) -> Loaded:
+def _checked(run: Path, saved: SavedEncoder, name: Any, load: Callable[[Any], Loaded], words: str) -> Loaded:
+    """Return the encoder of a name, which is taken or refused."""
     try:
-        return load(name)
+        found = load(name)
     except BackboneError as error:
         raise RunError(
             f"{run}: this adapter was trained on {saved.words}, {words} ({_fact(error)}); "
             f"name the original with `{saved.option}`"
         ) from None
+    saved.check(found, run)
+    return found
 
 
 def _fact(error: BackboneError) -> str:
