@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
     from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.backbones.encoder import Encoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.backbones.loading import load_backbone
     from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas
 

@@ -15,6 +15,7 @@ from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
+from acclimate.backbones.kinds import DUAL
 from acclimate.backbones.tokenizer import USUAL_TOKENIZER, TextTokenizer
 from acclimate.backbones.towers import (
     ClassPosition,
@@ -62,6 +63,8 @@ class DualEncoder(Shared):
         image_size: height and width of the pixels the image tower takes.
         logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
     """
+
+    kind = DUAL
 
     def __init__(
         self,

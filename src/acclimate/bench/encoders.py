@@ -9,14 +9,15 @@ from acclimate.bench.choosing import choose
 from acclimate.bench.entries import at
 from acclimate.bench.spec import Contender, Source
 from acclimate.errors import ConfigError
+from acclimate.methods import get_method
 from acclimate.protocols import Trial
 from acclimate.runs.seen import Seen, seen_by_encoder
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
 
 
-def identity(encoder: DualEncoder | DomainEncoder) -> dict[str, str]:
+def identity(encoder: Backbone | DomainEncoder) -> dict[str, str]:
     """Return what decides the features of an encoder: its weights, and what it makes of an image.
 
     Its identity stands beside them where its configuration or its tokenizer is none that the weights let one expect.
@@ -33,7 +34,7 @@ class Encoders:
         backbones: its backbones, loaded, by name.
     """
 
-    def __init__(self, sources: Mapping[str, Source], backbones: Mapping[str, DualEncoder]) -> None:
+    def __init__(self, sources: Mapping[str, Source], backbones: Mapping[str, Backbone]) -> None:
         self.sources, self.backbones = sources, backbones
         self._known: dict[tuple[str, str], dict[str, str]] = {}
         self._seen: dict[tuple[str, str], Seen | None] = {}
@@ -41,8 +42,8 @@ class Encoders:
 
     def find(
         self, contender: Contender, training: Sequence[str], backbone: str, trial: Trial
-    ) -> tuple[str, dict[str, str]]:
-        """Return name and identity of the domain encoder that a method reads.
+    ) -> tuple[str | None, dict[str, str]]:
+        """Return name and identity of the domain encoder that a method reads; no name where its runs make one.
 
         Args:
             contender: the method.
@@ -56,6 +57,8 @@ class Encoders:
         from acclimate.backbones.domain_encoder import SELF, load_domain_encoder
 
         name = _name(contender, {data: self.sources[data] for data in training})
+        if name is None:
+            return None, {}
         key = (name, backbone if name == SELF else "")  # which is another encoder for each backbone
         with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}", "domain_encoder"):
             if key not in self._known:
@@ -67,14 +70,14 @@ class Encoders:
         return name, self._known[key]
 
 
-def _name(contender: Contender, training: Mapping[str, Source]) -> str:
-    """Return the name of a domain encoder.
+def _name(contender: Contender, training: Mapping[str, Source]) -> str | None:
+    """Return the name of a domain encoder, or none where a run makes one.
 
     Raises:
         ConfigError: there is none, or the data sets have different ones.
     """
     name = choose(contender, training, "domain_encoder")
-    if name is None:
+    if name is None and not get_method(contender.method).makes_domain_encoder:
         first = next(iter(training))
         raise ConfigError(
             f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "

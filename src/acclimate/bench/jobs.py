@@ -33,7 +33,7 @@ from acclimate.tasks import open_data, task_of
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import Backbone
 
 FORMAT = 1  # of the dictionary; part of its hash
 
@@ -119,7 +119,7 @@ class Job:
         return (place / DONE).exists() and (place / folder.RECORD).exists()
 
 
-def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, ImageData]) -> list[Job]:
+def plan(spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, ImageData]) -> list[Job]:
     """Return all jobs of a bench, those of one backbone together and among them those of one data set.
 
     Args:
@@ -135,14 +135,18 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
     jobs: dict[str, Job] = {}
     names: dict[Run, Job] = {}
     encoders, references = Encoders(spec.data, backbones), References(spec.data)
+    _check_kinds(spec, backbones)
     for (backbone, encoder), (number, suite) in product(backbones.items(), enumerate(spec.suites)):
         with at(f"suites[{number}]"):
             for content, contender, drawn, class_names in _contents(suite, sets, facts):
+                if encoder.kind not in get_method(contender.method).backbones:
+                    continue
                 content |= {"backbone": identity(encoder), "precision": spec.precision}
                 job = Job(content, contender.label, backbone)
                 if contender.inputs.domain_encoder:
                     name, known = encoders.find(contender, job.sources, backbone, drawn)
-                    job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
+                    if name is not None:
+                        job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
                 if contender.inputs.reference_prompts and class_names:
                     file, sentences = references.find(
                         contender, job.sources, class_names, prompts_of(facts, job.sources)
@@ -150,6 +154,22 @@ def plan(spec: Spec, backbones: Mapping[str, DualEncoder], sets: Mapping[str, Im
                     job = replace(job, content={**job.content, "reference_prompts": sentences}, reference_prompts=file)
                 _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
     return list(jobs.values())
+
+
+def _check_kinds(spec: Spec, backbones: Mapping[str, Backbone]) -> None:
+    """Refuse a method that adapts none of the backbones, and a backbone that no method adapts.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    kinds = [get_method(one.method) for suite in spec.suites for one in suite.contenders]
+    for method in kinds:
+        if not any(encoder.kind in method.backbones for encoder in backbones.values()):
+            for name, encoder in backbones.items():
+                method.check_backbone(encoder.kind, name)
+    for name, encoder in backbones.items():
+        if kinds and not any(encoder.kind in method.backbones for method in kinds):
+            kinds[0].check_backbone(encoder.kind, name)
 
 
 def _contents(

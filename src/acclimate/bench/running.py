@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from acclimate.bench.entries import at
@@ -17,6 +18,7 @@ from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
 from acclimate.files import read_json
 from acclimate.runs import folder
+from acclimate.runs.encoders import open_backbone
 from acclimate.training.devices import resolve_device
 
 LOCK = ".lock"
@@ -43,14 +45,12 @@ def plan_bench(spec: Spec, device: str = "auto") -> list[Job]:
     Raises:
         AcclimateError: anything in it cannot be loaded or run; nothing has run then.
     """
-    from acclimate.backbones import load_backbone
-
     resolve_device(device)  # it must be there; the processes use it, this one needs no more than a look at the weights
     with at(spec.path):
         used = {name for suite in spec.suites for name in suite.data}
         sets = {name: load_source(name, source) for name, source in spec.data.items() if name in used}
         with at("backbones"):
-            backbones = {name: load_backbone(name) for name in spec.backbones}
+            backbones = {name: open_backbone(name, torch.device("cpu")) for name in spec.backbones}
         return plan(spec, backbones, sets)
 
 

@@ -111,7 +111,7 @@ class Spec:
 
     Attributes:
         title: of the tables.
-        backbones: Hub ids, folders or catalogue names.
+        backbones: Hub ids, folders or catalogue names; each method runs on those of the kinds that it adapts.
         data: the data sets, by name.
         suites: what is run.
         metric: the one that the terminal shows first.
@@ -202,7 +202,7 @@ class _Suite(Entry):
 class _Spec(Entry):
     title: Open[Text]
     about: Any = None
-    backbones: Many[Text] = ("mini-clip",)
+    backbones: Open[Many[Text]]
     data: Names[Any]
     suites: Many[Any]
     methods: Many[Any]
@@ -222,7 +222,8 @@ def _spec(content: Any, path: Path, root: Path) -> Spec:
     methods = _contenders(top.methods, "methods")
     suites = tuple(_suite(entry, f"suites[{n}]", top, sources, methods) for n, entry in enumerate(top.suites))
     title = top.title or path.stem
-    spec = Spec(title, top.backbones, sources, suites, top.metric, top.reference, top.precision, path)
+    used = dict.fromkeys(get_method(one.method).default_backbone for suite in suites for one in suite.contenders)
+    spec = Spec(title, top.backbones or tuple(used), sources, suites, top.metric, top.reference, top.precision, path)
     if spec.reference is not None and spec.reference not in spec.labels:
         raise ConfigError(f"reference: no method is labelled '{spec.reference}'{nearest(spec.reference, spec.labels)}")
     if spec.precision not in get_args(Precision):

@@ -25,10 +25,11 @@ from acclimate.files import replace_file
 from acclimate.methods import load_plugin
 from acclimate.prompts import ReferencePrompts, open_reference_prompts
 from acclimate.runs import RunOptions, adapt_trial, folder
+from acclimate.runs.encoders import open_backbone
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.data import ImageData
 
 PULSE = 0.5  # seconds between two reports of progress
@@ -51,17 +52,15 @@ class Worker:
         self.domain_encoder = lru_cache(maxsize=2)(self._domain_encoder)
         self.data = cache(self._data)
 
-    def _backbone(self, name: str) -> DualEncoder:
-        from acclimate.backbones import load_backbone
-
-        return load_backbone(name, device=resolve_device(self.device))
+    def _backbone(self, name: str) -> Backbone:
+        return open_backbone(name, resolve_device(self.device))
 
     def _domain_encoder(self, name: str, backbone: str) -> DomainEncoder:
         from acclimate.backbones import load_domain_encoder
 
         return load_domain_encoder(name, backbone=self.backbone(backbone), device=resolve_device(self.device))
 
-    def _encoders(self, job: Job) -> tuple[DualEncoder, DomainEncoder | None]:
+    def _encoders(self, job: Job) -> tuple[Backbone, DomainEncoder | None]:
         """Return the encoders of a job, if they are still what was planned."""
         backbone = self.backbone(job.backbone)
         domain = None if job.domain_encoder is None else self.domain_encoder(job.domain_encoder, job.backbone)

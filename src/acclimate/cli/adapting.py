@@ -18,8 +18,6 @@ from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
-DEFAULT_BACKBONE = "mini-clip"
-
 if TYPE_CHECKING:
     from acclimate.cli.progress import Progress
     from acclimate.runs import AdaptedModel
@@ -42,7 +40,7 @@ def adapt(
     context: typer.Context,
     data: opt.DataPath,
     method: opt.MethodName = "coop",
-    backbone: opt.Backbone = DEFAULT_BACKBONE,
+    backbone: opt.Backbone = None,
     domain_encoder: opt.DomainEncoder = None,
     reference_prompts: opt.ReferencePrompts = None,
     start: opt.Start = None,
@@ -72,11 +70,13 @@ def adapt(
     """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
     console.show_notes(quiet)
     from acclimate.cli.progress import Progress
+    from acclimate.methods import get_method
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
+    backbone = backbone or get_method(method).default_backbone
     images = opt.open_any(data, layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     task = task_of(images)
     own = check_templates(template, "`template`") if template else ()
@@ -93,23 +93,26 @@ def adapt(
         model = run(images, method, backbone, **told)
     tables.show_record(model.record, task, as_json)
     if not as_json:
-        again = partial(_again, context, data, images.name, out if "--out" in given_words(context) else None)
+        again = partial(_again, context, data, images.name, backbone, out if "--out" in given_words(context) else None)
         show_next_steps(out, model.record, task, given_words(context, only=ABOUT_METHODS), again)
 
 
-def _again(context: typer.Context, data: Path, name: str, out: Path | None, method: str) -> tuple[str, Path]:
+def _again(
+    context: typer.Context, data: Path, name: str, backbone: str, out: Path | None, method: str
+) -> tuple[str, Path]:
     """Return the command that adapts by another method with its defaults, and the folder of its run."""
     from acclimate.methods import get_method
 
-    own = {"method", "set_", "reference_prompts", "start", "look_at", "out", "overwrite", "as_json", "quiet"}
+    own = {"backbone", "method", "set_", "reference_prompts", "start", "look_at", "out", "overwrite", "as_json", "quiet"}
     if not get_method(method).inputs.domain_encoder:
         own.add("domain_encoder")
     words, told = given_words(context, without=own), context.params
     encoder = told["domain_encoder"] if "domain_encoder" not in own else None
     named = {} if encoder is None else {"domain_encoder": encoder}
     place = out and out.with_name(f"{out.name}-{method}")
-    place = place or _default_out(name, method, told["backbone"], str(told["shots"]), told["seed"], named)
-    return command("adapt", data, "--method", method, *words, "--out", place), place
+    place = place or _default_out(name, method, backbone, str(told["shots"]), told["seed"], named)
+    on = () if backbone == get_method(method).default_backbone else ("--backbone", backbone)
+    return command("adapt", data, "--method", method, *on, *words, "--out", place), place
 
 
 def evaluate(
@@ -121,6 +124,7 @@ def evaluate(
     ] = "auto",
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
+    swap: opt.Swap = False,
     rebind: Annotated[
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
@@ -143,7 +147,7 @@ def evaluate(
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder)
+    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap)
     images = opt.open_any(
         data, layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class=True
     )
@@ -167,6 +171,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet.")] = None,
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
+    swap: opt.Swap = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -179,7 +184,7 @@ def predict(
     from acclimate.runs import load
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, domain_encoder=domain_encoder)
+    model = load(run, backbone, device.value, domain_encoder=domain_encoder, swap=swap)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
@@ -235,8 +240,10 @@ def _default_out(
     data: str, method: str, backbone: str, shots: str, seed: int, named: Mapping[str, object], *settings: str
 ) -> Path:
     """Return a folder named by what is run; a hash tells other encoders, files and settings apart."""
+    from acclimate.methods import get_method
+
     name = f"{data}-{method}-{shots.replace(':', '')}shot-seed{seed}"
     told = [*sorted(settings), *(f"{name}={value}" for name, value in named.items())]
-    if told or backbone != DEFAULT_BACKBONE:
+    if told or backbone != get_method(method).default_backbone:
         name += "-" + hashlib.sha256("\n".join([backbone, *told]).encode()).hexdigest()[:6]
     return Path("runs") / name

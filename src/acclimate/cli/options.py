@@ -73,13 +73,24 @@ SavedDomainEncoder = Annotated[
     typer.Option(
         "--domain-encoder",
         metavar="ID|DIR",
-        help="Where the domain encoder is, if not where it was.",
+        help="Where the domain encoder is, if not where it was; none: do without, where the method can.",
         rich_help_panel=MODEL,
+    ),
+]
+Swap = Annotated[
+    bool,
+    typer.Option(
+        "--swap", help="Take --domain-encoder in place of that of the run, where it fits.", rich_help_panel=MODEL
     ),
 ]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
 Backbone = Annotated[
-    str, typer.Option(metavar="ID|DIR", help="Hub id, local folder or catalogue name.", rich_help_panel=MODEL)
+    str | None,
+    typer.Option(
+        metavar="ID|DIR",
+        help="Hub id, local folder or catalogue name; by default mini-clip, or mini-vlm for methods that tune a VLM.",
+        rich_help_panel=MODEL,
+    ),
 ]
 ReferencePrompts = Annotated[
     Path | None,

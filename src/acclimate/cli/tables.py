@@ -63,14 +63,16 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     if record["metrics"] is None:
         out.print("Nothing was measured: the data have no test images.")
         return
-    rows = {**record["baselines"], record["method"]: record["metrics"]}
+    method = record["method"]
+    without = {f"{method}, {name}": metrics for name, metrics in record.get("ablations", {}).items()}
+    rows = {**record["baselines"], **without, method: record["metrics"]}
     seconds = record["cost"]["seconds"]
     title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
     sheet = Sheet(["method", *(get_measure(name).short for name in task.figures), "s"], title)
     leading = LEADING if len(task.figures) <= 5 else 0
     for name, metrics in rows.items():
         cells = [figure(key, metrics, place < leading) for place, key in enumerate(task.figures)]
-        sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == record["method"] else "")
+        sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == method else "")
     beside = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
     spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in beside)
     out.print()

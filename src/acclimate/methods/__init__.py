@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 from acclimate.modules import on_first_use
 
 if TYPE_CHECKING:
-    from acclimate.methods.capabilities import Classifier, Generator, PromptAttribution, PromptAttributor, Retriever
+    from acclimate.methods.capabilities import (
+        AnsweringClassifier,
+        Classifier,
+        Generator,
+        PromptAttribution,
+        PromptAttributor,
+        Retriever,
+    )
     from acclimate.methods.contract import GivenFile, Method, Prerequisite, TrainingFacts
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
+    "AnsweringClassifier",
     "Classifier",
     "Generator",
     "GivenFile",
@@ -28,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnsweringClassifier": "capabilities",
     "Classifier": "capabilities",
     "Generator": "capabilities",
     "GivenFile": "contract",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -16,7 +16,7 @@ from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
@@ -38,7 +38,7 @@ class Classifier(Method):
     advice_on_new_classes: ClassVar[str] = "adapt again to add classes"
 
     def __init__(
-        self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+        self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
     ) -> None:
         super().__init__(backbone, config, prompts, domain_encoder)
         self.class_names: tuple[str, ...] = ()
@@ -153,6 +153,24 @@ class Generator(Method):
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
         """Return log p(answer | image, instruction) (B, A) of the given answers of each image."""
         raise NotImplementedError
+
+
+class AnsweringClassifier(Classifier, Generator):
+    """A classifier that is asked in words, and can also write its answer.
+
+    Attributes:
+        answers: what it is to answer for each class, in the order of the classes.
+    """
+
+    answers: tuple[str, ...]
+
+    def write(self, batch: Batch) -> list[str]:
+        """Return what it writes about each image (B,) when it is asked for the class."""
+        raise NotImplementedError
+
+    def probed(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return features (B, F) inside the model that tell where the class information is, by the name of a module."""
+        return {}
 
 
 @dataclass(frozen=True)

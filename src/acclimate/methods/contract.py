@@ -7,18 +7,20 @@ capabilities that it has, see `acclimate.methods.capabilities`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from acclimate.backbones.kinds import DUAL, KINDS
 from acclimate.errors import ConfigError
-from acclimate.training.inputs import Inputs
+from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, Inputs
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder, DualEncoder
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
 
@@ -91,9 +93,13 @@ class Method(nn.Module):
             training alone; they are none until `prepare` makes them, and after `end_training`.
         sized_by_data: names of tensors whose first dimension the training data decide.
         baseline: its place among the baselines that stand beside other methods of its tasks; none: it is none.
+        backbones: the kinds of backbones that it adapts, see `acclimate.backbones.kinds`.
+        default_backbone: what it adapts where none is named.
+        makes_domain_encoder: whether a run makes the domain encoder that it reads where none is named; it can predict
+            without one.
 
     Args:
-        backbone: frozen dual encoder.
+        backbone: frozen, of one of the kinds that it adapts.
         config: an instance of `Config`.
         prompts: words and templates for the class names.
         domain_encoder: frozen encoder of the domain, for methods that read "domain_features".
@@ -111,16 +117,28 @@ class Method(nn.Module):
     training_only: ClassVar[tuple[str, ...]] = ()
     sized_by_data: ClassVar[frozenset[str]] = frozenset()
     baseline: ClassVar[int | None] = None
+    backbones: ClassVar[frozenset[str]] = frozenset({DUAL})
+    default_backbone: ClassVar[str] = "mini-clip"
+    makes_domain_encoder: ClassVar[bool] = False
+    backbone: DualEncoder
 
     def __init__(
-        self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+        self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
     ) -> None:
         super().__init__()
-        self.backbone, self.config, self.prompts = backbone, config, prompts
+        self.check_backbone(backbone.kind, backbone.name)
+        self.backbone, self.config, self.prompts = cast("DualEncoder", backbone), config, prompts
         self.check_domain_encoder(config, domain_encoder)
         self.inputs = self.inputs_of(config)
         self.domain_encoder = domain_encoder if self.inputs.domain_encoder else None
+        if self.domain_encoder is None:
+            self.inputs = self.inputs.without(DOMAIN, DOMAIN_TOKENS)
         self._built = False
+
+    @classmethod
+    def prompts_read(cls, prompts: PromptSet) -> dict[str, Any]:
+        """Return what it reads of the prompts, as plain values; a part of what tells runs apart."""
+        return prompts.to_dict()
 
     @classmethod
     def inputs_of(cls, config: object) -> Inputs:
@@ -133,13 +151,31 @@ class Method(nn.Module):
         return f"{self.name} reads {self.inputs}"
 
     @classmethod
-    def check_domain_encoder(cls, config: object, domain_encoder: object | None) -> None:
-        """Refuse a method that reads a domain encoder with these settings, where there is none.
+    def check_backbone(cls, kind: str, name: str) -> None:
+        """Refuse a backbone of a kind that the method does not adapt.
+
+        Args:
+            kind: of the backbone.
+            name: of the backbone, for the message.
 
         Raises:
             ConfigError: so it is.
         """
-        if cls.inputs_of(config).domain_encoder and domain_encoder is None:
+        if kind not in cls.backbones:
+            own = " or ".join(f"a {KINDS[known].title}, such as {KINDS[known].example}" for known in sorted(cls.backbones))
+            raise ConfigError(
+                f"'{name}' is a {KINDS[kind].title}, and {cls.name} adapts {own}; give `backbone` one of these, or take "
+                f"a method for a {KINDS[kind].title}, such as {KINDS[kind].method}"
+            )
+
+    @classmethod
+    def check_domain_encoder(cls, config: object, domain_encoder: object | None) -> None:
+        """Refuse a method that reads a domain encoder with these settings, where there is none and none is made.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        if cls.inputs_of(config).domain_encoder and domain_encoder is None and not cls.makes_domain_encoder:
             raise ConfigError(
                 f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "
                 "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
@@ -184,6 +220,10 @@ class Method(nn.Module):
         for name in self.training_only:
             owner, _, attribute = name.rpartition(".")
             setattr(self.get_submodule(owner), attribute, None)
+
+    def ablations(self) -> Mapping[str, AbstractContextManager[Any]]:
+        """Return ways to predict without a part of what it reads, by name; they are measured beside it."""
+        return {}
 
     # -------------------------------------------------------------------------------------------------- learned tensors
 

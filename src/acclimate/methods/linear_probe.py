@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate.backbones.kinds import KINDS
 from acclimate.errors import ConfigError
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
@@ -63,6 +64,7 @@ class LinearProbe(Classifier):
     learns = "per class: joint width + 1 numbers"
     serves_new_classes = False
     baseline = 2
+    backbones = frozenset(KINDS)
     Config = LinearProbeConfig
     config: LinearProbeConfig
     weight: Tensor
@@ -71,7 +73,7 @@ class LinearProbe(Classifier):
     @property
     def width(self) -> int:
         """Width F of the features."""
-        return self.backbone.embed_dim
+        return self.backbone.widths["image_features"]
 
     def features(self, batch: Batch) -> Tensor:
         """Return the features (B, F) that the probe reads, L2-normalised."""
@@ -133,6 +135,25 @@ class LinearProbe(Classifier):
         """Return features (N, F) in float32 and labels (N,) of a feed."""
         x = torch.cat([self.features(batch).cpu() for batch in chunks(feed, 1024)])
         return x.numpy(), feed.labels.cpu().numpy()
+
+
+class FeatureProbe(LinearProbe):
+    """A linear probe on features that lie ready, in the field `image_features` of its batches.
+
+    Args:
+        owner: the method whose classes are told apart.
+        width: F of the features.
+    """
+
+    def __init__(self, owner: Classifier, width: int) -> None:
+        self._width = width
+        super().__init__(owner.backbone, LinearProbeConfig(), owner.prompts)
+        self.bind(owner.trained_classes)
+
+    @property
+    def width(self) -> int:
+        """Width F of the features."""
+        return self._width
 
 
 def _folds(y: np.ndarray, folds: int) -> list[np.ndarray]:

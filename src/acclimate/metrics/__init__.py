@@ -22,6 +22,7 @@ from acclimate.metrics.measures import (
 )
 from acclimate.metrics.paired import compare_hits
 from acclimate.metrics.retrieval import evaluate_retrieval, first_answers
+from acclimate.metrics.written import evaluate_written
 
 __all__ = [
     "CLASSIFICATION",
@@ -34,6 +35,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate_classification",
     "evaluate_retrieval",
+    "evaluate_written",
     "expected_calibration_error",
     "find_figure",
     "first_answers",

@@ -14,6 +14,7 @@ import yaml
 
 from acclimate.errors import ConfigError, brief
 from acclimate.options import closest
+from acclimate.prompts.instructions import INSTRUCTION, check_instruction
 from acclimate.prompts.names import class_words
 
 DEFAULT_DOMAIN = "natural"
@@ -42,9 +43,10 @@ class Domain:
         weak: classes typical of the domain, which count in numbers.
         grey: images of this domain have no colour.
         also: other words for the domain, by which it is suggested; they say nothing in a guess.
+        instruction: what a generative VLM is asked, with `{labels}` for the list of the classes.
 
     Raises:
-        ConfigError: a sentence without exactly one `{}`.
+        ConfigError: a sentence without exactly one `{}`, or an instruction with other braces than `{labels}`.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Domain:
     weak: tuple[str, ...] = field(default=(), repr=False)
     grey: bool = field(default=False, repr=False)
     also: tuple[str, ...] = field(default=(), repr=False)
+    instruction: str = field(default=INSTRUCTION, repr=False)
 
     def with_templates(self, templates: Sequence[str]) -> Domain:
         """Return the domain with other sentences: the first alone, all together as its ensemble; none change nothing.
@@ -71,6 +74,7 @@ class Domain:
         """Check every sentence."""
         for sentence in (self.template, *self.ensemble):
             check_template(sentence, f"domain {self.id!r}")
+        check_instruction(self.instruction, f"domain {self.id!r}")
         if not self.ensemble:
             raise ConfigError(f"domain {self.id!r}: the ensemble is empty; give at least one sentence")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from acclimate.errors import ConfigError
 from acclimate.prompts.domains import DEFAULT_DOMAIN, Domain, check_template, get_domain
+from acclimate.prompts.instructions import INSTRUCTION
 from acclimate.prompts.names import class_words_all
 
 _logger = logging.getLogger("acclimate.prompts")
@@ -103,5 +104,6 @@ class PromptSet:
             template=values["template"],
             ensemble=tuple(values["ensemble"]),
             flip=bool(values["flip"]),
+            instruction=values.get("instruction", INSTRUCTION),
         )
         return cls(domain, values["words"], values["template"])

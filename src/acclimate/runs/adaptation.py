@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
+from acclimate.backbones.kinds import DUAL
 from acclimate.data import ImageData
-from acclimate.methods import get_method
+from acclimate.methods import AnsweringClassifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
 from acclimate.protocols import FewShot, Trial
@@ -23,6 +24,7 @@ from acclimate.runs.model import AdaptedModel
 from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import Prerequisites
+from acclimate.runs.probes import ModuleProbes
 from acclimate.runs.records import make_record
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
@@ -35,7 +37,7 @@ from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -43,7 +45,7 @@ logger = logging.getLogger("acclimate.runs")
 def adapt(
     data: ImageData | str | os.PathLike[str] | Any,
     method: str = "coop",
-    backbone: str | os.PathLike[str] | DualEncoder = "mini-clip",
+    backbone: str | os.PathLike[str] | Backbone | None = None,
     *,
     shots: int | str = 16,
     seed: int = 1,
@@ -68,7 +70,8 @@ def adapt(
     Args:
         data: what `load_data` or `load_captions` returns or reads. Training, validation and test images are its splits.
         method: name of a method, see `acclimate methods`.
-        backbone: Hub id, folder or catalogue name, or a loaded backbone.
+        backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
+            mini-clip or mini-vlm.
         shots: training images per class, `all`, or `budget:64` for 64 in all; validation uses at most 4 per class
             unless `all`. Of images with captions, a budget or all of them.
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
@@ -123,7 +126,7 @@ def adapt(
     return adapt_trial(
         trial,
         method,
-        backbone,
+        kind.default_backbone if backbone is None else backbone,
         options,
         prompts=task.prompts(data, domain, words, sentences),
         baselines=True,
@@ -140,7 +143,7 @@ def adapt(
 def adapt_trial(
     trial: Trial,
     method: str,
-    backbone: str | os.PathLike[str] | DualEncoder,
+    backbone: str | os.PathLike[str] | Backbone,
     options: RunOptions | None = None,
     *,
     prompts: PromptSet,
@@ -181,9 +184,10 @@ def adapt_trial(
     task.check(kind, trial.train.name)
     kind.check_domain_encoder(config, domain_encoder)  # refused before anything is loaded
     device = resolve_device(options.device)
-    encoder = open_backbone(backbone, device)
-    for told in (prompts, *(test_prompts or {}).values()):
-        encoder.tokenizer.check_templates((told.template, *told.domain.ensemble))
+    encoder = open_backbone(backbone, device, kind)
+    if encoder.kind == DUAL:  # a generative VLM reads no templates
+        for told in (prompts, *(test_prompts or {}).values()):
+            encoder.tokenizer.check_templates((told.template, *told.domain.ensemble))
     experiment = Experiment(
         task=task,
         trial=trial,
@@ -204,6 +208,8 @@ def adapt_trial(
     wanted = kind.prerequisites(config, trial.train.domain_names)
     if wanted:
         parts.append(Prerequisites(wanted, lambda part: carry_out(Adaptation(part))))
+    if issubclass(kind, AnsweringClassifier):
+        parts.append(ModuleProbes())
     if start is not None:
         parts.append(WarmStart(start, experiment))
     return carry_out(Adaptation(experiment, parts, baselines))

@@ -48,7 +48,7 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
 
 def _untrained(task: Task[Any], own: Any, data: ImageData) -> Iterator[Method]:
     """Yield the baselines of a task that learn nothing, for the classes of a method; itself is none."""
-    for kind in task.baselines(domain_encoder=False):
+    for kind in task.baselines(own.backbone.kind, domain_encoder=False):
         method: Any = kind(own.backbone, make_config(kind.Config, {}), own.prompts, None)
         if kind.name == own.name or task.stages(method, task.facts(data)):
             continue

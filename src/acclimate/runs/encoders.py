@@ -14,32 +14,52 @@ from acclimate.errors import RunError
 if TYPE_CHECKING:
     import torch
 
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.methods import Method
 
 logger = logging.getLogger("acclimate.runs")
 
 
-def open_backbone(backbone: str | os.PathLike[str] | DualEncoder, device: torch.device) -> DualEncoder:
-    """Return a backbone by its id, folder or catalogue name, or a loaded one as it is."""
-    from acclimate.backbones import DualEncoder, load_backbone
+def open_backbone(
+    backbone: str | os.PathLike[str] | Backbone, device: torch.device, method: type[Method] | None = None
+) -> Backbone:
+    """Return a backbone of either kind by its id, folder or catalogue name, or a loaded one as it is.
 
-    return backbone if isinstance(backbone, DualEncoder) else load_backbone(os.fspath(backbone), device=device)
+    Args:
+        backbone: its name, or itself.
+        device: where to put it.
+        method: adapts it, and refuses it before it is loaded where it is of a kind that the method does not adapt.
+
+    Raises:
+        ConfigError: so it is.
+        BackboneError: it cannot be loaded.
+    """
+    from acclimate.backbones import load_backbone, load_vlm
+    from acclimate.backbones.kinds import GENERATIVE, kind_of
+
+    loaded = not isinstance(backbone, str | os.PathLike)
+    kind, name = (backbone.kind, backbone.name) if loaded else (kind_of(os.fspath(backbone)), os.fspath(backbone))
+    if method is not None:
+        method.check_backbone(kind, name)
+    if loaded:
+        return backbone
+    return load_vlm(name, device=device) if kind == GENERATIVE else load_backbone(name, device=device)
 
 
 def open_domain_encoder(
     encoder: str | os.PathLike[str] | DomainEncoder | None,
     method: type[Method],
     config: object,
-    backbone: DualEncoder,
+    backbone: Backbone,
     device: torch.device,
 ) -> DomainEncoder | None:
     """Return the domain encoder that a method reads with these settings; a loaded one as it is.
 
-    Where the method reads none, none is loaded, and a note says so if one is named.
+    Where the method reads none, none is loaded, and a note says so if one is named; where it can predict without, none
+    is one.
 
     Raises:
-        ConfigError: the method reads one and none is named.
+        ConfigError: the method needs one and none is named.
         BackboneError: it cannot be loaded.
     """
     from acclimate.backbones import DomainEncoder, load_domain_encoder
@@ -49,7 +69,8 @@ def open_domain_encoder(
             logger.info("%s reads no domain encoder; the one that is named is not used", method.name)
         return None
     method.check_domain_encoder(config, encoder)
-    assert encoder is not None  # else it was refused
+    if encoder is None:
+        return None
     return encoder if isinstance(encoder, DomainEncoder) else load_domain_encoder(os.fspath(encoder), backbone, device)
 
 
@@ -65,6 +86,7 @@ class SavedEncoder:
         words: what messages call it.
         architecture: what its forward pass took from config.json; none in adapters from before this was written.
         tokenizer: hash of what its tokenizer made of texts; none likewise, and for domain encoders.
+        width: of the features of a domain encoder.
     """
 
     name: str
@@ -74,6 +96,7 @@ class SavedEncoder:
     words: str
     architecture: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tokenizer: str | None = None
+    width: int | None = None
 
     @classmethod
     def of_backbone(cls, info: Mapping[str, Any]) -> SavedEncoder:
@@ -87,7 +110,25 @@ class SavedEncoder:
         """Read the domain encoder's entry."""
         known = info["domain_encoder"]
         transform, words = ImageTransform.from_dict(known["transform"]), f"the domain encoder '{known['id']}'"
-        return cls(known["id"], known["fingerprint"], transform, "domain_encoder", words, _architecture(known))
+        made = (known["id"], known["fingerprint"], transform, "domain_encoder", words, _architecture(known))
+        return cls(*made, width=known["width"])
+
+    def check_fits(self, found: DomainEncoder, run: os.PathLike[str]) -> None:
+        """Refuse a domain encoder that cannot stand in for this one: other width, or other preprocessing.
+
+        Raises:
+            RunError: so it is.
+        """
+        if found.width != self.width:
+            raise RunError(
+                f"{run}: {self.words} gives {self.width} features, '{found.name}' gives {found.width}; swap in one that "
+                "goes on from the original (`acclimate pretrain classifier --from`)"
+            )
+        if found.transform != self.transform:
+            raise RunError(
+                f"{run}: {self.words} and '{found.name}' prepare images otherwise; swap in one that goes on from the "
+                "original (`acclimate pretrain classifier --from`)"
+            )
 
     @property
     def has_a_name(self) -> bool:
@@ -97,7 +138,7 @@ class SavedEncoder:
 
         return self.name == SELF or any(info.embedded and info.id == self.name for info in list_backbones())
 
-    def check(self, found: DualEncoder | DomainEncoder | None, run: os.PathLike[str]) -> None:
+    def check(self, found: Backbone | DomainEncoder | None, run: os.PathLike[str]) -> None:
         """Refuse an encoder with other weights, another configuration or tokenizer, or another transform.
 
         Raises:
@@ -131,7 +172,7 @@ def _architecture(known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {part: {**settings} for part, settings in known.get("architecture", {}).items()}
 
 
-def describe_backbone(backbone: DualEncoder) -> dict[str, Any]:
+def describe_backbone(backbone: Backbone) -> dict[str, Any]:
     """Return what `adapter.json` says of a backbone."""
     return {
         "id": backbone.name,

@@ -29,7 +29,7 @@ from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ class Experiment:
         task: what is learned.
         trial: what a protocol has drawn.
         method, config: the method and its settings.
-        backbone: frozen dual encoder.
+        backbone: frozen.
         prompts: words and templates of the classes.
         shots: what was drawn: images per class, `all`, or `budget:N`.
         seed: of the initial values and the training.
@@ -56,7 +56,7 @@ class Experiment:
     trial: Trial
     method: type[Method]
     config: Any
-    backbone: DualEncoder
+    backbone: Backbone
     prompts: PromptSet
     shots: int | str
     seed: int
@@ -96,8 +96,8 @@ class Experiment:
             "backbone": self.backbone.identity,
             "transform": self.backbone.transform.fingerprint,
             "classes": list(self.trial.train.class_names),
-            "prompts": self.prompts.to_dict(),
-            "test_prompts": {name: prompts.to_dict() for name, prompts in self.test_prompts.items()},
+            "prompts": self.method.prompts_read(self.prompts),
+            "test_prompts": {name: self.method.prompts_read(told) for name, told in self.test_prompts.items()},
             "splits": self.splits_hash,
             "shots": self.shots,
             "seed": self.seed,
@@ -127,7 +127,8 @@ class Experiment:
         """Return what the inputs of a method with these settings are made of."""
         progress = Timed(self.options.progress, self.seconds)
         references = self.task.references(self.reference_prompts)
-        return Given(self.backbone, self.domain_encoder, references, config, self.options.cache_dir, progress)
+        made_of = (self.backbone, self.domain_encoder, references, config, self.options.cache_dir, progress)
+        return Given(*made_of, seed=self.seed)
 
     def feed(self, method: Method, split: str, names: frozenset[str] | None = None) -> Feed:
         """Return the evaluation views of a split, made once, as prediction reads them, or with other inputs."""
@@ -173,8 +174,13 @@ class Experiment:
         position = fit(method, stages, train, val, context=context, score=self.task.score(method))
         self.seconds[method.name] = max(position.seconds, time.monotonic() - started)
 
-    def score(self, method: Method, split: str = "test") -> dict[str, Any] | None:
+    def score(self, method: Method, split: str = "test", ranked: bool = True) -> dict[str, Any] | None:
         """Return the metrics of a method on a test.
+
+        Args:
+            method: after its training.
+            split: name of the test.
+            ranked: whether `hits` holds it, so that others are compared with it.
 
         Returns:
             None without images, or where the method cannot serve classes that it was not trained on.
@@ -185,7 +191,8 @@ class Experiment:
         feed = self.feed(method, split)
         started = time.monotonic()
         answers = self.task.answer(method, feed, data, self.given(method.config))
-        self.hits.setdefault(split, {})[method.name] = self.task.hits(answers)
+        if ranked:
+            self.hits.setdefault(split, {})[method.name] = self.task.hits(answers)
         metrics = self.task.measure(answers, data)
         self.spend("evaluation", started)
         return metrics

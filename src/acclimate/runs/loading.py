@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ from acclimate.training.checkpoint import read_tensors
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.methods import Method
+
+WITHOUT = "none"  # in place of the name of a domain encoder
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -65,6 +68,8 @@ class Saved:
             method = get_method(info["method"])
             config: Any = make_config(method.Config, info["config"])
             reads_domain = method.inputs_of(config).domain_encoder
+            if reads_domain and method.makes_domain_encoder and info["domain_encoder"] is None:
+                reads_domain = False  # saved without
             names = [str(name) for name in info["class_names"]]
             return cls(
                 SavedEncoder.of_backbone(info),
@@ -81,10 +86,38 @@ class Saved:
             ) from None
 
 
+    def other_encoder(
+        self, path: Path, given: Any, open_one: Callable[[Any], DomainEncoder | None]
+    ) -> DomainEncoder | None:
+        """Return a domain encoder in place of that of the adapter, or none where it is to do without.
+
+        Args:
+            path: the run folder, for messages.
+            given: what the caller names.
+            open_one: opens it.
+
+        Raises:
+            RunError: the method reads none, cannot do without it, or the other one does not fit.
+        """
+        known, name = self.domain_encoder, self.method.name
+        if known is None:
+            raise RunError(f"{path}: this {name} has no domain encoder that could be left out or swapped")
+        if given is None:
+            raise RunError(f"{path}: `swap` takes another domain encoder; name it with `domain_encoder`")
+        if given == WITHOUT:
+            if not self.method.makes_domain_encoder:
+                raise RunError(f"{path}: {name} cannot do without its domain encoder; leave `domain_encoder` out")
+            return None
+        found = open_one(given)
+        assert found is not None  # it has a name, and the method reads one
+        known.check_fits(found, path)
+        return found
+
+
 def reopen(
     path: Path,
     identity: str,
-    backbone: DualEncoder,
+    backbone: Backbone,
     domain_encoder: DomainEncoder | None,
     cache_dir: Path | None,
     remark: str = "",
@@ -106,10 +139,11 @@ def reopen(
 
 def load(
     run: str | os.PathLike[str],
-    backbone: str | os.PathLike[str] | DualEncoder | None = None,
+    backbone: str | os.PathLike[str] | Backbone | None = None,
     device: str = "auto",
     cache_dir: Path | None = None,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
+    swap: bool = False,
 ) -> AdaptedModel:
     """Load an adapted model from its run folder.
 
@@ -118,11 +152,14 @@ def load(
         backbone: where the backbone is, if it is found neither by its id nor where its folder was, as the run sees it.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: feature cache used by `evaluate`.
-        domain_encoder: the same for the domain encoder, if the adapter has one.
+        domain_encoder: the same for the domain encoder, if the adapter has one; "none" does without it, where the
+            method can.
+        swap: take another domain encoder than that of the adapter, with features as wide and the same preprocessing,
+            such as one that goes on from it on images of another acquisition domain.
 
     Raises:
         RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
-            loaded, or is not that of the adapter.
+            loaded, or is not that of the adapter, or is no other that could stand in for it.
         ConfigError: an argument of a wrong type, or a device that this machine does not have.
     """
     path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
@@ -136,13 +173,16 @@ def load(
     saved = Saved.read(path, next_step)
     torch_device = resolve_device(device)
     record = read_json(path / folder.RECORD, next_step)
-    tower = find_again(path, saved.backbone, record, backbone, lambda name: open_backbone(name, torch_device))
+    tower = find_again(path, saved.backbone, record, backbone, lambda name: open_backbone(name, torch_device, saved.method))
 
     def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
         return open_domain_encoder(name, saved.method, saved.config, tower, torch_device)
 
     known = saved.domain_encoder
-    encoder = find_again(path, known, record, domain_encoder, opened) if known else opened(domain_encoder)
+    if domain_encoder == WITHOUT or swap:
+        encoder = saved.other_encoder(path, domain_encoder, opened)
+    else:
+        encoder = find_again(path, known, record, domain_encoder, opened) if known else opened(domain_encoder)
     tensors, _ = read_tensors(path / folder.ADAPTER)
     method = copies.assemble(
         (saved.method, saved.config, saved.prompts, tower, encoder), tensors, saved.trained_classes

@@ -30,7 +30,7 @@ from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DualEncoder
+    from acclimate.backbones import Backbone
     from acclimate.methods import Method
     from acclimate.training.feeds import Feed
 
@@ -102,7 +102,7 @@ class AdaptedModel:
         return self.method.trained_classes if isinstance(self.method, Classifier) else ()
 
     @property
-    def backbone(self) -> DualEncoder:
+    def backbone(self) -> Backbone:
         """The frozen backbone."""
         return self.method.backbone
 
@@ -230,7 +230,7 @@ class AdaptedModel:
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
             "class_names": list(self.class_names),
             "trained_classes": list(self.trained_classes),
-            "prompts": method.prompts.to_dict(),
+            "prompts": method.prompts_read(method.prompts),
             "transform": backbone.transform.to_dict(),
             "learned_parameters": method.learned_parameters(),
         }

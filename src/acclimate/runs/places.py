@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acclimate.errors import BackboneError, RunError
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.runs.encoders import SavedEncoder
 
 PLACES = "places"
 """The entry of `record.json`. It is not in `adapter.json`: two runs that are the same are so there, byte for byte."""
 
-Loaded = TypeVar("Loaded", "DualEncoder", "DomainEncoder", "DomainEncoder | None")
+Loaded = TypeVar("Loaded", "Backbone", "DomainEncoder", "DomainEncoder | None")
 
 
-def describe_places(run: Path, encoders: Mapping[str, DualEncoder | DomainEncoder | None]) -> dict[str, Any]:
+def describe_places(run: Path, encoders: Mapping[str, Backbone | DomainEncoder | None]) -> dict[str, Any]:
     """Return where the folders of some encoders are, seen from a run folder and by themselves.
 
     Those of the Hub, embedded ones and those in memory have no such folder.
@@ -40,7 +40,7 @@ def find_again(
     run: Path,
     saved: SavedEncoder,
     record: Mapping[str, Any],
-    given: str | os.PathLike[str] | DualEncoder | DomainEncoder | None,
+    given: str | os.PathLike[str] | Backbone | DomainEncoder | None,
     load: Callable[[Any], Loaded],
 ) -> Loaded:
     """Return the encoder that an adapter was trained on.

@@ -28,6 +28,10 @@ def make_record(
         precision: the mixed precision of the accelerator.
     """
     tests = experiment.score_all(method)
+    ablations = {}
+    for name, without in method.ablations().items():
+        with without:
+            ablations[name] = experiment.score(method, ranked=False)
     beside = _baselines(experiment, method, tests.get("test")) if baselines else {}
     train, backbone, encoder = experiment.trial.train, experiment.backbone, experiment.domain_encoder
     record: dict[str, Any] = {
@@ -59,6 +63,8 @@ def make_record(
     if baselines:
         hits = experiment.hits.get("test", {})
         record["verdict"] = experiment.task.verdict(method.name, hits, experiment.splits["test"]) if hits else None
+    if ablations:
+        record["ablations"] = ablations
     if experiment.reference_prompts is not None:
         record["reference_prompts"] = experiment.reference_prompts.describe()
     experiment.task.describe(record, experiment.splits, experiment.prompts)
@@ -68,7 +74,7 @@ def make_record(
 def _baselines(experiment: Experiment, method: Method, own: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
     """Return the metrics of the baselines, by name; where the method is one of them, its own."""
     found: dict[str, dict[str, Any] | None] = {}
-    for kind in experiment.task.baselines(experiment.domain_encoder is not None):
+    for kind in experiment.task.baselines(experiment.backbone.kind, experiment.domain_encoder is not None):
         if kind is type(method):
             found[kind.name] = own
             continue

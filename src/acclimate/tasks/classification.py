@@ -14,10 +14,10 @@ from torch import Tensor
 
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.errors import ConfigError, DataError, TrainingError
-from acclimate.methods import Classifier, Method, TrainingFacts
+from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
 from acclimate.methods.parts.scores import accuracy
-from acclimate.metrics import CLASSIFICATION, evaluate_classification
-from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_written
+from acclimate.prompts import PromptSet, get_domain, guess_domain, match_answer
 from acclimate.tasks.contract import Task, register_task, require_images
 from acclimate.training.feeds import Feed, chunks
 
@@ -54,11 +54,15 @@ class Prediction:
 
 
 class Answers(NamedTuple):
-    """What a method says of images: probabilities (N, C), and labels (N,) among the `class_names`."""
+    """What a method says of images: probabilities (N, C), and labels (N,) among the `class_names`.
+
+    `written` are the classes (N) that a method which writes text has written, none where it matches no class.
+    """
 
     probabilities: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
+    written: Sequence[int | None] | None = None
 
 
 @register_task
@@ -115,12 +119,14 @@ class Classification(Task[ImageData]):
         """
         require_images(data)
         labels = class_indices(data, method.class_names)
-        return Answers(probabilities(method, feed), labels, method.class_names)
+        written = written_classes(method, feed) if isinstance(method, AnsweringClassifier) else None
+        return Answers(probabilities(method, feed), labels, method.class_names, written)
 
     def measure(self, answers: Answers, data: ImageData, resamples: int = 1000) -> dict[str, Any]:
-        """Return what `evaluate_classification` gives."""
-        scores, labels, names = answers
-        return evaluate_classification(scores, labels, names, groups=data.groups, resamples=resamples)
+        """Return what `evaluate_classification` gives; `written` beside it where a method has written its answers."""
+        scores, labels, names, written = answers
+        found = evaluate_classification(scores, labels, names, groups=data.groups, resamples=resamples)
+        return found if written is None else {**found, "written": evaluate_written(written, labels, len(names))}
 
     def hits(self, answers: Answers) -> np.ndarray:
         """Return whether the most probable class is the label."""
@@ -131,8 +137,12 @@ class Classification(Task[ImageData]):
         return method.serves_new_classes
 
     def note(self, metrics: Mapping[str, Any]) -> str:
-        """Return the number of images, and what the intervals are."""
-        return f"{metrics['samples']} test images; brackets: 95 % bootstrap interval over {metrics['groups']} groups"
+        """Return the number of images, what the intervals are, and how written answers fare where there are some."""
+        note = f"{metrics['samples']} test images; brackets: 95 % bootstrap interval over {metrics['groups']} groups"
+        if (written := metrics.get("written")) is None:
+            return note
+        share = f"{100 * written['accuracy']['value']:.1f} % of the answers that it writes freely are right"
+        return f"{note}; {share}, {written['unmatched']} match no class"
 
     def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         """Return precision, recall and F1 of every class."""
@@ -256,6 +266,14 @@ def probabilities(method: Classifier, feed: Feed) -> np.ndarray:
             f"{method.name} gives probabilities that are not finite; train it with a lower learning rate"
         )
     return scores.numpy()
+
+
+@torch.no_grad()
+def written_classes(method: AnsweringClassifier, feed: Feed) -> list[int | None]:
+    """Return for each image of a feed the class that the method writes when it is asked, or none of them."""
+    method.eval()
+    device = method.backbone.device
+    return [match_answer(text, method.answers) for batch in chunks(feed, BATCH_SIZE) for text in method.write(batch.to(device))]
 
 
 def class_indices(data: ImageData, class_names: tuple[str, ...]) -> np.ndarray:

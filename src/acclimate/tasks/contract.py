@@ -124,10 +124,15 @@ class Task(ABC, Generic[D]):
         """Return what tells epochs apart by validation images, the higher the better; none where nothing does."""
         return None
 
-    def baselines(self, domain_encoder: bool) -> list[type[Method]]:
-        """Return the methods that stand beside others, those that read a domain encoder only where there is one."""
+    def baselines(self, backbone: str, domain_encoder: bool) -> list[type[Method]]:
+        """Return the methods that stand beside others.
+
+        Args:
+            backbone: kind of the backbone that they adapt.
+            domain_encoder: whether there is one; those that read one stand only there.
+        """
         able = [method for method in list_methods() if issubclass(method, self.capability)]
-        found = [method for method in able if method.baseline is not None]
+        found = [method for method in able if method.baseline is not None and backbone in method.backbones]
         found = [method for method in found if domain_encoder or not method.inputs.domain_encoder]
         return sorted(found, key=lambda method: method.baseline or 0)
 

@@ -16,27 +16,28 @@ from acclimate.data.augment import Augmentation
 from acclimate.data.cache import FeatureCache
 from acclimate.training.batch import Batch
 from acclimate.training.feeds import PixelFeed
-from acclimate.training.inputs.contract import DOMAIN, PIXELS
+from acclimate.training.inputs.contract import DOMAIN, DOMAIN_TOKENS, PIXELS
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.steady import at_once, computed_on, steady
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder, Encoder
+    from acclimate.backbones import Backbone, DomainEncoder, DualEncoder, Encoder
     from acclimate.data import ImageData
 
 TEXTS = 1024  # sentences that are tokenised together
+PLAIN = ("image_features", DOMAIN)  # kinds that the name of a cache file does not have, since they were there first
 TEXT = "text"  # what the cache has in place of an image transform
 
 
 def encoders_of(
-    names: Collection[str], backbone: DualEncoder, domain_encoder: DomainEncoder | None
+    names: Collection[str], backbone: Backbone, domain_encoder: DomainEncoder | None
 ) -> list[tuple[Encoder, frozenset[str]]]:
     """Return the encoders that a batch is made with, each with what is wanted of it; pixels are the backbone's.
 
     Raises:
         ValueError: domain features are wanted, and there is no domain encoder.
     """
-    if DOMAIN in names and domain_encoder is None:
+    if {DOMAIN, DOMAIN_TOKENS} & {*names} and domain_encoder is None:
         raise ValueError(f"{DOMAIN} are wanted, and no domain encoder is given")
     encoders: list[Encoder] = [backbone, *([] if domain_encoder is None else [domain_encoder])]
     parts = [{PIXELS, *backbone.widths}, *(set(encoder.widths) for encoder in encoders[1:])]
@@ -140,7 +141,7 @@ def view_features(
         rows = [compute(range(count)[start : start + size]) for start in range(0, count, size)]
         features = np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
     else:
-        suffix = "-pooled_features" if kind == "pooled_features" else ""
+        suffix = "" if kind in PLAIN else f"-{kind}"
         how = computed_on(encoder.device, encoder.dtype)
         cache = FeatureCache(cache_dir, encoder.identity, pixels.fingerprint(epoch) + suffix, width, computed=how)
         keys = [pixels.data.digest(position) for position in range(count)]
@@ -150,7 +151,7 @@ def view_features(
 
 
 def text_features(
-    backbone: DualEncoder, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
+    backbone: Backbone, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
 ) -> Tensor:
     """Return features (N, E) of sentences, on the CPU, not normalised; the same bit for bit, see `view_features`.
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 PIXELS = "pixels"
 DOMAIN = "domain_features"  # what a domain encoder gives
 REFERENCES = "reference_prompts"  # sentences about the class of an image, or its captions
+IMAGE_TOKENS = "image_tokens"  # what the language model of a generative VLM sees of an image
+DOMAIN_TOKENS = "domain_tokens"  # every patch of a domain encoder
+NEGATIVES = "negatives"  # another image of another class
 DOMAINS = "domains"  # which acquisition domain an image is of
 
 
@@ -16,7 +19,8 @@ class Inputs:
     """What a method reads of each image.
 
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
-    "pooled_features", "domain_features", "reference_prompts" (with their mask), "domains". Labels need no word.
+    "pooled_features", "domain_features", "domain_tokens", "image_tokens", "negatives", "reference_prompts" (with their
+    mask), "domains". Labels need no word.
 
     Attributes:
         prediction: what prediction reads.
@@ -38,7 +42,7 @@ class Inputs:
     @property
     def domain_encoder(self) -> bool:
         """Whether a domain encoder is needed."""
-        return DOMAIN in self.all
+        return bool({DOMAIN, DOMAIN_TOKENS} & self.all)
 
     @property
     def reference_prompts(self) -> bool:

@@ -15,7 +15,7 @@ from acclimate.modules import import_all
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones import Backbone, DomainEncoder
     from acclimate.data import ImageData
     from acclimate.data.finding import ImageSource
     from acclimate.training.batch import Batch
@@ -39,20 +39,22 @@ class Given:
     """What inputs are made of, beside the images themselves.
 
     Attributes:
-        backbone: frozen dual encoder.
+        backbone: frozen.
         domain_encoder: frozen encoder of the domain, for methods that read one.
         references: sentences about the images, or none.
         config: settings of the method, for kinds of input that some of them describe.
         cache_dir: folder of the feature cache; none computes features anew.
         progress: told of every batch of features.
+        seed: of inputs that are drawn.
     """
 
-    backbone: DualEncoder
+    backbone: Backbone
     domain_encoder: DomainEncoder | None = None
     references: References | None = None
     config: Any = None
     cache_dir: Path | None = None
     progress: Progress = field(default_factory=Silent)
+    seed: int = 1
 
 
 class InputKind(ABC):

@@ -1,0 +1,53 @@
+"""The kinds of backbones; importing this needs neither torch nor transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.backbones.generative import GenerativeVLM
+
+    Backbone = DualEncoder | GenerativeVLM
+
+DUAL = "dual"
+GENERATIVE = "generative"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of backbone, for messages.
+
+    Attributes:
+        title: what it is called.
+        example: an embedded backbone of this kind.
+        method: a method that adapts it.
+    """
+
+    title: str
+    example: str
+    method: str
+
+
+KINDS = {
+    DUAL: Kind("dual encoder", "mini-clip", "coop"),
+    GENERATIVE: Kind("generative VLM", "mini-vlm", "vitask"),
+}
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a backbone by its config.json; what neither kind knows is taken for a dual encoder.
+
+    Args:
+        name: an embedded backbone, a folder or a Hub id.
+
+    Raises:
+        BackboneError: nothing found under that name, or a damaged config.json.
+    """
+    from acclimate.backbones.checkpoints import model_config
+    from acclimate.backbones.generative.families import VLM_FAMILIES
+    from acclimate.backbones.hub import find_folder
+
+    model_type = model_config(find_folder(name)).get("model_type")
+    return GENERATIVE if isinstance(model_type, str) and model_type in VLM_FAMILIES else DUAL

@@ -1,0 +1,174 @@
+"""Classifiers on a generative VLM: an instruction asks for the class, and the answers are its label set, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from acclimate.backbones.kinds import GENERATIVE
+from acclimate.errors import ConfigError
+from acclimate.methods.capabilities import AnsweringClassifier
+from acclimate.options import Checked, option
+from acclimate.prompts import PromptSet, check_instruction, render_instruction
+from acclimate.training.inputs import Inputs
+
+if TYPE_CHECKING:
+    from acclimate.backbones import Conversation, GenerativeVLM
+    from acclimate.training.batch import Batch
+
+ROOM = 2  # tokens that a written answer may have beyond the longest label and the end of its turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerConfig(Checked):
+    """How a class is asked for, and how the answer is read."""
+
+    instruction: str | None = option(
+        None, "what is asked, with {labels} for the list of the classes; none: the instruction of the domain"
+    )
+    label_list: Literal["always", "training", "never"] = option(
+        "always", "where the instruction lists the classes; without the list, the sentence that has it is left out"
+    )
+    normalise: Literal["none", "length"] = option(
+        "none", "whether the log-probability of an answer is divided by its number of tokens"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the instruction."""
+        super().__post_init__()
+        if self.instruction is not None:
+            check_instruction(self.instruction, f"instruction={self.instruction!r}")
+
+
+class GenerativeClassifier(AnsweringClassifier):
+    """A classifier that asks a generative VLM.
+
+    The logits are log p(label | image, instruction), summed over the tokens of the label and the end of the turn, so
+    their softmax is the probability of a class among all classes; every label is scored exactly, from one pass over
+    image and instruction. New classes need no training.
+    """
+
+    backbones = frozenset({GENERATIVE})
+    default_backbone = "mini-vlm"
+    backbone: GenerativeVLM  # type: ignore[assignment]  # the only kind that it is made with
+    inputs = Inputs({"image_tokens"})
+    config: AnswerConfig
+
+    @classmethod
+    def prompts_read(cls, prompts: PromptSet) -> dict[str, Any]:
+        """Return the words of the classes and the instruction of the domain."""
+        return prompts.to_dict() | {"instruction": prompts.domain.instruction}
+
+    def set_classes(self) -> None:
+        """Put the classes into words.
+
+        Raises:
+            ConfigError: two classes read the same.
+        """
+        self.answers = tuple(self.prompts.words(self.class_names))
+        alike = {answer for answer in self.answers if self.answers.count(answer) > 1}
+        if alike:
+            names = [name for name, answer in zip(self.class_names, self.answers, strict=True) if answer in alike]
+            raise ConfigError(
+                f"the classes {' and '.join(map(repr, names[:2]))} both read '{min(alike)}', and an answer has to tell "
+                "them apart; give one of them other words with `names`"
+            )
+        self.asked = lru_cache(maxsize=None)(self._asked)
+        _ = self.conversation(exemplars=0)  # refuses what is longer than the context, before any image is read
+
+    def _asked(self, training: bool) -> str:
+        listed = self.config.label_list == "always" or (training and self.config.label_list == "training")
+        template = self.config.instruction or self.prompts.domain.instruction
+        return render_instruction(template, self.answers if listed else None)
+
+    def conversation(
+        self, label: int | None = None, *, exemplars: int = 0, image_tokens: int | None = None
+    ) -> Conversation:
+        """Return the question, as it is asked in prediction, or question and answer, as they are learned from.
+
+        Args:
+            label: index of the class that is answered; none: only the question.
+            exemplars: number of extra visual tokens behind the image.
+            image_tokens: number of tokens of an image, where it is not that of the backbone.
+        """
+        response = None if label is None else self.answers[label]
+        asked = self.asked(training=label is not None)
+        return self.backbone.conversation(asked, response, exemplars=exemplars, image_tokens=image_tokens)
+
+    def tuned(self) -> AbstractContextManager[Any]:
+        """Return the context in which the backbone has what was learned."""
+        return nullcontext()
+
+    def visual(self, batch: Batch) -> Visual:
+        """Return what the language model sees of the images in prediction."""
+        return Visual(batch.image_tokens)
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Tensor:
+        """Return log p(label | image, instruction) (B, C), divided by the tokens of the label with normalise=length."""
+        seen = self.visual(batch)
+        asked = [self.conversation(exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
+        with self.tuned():
+            sums, lengths = self.backbone.score(asked, self.answers, seen.images, seen.exemplars)
+        return sums / lengths if self.config.normalise == "length" else sums
+
+    def write(self, batch: Batch) -> list[str]:
+        """Return what it writes about each image (B,) when it is asked for the class, greedily."""
+        return self.generate(batch, [self.asked(training=False)] * len(batch))
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, instructions: Sequence[str]) -> list[str]:
+        """Return a text for each image (B,) and its instruction, greedily."""
+        seen = self.visual(batch)
+        longest = max(int(self.conversation(label).response.sum()) for label in range(len(self.answers))) + ROOM
+        asked = self._rendered(seen, instructions)
+        with self.tuned():
+            return self.backbone.generate(asked, seen.images, seen.exemplars, max_new_tokens=longest)
+
+    @torch.no_grad()
+    def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
+        """Return log p(answer | image, instruction) (B, A) of the given answers of each image."""
+        seen = self.visual(batch)
+        rows = []
+        with self.tuned():
+            for row, (asked, given) in enumerate(zip(self._rendered(seen, instructions), answers, strict=True)):
+                exemplars = None if seen.exemplars is None else seen.exemplars[row : row + 1]
+                rows.append(self.backbone.score([asked], given, seen.images[row : row + 1], exemplars)[0])
+        return torch.cat(rows)
+
+    def _rendered(self, seen: Visual, instructions: Sequence[str]) -> list[Conversation]:
+        render = lru_cache(maxsize=None)(self.backbone.conversation)
+        return [render(text, exemplars=seen.count, image_tokens=seen.image_tokens) for text in instructions]
+
+    def probed(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return features (B, F) inside the model that tell where the class information is, by the name of a module."""
+        seen = self.visual(batch)
+        asked = [self.conversation(exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
+        with torch.no_grad(), self.tuned():
+            return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
+
+
+@dataclass(frozen=True)
+class Visual:
+    """What a language model sees of some images.
+
+    Attributes:
+        images: tokens (B, T, D) or (B, T D) of the images.
+        exemplars: (B, K, D) extra tokens behind them, or none.
+        image_tokens: T, where it is not that of the backbone.
+    """
+
+    images: Tensor
+    exemplars: Tensor | None = None
+    image_tokens: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Number K of extra tokens."""
+        return 0 if self.exemplars is None else self.exemplars.shape[1]

@@ -1,0 +1,82 @@
+"""Settings of instruction tuning and of VITask; each decision that the paper leaves open is one of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from acclimate.methods.parts.generative import AnswerConfig
+from acclimate.options import option
+from acclimate.training.recipe import Recipe
+
+WARMUP = 0.03  # share of a stage, as in the second-stage recipe of InternVL 2
+STEPS = 120  # of both stages together, in a training whose length nobody chose
+LEAST_EPOCHS, MOST_EPOCHS = 2, 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningConfig(AnswerConfig, Recipe):
+    """Settings of instruction tuning; those of the low-rank adapter after the second-stage recipe of InternVL 2."""
+
+    by_step: ClassVar[bool] = True
+
+    rank: int = option(16, "rank r of the changes of the language model's linear layers", low=1)
+    alpha: float = option(32.0, "strength of the changes, before the division by the rank", low=0.0)
+    dropout: float = option(0.05, "chance that an input of a change is dropped in training", low=0.0, high=0.99)
+    epochs: int | None = option(
+        None, "passes over the training images, both stages together; none: as many as make 120 steps, 2 to 30", low=2
+    )
+    batch_size: int = option(16, "images in a step", low=1)
+    optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
+    lr: float = option(1e-3, "peak learning rate; 4e-5 is that of the recipe for models of billions", low=0.0)
+    weight_decay: float = option(0.01, "weight decay", low=0.0)
+    second_stage: float = option(0.5, "share of the epochs that belongs to the second stage", low=0.0, high=1.0)
+
+    def learning_rate(self, epoch: float, epochs: int) -> float:
+        """Learning rate at a moment of a stage, in epochs from its start: a linear warm-up, then a cosine to zero."""
+        warmup = WARMUP * epochs
+        if epoch < warmup:
+            return self.lr * epoch / warmup
+        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+
+    def passes(self, images: int) -> tuple[int, int]:
+        """Return the epochs of the first and of the second stage for so many training images."""
+        steps = math.ceil(images / self.batch_size)
+        epochs = self.epochs or min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
+        second = round(epochs * self.second_stage)
+        return epochs - second, second
+
+
+@dataclass(frozen=True, kw_only=True)
+class VITaskConfig(TuningConfig):
+    """Settings of VITask: alpha of the paper is `rda`, its beta is `crt`."""
+
+    exemplar: Literal["cls", "patches", "replace", "learned", "shuffled", "none"] = option(
+        "cls",
+        "what stands behind the image: the domain encoder's feature; all its patches; its patches in place of the "
+        "image's tokens; controls: learned tokens, features of other images, nothing",
+    )
+    exemplar_tokens: int = option(1, "number of tokens of exemplar=learned", low=1)
+    connector: Literal["mlp", "linear"] = option(
+        "mlp", "map of the feature into the language model: normalisation, two layers with GELU; or one linear layer"
+    )
+    connector_rate: float = option(1.0, "learning rate of the connector as a multiple of `lr`", low=0.0)
+    rda: float = option(1.0, "weight of response distribution alignment", low=0.0)
+    rda_direction: Literal["student-teacher", "teacher-student"] = option(
+        "student-teacher", "KL(without exemplar || with it), as published, or the other way round"
+    )
+    rda_detach: bool = option(True, "whether the branch with the exemplar gets no gradient of the alignment")
+    crt: float = option(0.1, "weight of contrastive response tuning, in the second stage", low=0.0)
+    crt_tokens: Literal["all", "label"] = option(
+        "all", "tokens that are contrasted: all of the response, as published, or those in which the labels differ"
+    )
+    crt_detach: bool = option(False, "whether the branch with the other image gets no gradient")
+    crt_branch: Literal["plain", "exemplar"] = option(
+        "plain", "whether images are contrasted without exemplar, as published, or each with its own"
+    )
+
+    @property
+    def reads_encoder(self) -> bool:
+        """Whether the exemplar comes from a domain encoder."""
+        return self.exemplar not in ("none", "learned")
