@@ -1,4 +1,4 @@
-"""Pretrained dual encoders behind one interface: the only room that knows transformers' internals."""
+"""Pretrained dual encoders, vision encoders and generative models: the only room that knows transformers' internals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.domain_encoder import DomainEncoder, load_domain_encoder
     from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.backbones.encoder import Encoder
+    from acclimate.backbones.generative import Conversation, GenerativeVLM, LowRankAdapter, load_vlm
     from acclimate.backbones.kinds import Backbone
     from acclimate.backbones.loading import load_backbone
     from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas
@@ -18,25 +19,33 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneInfo",
     "ClassTokens",
+    "Conversation",
     "DomainEncoder",
     "DualEncoder",
     "Encoder",
+    "GenerativeVLM",
     "LowRank",
+    "LowRankAdapter",
     "LowRankDeltas",
     "list_backbones",
     "load_backbone",
     "load_domain_encoder",
+    "load_vlm",
 ]
 
 _HOMES = {
     "ClassTokens": "towers",
+    "Conversation": "generative",
     "DomainEncoder": "domain_encoder",
     "DualEncoder": "dual_encoder",
     "Encoder": "encoder",
+    "GenerativeVLM": "generative",
     "LowRank": "towers",
+    "LowRankAdapter": "generative",
     "LowRankDeltas": "towers",
     "load_backbone": "loading",
     "load_domain_encoder": "domain_encoder",
+    "load_vlm": "generative",
 }
 
 __getattr__ = on_first_use(__name__, _HOMES)

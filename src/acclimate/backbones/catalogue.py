@@ -20,12 +20,13 @@ class BackboneInfo:
         family: the `model_type` of its config.json.
         title: what people call it.
         input_size: height and width of its images in pixels.
-        embed_dim: width of the joint space.
+        embed_dim: width of the joint space; of a generative model, width of its language model.
         domain: what it was trained on.
         licence: licence of the weights.
         paper: arXiv id, empty where there is none.
         parameters: millions, None where not stated.
         note: one remark.
+        kind: "dual-encoder", or "generative": a model that writes answers.
         folder: for an embedded model, its folder beside the catalogue.
     """
 
@@ -39,6 +40,7 @@ class BackboneInfo:
     paper: str = ""
     parameters: float | None = None
     note: str = ""
+    kind: str = "dual-encoder"
     folder: str = ""
 
     @property

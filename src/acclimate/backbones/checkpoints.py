@@ -162,6 +162,26 @@ def load_model(
     return model
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The Hugging Face tokenizer of the folder.
+
+    Raises:
+        BackboneError: it cannot be read.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        with quiet():
+            try:
+                return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            except ImportError:  # SigLIP names a class that wants sentencepiece; tokenizer.json does without it
+                if not (folder / "tokenizer.json").is_file():
+                    raise
+                return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
+
+
 @contextmanager
 def followed(folder: Path, what: str) -> Iterator[None]:
     """Name what is at fault where values of a wrong kind are met only when they are used.

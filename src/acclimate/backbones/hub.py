@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-PATTERNS = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
+PATTERNS = ("*.json", "*.jinja", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
 TIMEOUT = 5.0  # seconds to wait for the Hub's first answer
 CONVERTER = "SFconvertbot"  # the Hub's own account that offers safetensors copies of old repositories
 

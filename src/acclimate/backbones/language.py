@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from acclimate.backbones.checkpoints import first_line, load_model, model_config, quiet, weight_files
+from acclimate.backbones.checkpoints import load_model, model_config, quiet, read_tokenizer, weight_files
 from acclimate.backbones.hub import find_folder
-from acclimate.errors import BackboneError
 
 
 class LanguageModel:
@@ -80,7 +79,7 @@ def load_language_model(name: str) -> LanguageModel:
         BackboneError: nothing found under that name, an unreachable Hub, no language model, or files that are missing,
             damaged or pickled.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     folder = find_folder(name, "language model", "a URL of a server")
     model_config(folder)
@@ -88,9 +87,5 @@ def load_language_model(name: str) -> LanguageModel:
     model = load_model(
         folder, AutoModelForCausalLM, files, torch.float32, "use a complete checkpoint", trust_remote_code=False
     )
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
+    tokenizer = read_tokenizer(folder)
     return LanguageModel(name, model.eval().requires_grad_(False), tokenizer)

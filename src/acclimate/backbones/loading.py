@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from acclimate.backbones.checkpoints import (
-    first_line,
     followed,
     load_model,
     model_config,
     processor_config,
-    quiet,
+    read_tokenizer,
     weight_files,
 )
 from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.families import FAMILIES, Family
 from acclimate.backbones.fingerprint import stored_names, stored_weights
+from acclimate.backbones.generative.families import VLM_FAMILIES
 from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.preprocessing import image_transform
 from acclimate.errors import BackboneError
@@ -48,10 +47,7 @@ def load_backbone(
     model_type = config.get("model_type")
     family_class = FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family_class is None:
-        raise BackboneError(
-            f"{folder / 'config.json'}: model_type {repr(model_type)[:80]} is not supported; "
-            f"use a model of one of these families: {', '.join(FAMILIES)}"
-        )
+        raise BackboneError(_refusal(folder, model_type))
     files = weight_files(folder)
     processor = processor_config(folder)
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
@@ -63,7 +59,7 @@ def load_backbone(
         _ = family.architecture
     _check_layers(folder, family, files)
     family.model.to(device)
-    tokenizer = _tokenizer(folder)  # after the model, since transformers reads config.json for it, too
+    tokenizer = read_tokenizer(folder)  # after the model, since transformers reads config.json for it, too
     with followed(folder, "the tokenizer"):
         backbone = DualEncoder(str(name), family, tokenizer, processor, partial(stored_weights, files))
         _check_tokenizer(folder, backbone, family)
@@ -71,6 +67,16 @@ def load_backbone(
     # What cannot be followed should fail here, not at the first image.
     image_transform(folder, processor, family.name, (family.image_size, family.image_size))
     return backbone
+
+
+def _refusal(folder: Path, model_type: object) -> str:
+    where = f"{folder / 'config.json'}: model_type {repr(model_type)[:80]}"
+    if isinstance(model_type, str) and model_type in VLM_FAMILIES:
+        return (
+            f"{where} is a generative model, and a dual encoder is wanted here, such as mini-clip; the methods vitask "
+            "and instruct adapt generative models"
+        )
+    return f"{where} is not supported; use a model of one of these families: {', '.join(FAMILIES)}"
 
 
 def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
@@ -83,21 +89,6 @@ def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
                 f"{folder}: config.json says {name}_config.num_hidden_layers={kept}, the files hold {max(numbers) + 1} "
                 "layers; write the number of the files, or the shortened model with save_pretrained"
             )
-
-
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    try:
-        with quiet():
-            try:
-                return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            except ImportError:  # SigLIP names a class that wants sentencepiece; tokenizer.json does without it
-                if not (folder / "tokenizer.json").is_file():
-                    raise
-                return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
 
 
 def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family) -> None:

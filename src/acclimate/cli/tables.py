@@ -195,10 +195,12 @@ def show_backbones(as_json: bool = False) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ("id", "family", "input_size", "parameters", "domain", "licence")
-    sheet = Sheet(["id", "family", "px", "M params", "domain", "licence"])
+    columns = ("id", "kind", "family", "input_size", "parameters", "domain", "licence")
+    sheet = Sheet(["id", "kind", "family", "px", "M params", "domain", "licence"])
     for row in rows:
         sheet.add(*("" if row.get(key) is None else str(row[key]) for key in columns))
     show_words(sheet)
     out.print()
-    tell(out, "Any other CLIP or SigLIP folder or Hub id in Hugging Face format works as well: --backbone ID|DIR")
+    tell(
+        out, "Any other CLIP, SigLIP or LLaVA folder or Hub id in Hugging Face format works as well: --backbone ID|DIR"
+    )

@@ -162,7 +162,9 @@ class Method(nn.Module):
             ConfigError: so it is.
         """
         if kind not in cls.backbones:
-            own = " or ".join(f"a {KINDS[known].title}, such as {KINDS[known].example}" for known in sorted(cls.backbones))
+            own = " or ".join(
+                f"a {KINDS[known].title}, such as {KINDS[known].example}" for known in sorted(cls.backbones)
+            )
             raise ConfigError(
                 f"'{name}' is a {KINDS[kind].title}, and {cls.name} adapts {own}; give `backbone` one of these, or take "
                 f"a method for a {KINDS[kind].title}, such as {KINDS[kind].method}"

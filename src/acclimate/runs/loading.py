@@ -85,7 +85,6 @@ class Saved:
                 f"{path / folder.ADAPTER_INFO}: an entry is missing or wrong ({error}); adapt again"
             ) from None
 
-
     def other_encoder(
         self, path: Path, given: Any, open_one: Callable[[Any], DomainEncoder | None]
     ) -> DomainEncoder | None:
@@ -173,7 +172,9 @@ def load(
     saved = Saved.read(path, next_step)
     torch_device = resolve_device(device)
     record = read_json(path / folder.RECORD, next_step)
-    tower = find_again(path, saved.backbone, record, backbone, lambda name: open_backbone(name, torch_device, saved.method))
+    tower = find_again(
+        path, saved.backbone, record, backbone, lambda name: open_backbone(name, torch_device, saved.method)
+    )
 
     def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
         return open_domain_encoder(name, saved.method, saved.config, tower, torch_device)

@@ -273,7 +273,11 @@ def written_classes(method: AnsweringClassifier, feed: Feed) -> list[int | None]
     """Return for each image of a feed the class that the method writes when it is asked, or none of them."""
     method.eval()
     device = method.backbone.device
-    return [match_answer(text, method.answers) for batch in chunks(feed, BATCH_SIZE) for text in method.write(batch.to(device))]
+    return [
+        match_answer(text, method.answers)
+        for batch in chunks(feed, BATCH_SIZE)
+        for text in method.write(batch.to(device))
+    ]
 
 
 def class_indices(data: ImageData, class_names: tuple[str, ...]) -> np.ndarray:

@@ -68,7 +68,9 @@ def contrast(own: Tensor, other: Tensor, targets: Tensor, lengths: Tensor, *, de
         lengths: as in `token_mean`.
         detach: whether `other` gets no gradient.
     """
-    difference = own.float() - (other.detach() if detach else other).float()  # bf16 would lose it: a step of 0.125 at 16
+    difference = (
+        own.float() - (other.detach() if detach else other).float()
+    )  # bf16 would lose it: a step of 0.125 at 16
     return token_mean(F.cross_entropy(difference, targets, reduction="none"), lengths)
 
 

@@ -72,7 +72,9 @@ class VITask(Instruct):
 
     def visual(self, batch: Batch) -> Visual:
         """Return image and exemplar, or the image alone where there is none."""
-        return self.with_exemplar(batch) if self.connector is not None and self._with_exemplar else super().visual(batch)
+        return (
+            self.with_exemplar(batch) if self.connector is not None and self._with_exemplar else super().visual(batch)
+        )
 
     def with_exemplar(self, batch: Batch, features: Tensor | None = None, images: Tensor | None = None) -> Visual:
         """Return the images with their exemplars.

@@ -1,0 +1,70 @@
+"""`ImageTokens`: the vectors of one image whose number depends on its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acclimate.errors import BackboneError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTokens:
+    """What the language model gets of one image in its own shape.
+
+    Made by `GenerativeVLM.encode_images`.
+
+    Attributes:
+        tokens: (T, D'), T depends on the image.
+        grid: frames, rows and columns of its patches where positions are counted in two dimensions.
+        tiles: rows and columns of the tiles it was cut into; (0, 0): it was not cut.
+        vision: (vision_width,), mean over its vision tokens before the connector.
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int, int] | None = None
+    tiles: tuple[int, int] = (0, 0)
+    vision: Tensor | None = None
+
+
+def image_rows(images: Tensor | Sequence[ImageTokens], counts: Sequence[int], width: int, token_width: int) -> Tensor:
+    """Vectors of all images of a batch, one after the other.
+
+    Args:
+        images: (B, T * D'), (B, T, D') or (B, T, D), or one entry for each image.
+        counts: placeholders of each conversation.
+        width: D', of what a placeholder takes.
+        token_width: D, of the language model; narrower vectors are filled with zeros up to D'.
+
+    Returns:
+        (sum of counts, D').
+
+    Raises:
+        BackboneError: another number of images, or of vectors of one, than the conversations have placeholders for.
+    """
+    if isinstance(images, Tensor):
+        if images.ndim == 2 and images.shape[1] % width == 0:
+            images = images.unflatten(1, (-1, width))
+        if images.ndim != 3 or images.shape[2] not in (width, token_width):
+            raise BackboneError(
+                f"image tokens have shape {tuple(images.shape)}; give (B, T, {width}), or these flattened"
+            )
+        given = [images.shape[1]] * len(images)
+        rows = images.flatten(0, 1)
+    else:
+        given = [len(image.tokens) for image in images]
+        rows = torch.cat([image.tokens for image in images]) if given else torch.zeros(0, width)
+    if given != list(counts):
+        place = next((i for i, (a, b) in enumerate(zip(given, counts, strict=False)) if a != b), None)
+        what = (
+            f"{len(given)} images for {len(counts)} conversations"
+            if place is None
+            else f"{given[place]} image tokens for the {counts[place]} placeholders of conversation {place}"
+        )
+        raise BackboneError(f"{what}; make conversations with `image_tokens` of the images that they are about")
+    if rows.shape[1] < width:
+        rows = torch.cat([rows, rows.new_zeros(len(rows), width - rows.shape[1])], dim=1)
+    return rows

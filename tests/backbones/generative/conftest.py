@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.tiny_vlms import FAMILIES, load_vlm_pair
+
+
+@pytest.fixture(scope="session")
+def vlm_pairs(tmp_path_factory):
+    """Pairs by family, made when first asked for."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            make, model_class, inputs = FAMILIES[name]
+            made[name] = load_vlm_pair(make(tmp_path_factory.mktemp(name)), model_class, inputs)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(params=list(FAMILIES))
+def pair(request, vlm_pairs):
+    """A tiny generative model loaded by us, and the same folder loaded by transformers alone."""
+    return vlm_pairs(request.param)
+
+
+@pytest.fixture
+def llava(vlm_pairs):
+    return vlm_pairs("llava")
