@@ -24,6 +24,11 @@ LONG = ("cat", "storage tank", "bare land of the large mill")  # classes of one 
 FACTS = TrainingFacts(images=18, shots=6)  # of the training images
 
 
+def needs_of(backbone):
+    """What one feed has to serve for every method on a backbone."""
+    return frozenset({"pixels", "domain_features", *backbone.widths})
+
+
 def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **settings):
     kind = get_method(name)
     config = make_config(kind.Config, settings)

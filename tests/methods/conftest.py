@@ -1,40 +1,57 @@
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
-from transformers import CLIPModel, SiglipModel
+import torch
+from transformers import CLIPModel, LlavaForConditionalGeneration, SiglipModel
 
+from acclimate.backbones import load_vlm
 from acclimate.prompts import PromptSet
 from acclimate.prompts.references import compose_reference_prompts
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
-from tests.helpers.methods import DOMAINS, NEEDS
+from tests.helpers.methods import DOMAINS, needs_of
 from tests.helpers.pictures import with_domains
+from tests.helpers.tiny_vlms import tiny_llava
 
 
 def pytest_collection_modifyitems(items):
     """Training on the second family is slow work that tells little more; equality with the plain way stays quick."""
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if item.get_closest_marker("one_family") and callspec and callspec.params.get("world", "clip") != "clip":
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.get_closest_marker("one_family") and "siglip" in (params.get("world"), *params.get("pair", ())):
             item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", params=["clip", "siglip"])
-def world(request, tiny_backbones, tiny_folders, domain_encoder, pictures):
-    """A tiny backbone and a tiny domain encoder with the features of some pictures; the backbone in transformers."""
-    backbone = tiny_backbones[request.param]
+def world(request, worlds):
+    """A tiny dual encoder and a tiny domain encoder with the features of some pictures."""
+    return worlds(request.param)
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory, tiny_backbones, tiny_folders, domain_encoder, pictures):
+    """Makes for a family a tiny backbone, the same in transformers, and the features of some pictures."""
     pictures = with_domains(pictures, DOMAINS)
     references = compose_reference_prompts(pictures.class_names, PromptSet("natural"))
-    given = Given(backbone, domain_encoder, references)
-    kind = CLIPModel if request.param == "clip" else SiglipModel
-    return SimpleNamespace(
-        backbone=backbone,
-        domain_encoder=domain_encoder,
-        plain=kind.from_pretrained(tiny_folders[request.param]).eval().requires_grad_(False),
-        data=pictures,
-        train=evaluation_feed({*NEEDS, "reference_prompts"}, pictures.train, given),
-        val=evaluation_feed(NEEDS, pictures.val, given),
-        test=evaluation_feed(NEEDS, pictures.test, given),
-    )
+    plain = {"clip": CLIPModel, "siglip": SiglipModel, "llava": LlavaForConditionalGeneration}
+
+    @cache
+    def make(family):
+        folder = tiny_llava(tmp_path_factory.mktemp("tiny") / "llava") if family == "llava" else tiny_folders[family]
+        backbone = load_vlm(folder) if family == "llava" else tiny_backbones[family]
+        needs, more = needs_of(backbone), "negatives" if family == "llava" else "reference_prompts"
+        given = Given(backbone, domain_encoder, references)
+        return SimpleNamespace(
+            backbone=backbone,
+            domain_encoder=domain_encoder,
+            plain=plain[family].from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False),
+            data=pictures,
+            train=evaluation_feed({*needs, more}, pictures.train, given),
+            val=evaluation_feed(needs, pictures.val, given),
+            test=evaluation_feed(needs, pictures.test, given),
+        )
+
+    return make

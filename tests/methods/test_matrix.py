@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from acclimate.backbones.kinds import DUAL, GENERATIVE
 from acclimate.errors import ConfigError
 from acclimate.methods import Classifier, Method, PromptAttributor, Retriever, get_method, list_methods, register
 from acclimate.methods.parts.text import TextClassifier
@@ -21,11 +22,19 @@ from tests.helpers.methods import CLASSES, FACTS, NEEDS, UNSEEN, descend, learn,
 from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
+FAMILIES = {"clip": DUAL, "siglip": DUAL, "llava": GENERATIVE}
+
+
+def pairs(capability=Method):
+    """Methods with this capability, each with the families of backbones that it adapts."""
+    able = [method for method in list_methods() if issubclass(method, capability)]
+    return [(family, one.name) for family, kind in FAMILIES.items() for one in able if kind in one.backbones]
 
 
 def settings(name):
-    """Few epochs and few tokens, for methods that have them."""
+    """Few epochs, few tokens and small changes, for methods that have them."""
     wanted = {"epochs": 2, "context_tokens": 4, "lr": 0.02, "warmup_epochs": 0}
+    wanted |= {"rank": 1} if GENERATIVE in get_method(name).backbones else {}
     known = {field.name for field in dataclasses.fields(get_method(name).Config)}
     return {key: value for key, value in wanted.items() if key in known}
 
@@ -37,10 +46,20 @@ def state_of(method):
 pytestmark = pytest.mark.one_family  # the tests of each method run on both
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def fitted(request, world):
+@pytest.fixture(scope="module", params=pairs(), ids="-".join)
+def pair(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def world(pair, worlds):
+    return worlds(pair[0])
+
+
+@pytest.fixture(scope="module")
+def fitted(pair, world):
     weights = {name: tensor.clone() for name, tensor in world.backbone.model.state_dict().items()}
-    method = make(world, request.param, **settings(request.param))
+    method = make(world, pair[1], **settings(pair[1]))
     before = state_of(method)
     lines = learn(world, method, FACTS, world.val)
     return method, before, lines, weights
@@ -112,6 +131,8 @@ def test_size_and_order_of_batches_change_nothing(fitted, world):
 
 def test_text_is_encoded_once_in_evaluation(fitted, world):
     method, *_ = fitted
+    if not isinstance(method, TextClassifier) or method.prompts_per_image:
+        return
     method.train()
     method.eval()
     runs, stop = text_runs(world)
@@ -119,8 +140,7 @@ def test_text_is_encoded_once_in_evaluation(fitted, world):
         for index in torch.arange(len(world.test)).split(2):
             method.logits(world.test.batch(index))
     stop()
-    if isinstance(method, TextClassifier) and not method.prompts_per_image:
-        assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
+    assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
 
 
 def test_the_same_seed_starts_with_the_same_values(world, fitted):
@@ -233,7 +253,8 @@ class Picky(get_method("zs-lp")):
             raise ConfigError("no mills")
 
 
-def test_binding_that_fails_changes_nothing(world):
+def test_binding_that_fails_changes_nothing(worlds):
+    world = worlds("clip")
     method = Picky(world.backbone, Picky.Config(), PromptSet("natural"))
     with pytest.raises(ConfigError, match="no mills"):
         method.bind(("mill", "dog"))
@@ -263,9 +284,8 @@ def test_what_serves_training_alone_is_gone(fitted, world):
     under_way.load_learned_state({name: state[name] for name in state.keys() - alone})
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_listing_stages_changes_nothing(name, world):
-    method = make(world, name, **settings(name))
+def test_listing_stages_changes_nothing(pair, world):
+    method = make(world, pair[1], **settings(pair[1]))
     method.prepare(FACTS)
     state, generator = state_of(method), torch.get_rng_state()
     attributes = {key: id(value) for key, value in vars(method).items()}
@@ -275,8 +295,9 @@ def test_listing_stages_changes_nothing(name, world):
     assert {key: id(value) for key, value in vars(method).items()} == attributes
 
 
-@pytest.mark.parametrize("name", [method.name for method in list_methods() if issubclass(method, Retriever)])
-def test_retrievers_need_no_classes(name, world):
+@pytest.mark.parametrize(("family", "name"), pairs(Retriever))
+def test_retrievers_need_no_classes(family, name, worlds):
+    world = worlds(family)
     method = get_method(name)(world.backbone, get_method(name).Config(), PromptSet("natural"))
     method.build()
     queries = method.eval().queries(whole(world.test))
@@ -284,8 +305,9 @@ def test_retrievers_need_no_classes(name, world):
     close(queries.norm(dim=-1), torch.ones(len(world.test)))
 
 
-@pytest.mark.parametrize("name", [method.name for method in list_methods() if issubclass(method, PromptAttributor)])
-def test_attribution_comes_before_the_end_of_training(name, world):
+@pytest.mark.parametrize(("family", "name"), pairs(PromptAttributor))
+def test_attribution_comes_before_the_end_of_training(family, name, worlds):
+    world = worlds(family)
     method = make(world, name, **settings(name))
     descend(method, stages_of(method), world.train, world.val)
     found = method.attribution(world.train)
@@ -300,7 +322,7 @@ def test_what_the_tables_show(name):
     assert method.title
     assert method.learns
     assert method.paper.startswith("arXiv ")
-    assert method.inputs.prediction <= NEEDS
+    assert method.inputs.prediction <= {*NEEDS, "image_tokens"}
     assert issubclass(method, Classifier | Retriever)
     assert method.__doc__
     assert "Source: " in method.__doc__
@@ -309,9 +331,8 @@ def test_what_the_tables_show(name):
     json.dumps(vars(method.Config()))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_stages_are_known_to_the_fit_loop(name, world):
-    method = make(world, name, **settings(name))
+def test_stages_are_known_to_the_fit_loop(pair, world):
+    method = make(world, pair[1], **settings(pair[1]))
     for stage in stages_of(method):
         assert isinstance(stage, Stage)
         if not isinstance(stage, SolverStage):

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.backbones.encoder import Encoder
     from acclimate.backbones.generative import Conversation, GenerativeVLM, LowRankAdapter, load_vlm
-    from acclimate.backbones.kinds import Backbone
     from acclimate.backbones.loading import load_backbone
     from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas
 

@@ -14,7 +14,8 @@ from acclimate.protocols import Trial
 from acclimate.runs.seen import Seen, seen_by_encoder
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
 
 
 def identity(encoder: Backbone | DomainEncoder) -> dict[str, str]:

@@ -29,7 +29,8 @@ from acclimate.runs.encoders import open_backbone
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.data import ImageData
 
 PULSE = 0.5  # seconds between two reports of progress

@@ -16,7 +16,8 @@ from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed

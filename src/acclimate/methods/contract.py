@@ -20,7 +20,8 @@ from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, Inputs
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder, DualEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
 
@@ -165,9 +166,10 @@ class Method(nn.Module):
             own = " or ".join(
                 f"a {KINDS[known].title}, such as {KINDS[known].example}" for known in sorted(cls.backbones)
             )
+            given = KINDS[kind]
             raise ConfigError(
-                f"'{name}' is a {KINDS[kind].title}, and {cls.name} adapts {own}; give `backbone` one of these, or take "
-                f"a method for a {KINDS[kind].title}, such as {KINDS[kind].method}"
+                f"'{name}' is a {given.title}, and {cls.name} adapts {own}; give `backbone` such a one, or take a "
+                f"method for a {given.title}, such as {given.method}"
             )
 
     @classmethod

@@ -23,8 +23,8 @@ def check_instruction(instruction: str, where: str) -> None:
         raise ConfigError(f"{where}: an instruction asks something; write at least a sentence")
     if instruction.count(LIST) > 1 or re.search(r"[{}]", instruction.replace(LIST, "")):
         raise ConfigError(
-            f"{where}: {brief(repr(instruction), 120)} may have {LIST} once, where the list of the classes goes, and no "
-            "other braces"
+            f"{where}: {brief(repr(instruction), 120)} may have {LIST} once, where the list of the classes goes, and "
+            "no other braces"
         )
 
 

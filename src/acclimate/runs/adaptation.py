@@ -37,7 +37,8 @@ from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
 
 logger = logging.getLogger("acclimate.runs")
 

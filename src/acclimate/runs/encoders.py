@@ -14,7 +14,8 @@ from acclimate.errors import RunError
 if TYPE_CHECKING:
     import torch
 
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.methods import Method
 
 logger = logging.getLogger("acclimate.runs")
@@ -121,8 +122,8 @@ class SavedEncoder:
         """
         if found.width != self.width:
             raise RunError(
-                f"{run}: {self.words} gives {self.width} features, '{found.name}' gives {found.width}; swap in one that "
-                "goes on from the original (`acclimate pretrain classifier --from`)"
+                f"{run}: {self.words} gives {self.width} features, '{found.name}' gives {found.width}; swap in one "
+                "that goes on from the original (`acclimate pretrain classifier --from`)"
             )
         if found.transform != self.transform:
             raise RunError(

@@ -29,7 +29,8 @@ from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
 
 
 @dataclass(kw_only=True)

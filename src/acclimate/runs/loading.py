@@ -24,7 +24,8 @@ from acclimate.training.checkpoint import read_tensors
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.methods import Method
 
 WITHOUT = "none"  # in place of the name of a domain encoder

@@ -30,7 +30,7 @@ from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone
+    from acclimate.backbones.kinds import Backbone
     from acclimate.methods import Method
     from acclimate.training.feeds import Feed
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acclimate.errors import BackboneError, RunError
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.runs.encoders import SavedEncoder
 
 PLACES = "places"

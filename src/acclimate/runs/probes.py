@@ -61,8 +61,8 @@ def _features(method: AnsweringClassifier, experiment: Experiment, split: str) -
         return {}
     names = method.inputs.prediction | (MODULES.keys() & experiment.backbone.widths.keys())
     rows: dict[str, list[Tensor]] = {}
-    for batch in chunks(experiment.feed(method, split, names), BATCH):
-        batch = batch.to(experiment.backbone.device)
+    for few in chunks(experiment.feed(method, split, names), BATCH):
+        batch = few.to(experiment.backbone.device)
         own = {title: getattr(batch, name) for name, title in MODULES.items() if name in names}
         for module, features in (own | {**method.probed(batch)}).items():
             rows.setdefault(module, []).append(features.float().cpu())

@@ -21,7 +21,8 @@ from acclimate.training.progress import Progress, Silent
 from acclimate.training.steady import at_once, computed_on, steady
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder, Encoder
+    from acclimate.backbones import DomainEncoder, Encoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.data import ImageData
 
 TEXTS = 1024  # sentences that are tokenised together

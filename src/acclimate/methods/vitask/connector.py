@@ -1,4 +1,4 @@
-"""What stands behind the image: the feature of a task-specific model, mapped into the language model, or learned tokens."""
+"""What stands behind the image: a feature of the task-specific model, mapped to a token, or learned tokens."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Instruct(GenerativeClassifier):
         return Responses(torch.cat(parts).to(device), torch.tensor([len(part) for part in parts], device=device))
 
     def respond(self, batch: Batch, *seen: Visual) -> Tensor:
-        """Return logits (n T, V) of the responses of a batch, once for each of n views of its images, one behind another.
+        """Return logits (n T, V) of the responses of a batch, once for each of n views of its images.
 
         All views have the same number of exemplars; they run through the language model together.
         """

@@ -15,7 +15,8 @@ from acclimate.modules import import_all
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import Backbone, DomainEncoder
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.kinds import Backbone
     from acclimate.data import ImageData
     from acclimate.data.finding import ImageSource
     from acclimate.training.batch import Batch

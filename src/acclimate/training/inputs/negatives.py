@@ -1,4 +1,4 @@
-"""Images of another class, drawn anew for every image in every epoch: what contrastive response tuning compares with."""
+"""Images of another class, drawn anew for every image in every epoch: what contrastive tuning compares with."""
 
 from __future__ import annotations
 
