@@ -44,6 +44,7 @@ class FrozenVLM(Shared):
     ) -> None:
         self.name, self._family, self._processor, self._weights = name, family, processor, weights
         self.family = family.name
+        family.prepare(processor or {})
         self.tokenizer = ChatTokenizer(tokenizer, template, family)
         self.token_width, self.vision_width = family.token_width, family.vision_width
         self.image_tokens, self.image_size = family.image_tokens, family.side

@@ -97,6 +97,9 @@ class VLMFamily(ABC):
 
     # ---------------------------------------------------------------------------------------------------------- images
 
+    def prepare(self, processor: Mapping[str, Any]) -> None:
+        """Take from the image processor's configuration what the model's own does not say."""
+
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """The configuration of its image processor, changed where needed so that all images take the same tokens."""
         return config
@@ -167,7 +170,8 @@ def _plain(value: Any) -> Any:
 def square(config: Mapping[str, Any], side: int) -> dict[str, Any]:
     """An image processor's configuration that stretches every image to one square and does nothing else to it."""
     kept = ("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor", "resample")
-    return {name: config[name] for name in kept if name in config} | {"size": {"height": side, "width": side}}
+    stretched = {"size": {"height": side, "width": side}, "do_center_crop": False}
+    return {name: config[name] for name in kept if name in config} | stretched
 
 
 def one_side(value: Any) -> int:
