@@ -238,6 +238,39 @@ def tiny_gemma3_near(folder: Path) -> Path:
     return tiny_gemma3(folder, 16)
 
 
+def tiny_llava_next(folder: Path, kind: str = "LlavaNext") -> Path:
+    """Save a LLaVA-NeXT (four tiles and the whole) or a LLaVA-OneVision (one tile and the whole)."""
+    tokenizer = tokenizer_with(
+        ["<|im_start|>", "<|im_end|>", "<video>"], folder, chat_template=_chat("<image>\n", **IM)
+    )
+    onevision = kind == "LlavaOnevision"
+    vision = (
+        {"model_type": "siglip_vision_model", "vision_use_head": False}
+        if onevision
+        else {"model_type": "clip_vision_model"}
+    )
+    points = [[32, 32], [32, 64], [64, 32], [64, 64]]
+    more = {"video_token_index": tokenizer.convert_tokens_to_ids("<video>")} if onevision else {}
+    config = getattr(transformers, f"{kind}Config")(
+        vision_config={**vision, **VISION},
+        text_config={"model_type": "llama", "vocab_size": len(tokenizer), **TEXT},
+        image_token_index=3,
+        image_grid_pinpoints=points if onevision else points[1:],
+        **more,
+    )
+    _save(folder, f"{kind}ForConditionalGeneration", config)
+    size = {"height": 32, "width": 32}
+    write_processor(
+        folder, f"{kind}ImageProcessor", size=size, crop_size=size, image_grid_pinpoints=config.image_grid_pinpoints
+    )
+    return folder
+
+
+def tiny_llava_onevision(folder: Path) -> Path:
+    """Save a LLaVA-OneVision."""
+    return tiny_llava_next(folder, "LlavaOnevision")
+
+
 def tiny_qwen(folder: Path, kind: str = "Qwen2_5_VL") -> Path:
     """Save a Qwen2.5-VL or Qwen3-VL: four vectors an image."""
     specials = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
@@ -288,6 +321,19 @@ def _image_marked(image: int, ids: Tensor, response: Tensor, pixels: Tensor) -> 
     return {"pixel_values": pixels, "token_type_ids": (ids == image).long()}
 
 
+def _tiles(image: int, ids: Tensor, response: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """The whole and its tiles of 32 pixels."""
+    count = pixels.shape[-1] // 32
+    tiles = [
+        pixels[:, :, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+        for row in range(count)
+        for column in range(count)
+    ]
+    whole = pixels if count == 1 else torch.nn.functional.interpolate(pixels, (32, 32), mode="bicubic", antialias=True)
+    sizes = torch.tensor([pixels.shape[2:]] * len(pixels))
+    return {"pixel_values": torch.stack([whole, *tiles], dim=1), "image_sizes": sizes}
+
+
 def _patches(image: int, ids: Tensor, response: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     """Patches of four pixels a side as transformers' own processor orders them."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -301,6 +347,8 @@ def _patches(image: int, ids: Tensor, response: Tensor, pixels: Tensor) -> dict[
 
 FAMILIES: dict[str, tuple[Callable[[Path], Path], str, Callable[..., dict[str, Tensor]]]] = {
     "llava": (tiny_llava, "LlavaForConditionalGeneration", _pixels_alone),
+    "llava_next": (tiny_llava_next, "LlavaNextForConditionalGeneration", _tiles),
+    "llava_onevision": (tiny_llava_onevision, "LlavaOnevisionForConditionalGeneration", _tiles),
     "internvl": (tiny_internvl, "InternVLForConditionalGeneration", _pixels_alone),
     "idefics3": (tiny_idefics3, "Idefics3ForConditionalGeneration", _pixels_of_several),
     "smolvlm": (tiny_smolvlm, "SmolVLMForConditionalGeneration", _pixels_of_several),
@@ -311,3 +359,37 @@ FAMILIES: dict[str, tuple[Callable[[Path], Path], str, Callable[..., dict[str, T
     "qwen2_5_vl": (tiny_qwen, "Qwen2_5_VLForConditionalGeneration", _patches),
     "qwen3_vl": (tiny_qwen3, "Qwen3VLForConditionalGeneration", _patches),
 }
+
+
+def image_processor(folder: Path) -> Any:
+    """transformers' image processor of a folder, in its Pillow form."""
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    kind = getattr(transformers, f"{settings.pop('image_processor_type')}Pil")
+    more = {"return_row_col_info": True} if "return_row_col_info" in vars(kind) else {}
+    return kind(**settings, **more)
+
+
+def plain_ids(pair: VLMPair, instruction: str, image: Any) -> list[int]:
+    """Ids of a prompt by transformers' processor, put together from its parts."""
+    tokenizer, images = AutoTokenizer.from_pretrained(pair.folder), image_processor(pair.folder)
+    name, sizes = pair.vlm.family, {"image_seq_length": pair.vlm.image_tokens}
+    if name == "paligemma":
+        images.image_seq_length = pair.vlm.image_tokens
+        made = transformers.PaliGemmaProcessor(images, tokenizer)(images=[image], text=[f"<image>{instruction}"])
+        return list(made["input_ids"][0])
+    if name == "gemma3":
+        for token, text in (("boi", "<start_of_image>"), ("eoi", "<end_of_image>"), ("image", "<image_soft_token>")):
+            setattr(tokenizer, f"{token}_token", text)
+            setattr(tokenizer, f"{token}_token_id", tokenizer.convert_tokens_to_ids(text))
+        processor = transformers.Gemma3Processor(images, tokenizer, **sizes)
+    elif name == "idefics3":
+        processor = transformers.Idefics3Processor(images, tokenizer, image_seq_len=4)
+    else:
+        more = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
+        processor = transformers.LlavaProcessor(images, tokenizer, patch_size=8, **more)
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]}
+    text = processor.apply_chat_template(
+        [turn], chat_template=pair.vlm.tokenizer.template, add_generation_prompt=True, tokenize=False
+    )
+    begun = text.startswith(tokenizer.bos_token)
+    return list(processor(images=[image], text=[text], add_special_tokens=not begun)["input_ids"][0])

@@ -7,10 +7,13 @@ from acclimate.backbones.generative.families.gemma import Gemma3Family, PaliGemm
 from acclimate.backbones.generative.families.idefics import Idefics3Family, SmolVLMFamily
 from acclimate.backbones.generative.families.internvl import InternVLFamily
 from acclimate.backbones.generative.families.llava import LlavaFamily
+from acclimate.backbones.generative.families.llava_next import LlavaNextFamily, LlavaOnevisionFamily
 from acclimate.backbones.generative.families.qwen import Qwen3VLFamily, Qwen25VLFamily
 
 _ALL: tuple[type[VLMFamily], ...] = (
     LlavaFamily,
+    LlavaNextFamily,
+    LlavaOnevisionFamily,
     InternVLFamily,
     Idefics3Family,
     SmolVLMFamily,

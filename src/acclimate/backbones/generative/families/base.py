@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,6 +13,15 @@ from acclimate.backbones.architecture import Architecture
 from acclimate.errors import BackboneError
 
 Grid = tuple[int, int, int]
+
+
+class OwnShape(NamedTuple):
+    """Vectors (T, D') of an image in its own shape, its grid of patches, and the tiles that it was cut into."""
+
+    tokens: Tensor
+    grid: Grid | None = None
+    tiles: tuple[int, int] = (0, 0)
+
 
 # Entries of each part's configuration that the forward pass reads beside the weights, where the family has them.
 _TEXT = (
@@ -41,6 +51,7 @@ class VLMFamily(ABC):
         name: the `model_type` of its config.json.
         model_class: name of the transformers class.
         processor: family of its image processor, for files that do not name theirs.
+        shapes: the image processor of transformers that leaves images their own shapes; None: all have the same.
         side: pixels a side of the images that it takes.
         image_tokens: number T of vectors of such an image.
         image_id: the placeholder of a vector.
@@ -52,6 +63,7 @@ class VLMFamily(ABC):
     name: ClassVar[str]
     model_class: ClassVar[str]
     processor: ClassVar[str] = "siglip"
+    shapes: ClassVar[str | None] = None
     axes: ClassVar[int] = 1  # that positions have
     _language: ClassVar[str] = "language_model"
     _connector: ClassVar[str] = "multi_modal_projector"
@@ -97,7 +109,7 @@ class VLMFamily(ABC):
 
     # ---------------------------------------------------------------------------------------------------------- images
 
-    def prepare(self, processor: Mapping[str, Any]) -> None:
+    def prepare(self, processor: Mapping[str, Any]) -> None:  # noqa: B027 (most families need nothing of it)
         """Take from the image processor's configuration what the model's own does not say."""
 
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,16 +118,23 @@ class VLMFamily(ABC):
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised pixels (B, 3, H, W) to vectors (B, T, D') and the tokens that the connector reads (B, N, V)."""
+        with self.reading() as read:
+            tokens = self._features(pixels)
+        return tokens.reshape(len(pixels), -1, self.payload), read[0].reshape(len(pixels), -1, read[0].shape[-1])
+
+    def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
+        """One image in its own shape, from what the image processor `shapes` makes of it."""
+        raise NotImplementedError
+
+    @contextmanager
+    def reading(self) -> Iterator[list[Tensor]]:
+        """Keep what the connector reads within."""
         read: list[Tensor] = []
         hook = self.connector.register_forward_pre_hook(lambda _, args: read.append(args[0]))
         try:
-            tokens = self._features(pixels)
+            yield read
         finally:
             hook.remove()
-        tokens, vision = (
-            rows if rows.ndim == 3 else rows.unflatten(0, (len(pixels), -1)) for rows in (tokens, read[0])
-        )
-        return tokens, vision
 
     @abstractmethod
     def _features(self, pixels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from acclimate.backbones.generative.families.base import VLMFamily, one_side, square
+from acclimate.backbones.generative.families.base import OwnShape, VLMFamily, one_side, square
 
 FAKE, GLOBAL = "<fake_token_around_image>", "<global-img>"
 
@@ -18,6 +18,7 @@ class Idefics3Family(VLMFamily):
 
     name: ClassVar[str] = "idefics3"
     model_class: ClassVar[str] = "Idefics3ForConditionalGeneration"
+    shapes: ClassVar[str | None] = "Idefics3ImageProcessor"
     _language: ClassVar[str] = "text_model"
     _connector: ClassVar[str] = "connector"
 
@@ -46,6 +47,11 @@ class Idefics3Family(VLMFamily):
         """The token that stands around images."""
         return int(tokenizer.convert_tokens_to_ids(FAKE))
 
+    def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
+        """All tiles, then the whole."""
+        tiles = (int(inputs["rows"][0][0]), int(inputs["cols"][0][0]))
+        return OwnShape(self._features(inputs["pixel_values"][0]).flatten(0, 1), tiles=tiles)
+
     def _features(self, pixels: Tensor) -> Tensor:
         # Not `get_image_features`: it takes an image of zeros for none.
         seen = torch.ones(len(pixels), self.patches, self.patches, dtype=torch.bool, device=pixels.device)
@@ -58,3 +64,4 @@ class SmolVLMFamily(Idefics3Family):
 
     name: ClassVar[str] = "smolvlm"
     model_class: ClassVar[str] = "SmolVLMForConditionalGeneration"
+    shapes: ClassVar[str | None] = "SmolVLMImageProcessor"

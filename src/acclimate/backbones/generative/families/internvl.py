@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from acclimate.backbones.generative.families.base import VLMFamily, one_side, square
+from acclimate.backbones.generative.families.base import OwnShape, VLMFamily, one_side, square
 
 
 class InternVLFamily(VLMFamily):
@@ -16,6 +16,7 @@ class InternVLFamily(VLMFamily):
     name: ClassVar[str] = "internvl"
     model_class: ClassVar[str] = "InternVLForConditionalGeneration"
     processor: ClassVar[str] = "clip"
+    shapes: ClassVar[str | None] = "GotOcr2ImageProcessor"
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -36,6 +37,10 @@ class InternVLFamily(VLMFamily):
     def closing(self, tokenizer: Any) -> int | None:
         """The end of the frame."""
         return int(tokenizer.convert_tokens_to_ids(_end(tokenizer)))
+
+    def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
+        """All tiles, and the whole where there are several."""
+        return OwnShape(self._features(inputs["pixel_values"]).flatten(0, 1))
 
     def _features(self, pixels: Tensor) -> Tensor:
         return self.inner.get_image_features(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from acclimate.backbones.generative.families.base import Grid, VLMFamily, square
+from acclimate.backbones.generative.families.base import Grid, OwnShape, VLMFamily, square
 
 CELLS = 16  # vectors a side of an image of the fixed grid
 
@@ -20,6 +20,7 @@ class Qwen25VLFamily(VLMFamily):
     name: ClassVar[str] = "qwen2_5_vl"
     model_class: ClassVar[str] = "Qwen2_5_VLForConditionalGeneration"
     processor: ClassVar[str] = "clip"
+    shapes: ClassVar[str | None] = "Qwen2VLImageProcessor"
     axes: ClassVar[int] = 3
 
     def __init__(self, model: Any) -> None:
@@ -74,6 +75,12 @@ class Qwen25VLFamily(VLMFamily):
         cells = pixels.unflatten(3, (-1, merge, patch)).unflatten(2, (-1, merge, patch))  # (B, 3, h, m, p, w, m, p)
         cells = cells.permute(0, 2, 5, 3, 6, 1, 4, 7)  # (B, h, w, m, m, 3, p, p)
         return cells[..., None, :, :].expand(*cells.shape[:6], self.frames, patch, patch).flatten(5).flatten(0, 4)
+
+    def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
+        """A grid of as many patches as the image has room for."""
+        found = self.inner.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"], return_dict=True)
+        frames, rows, columns = inputs["image_grid_thw"][0].tolist()
+        return OwnShape(self._payload(found), (frames, rows, columns))
 
     def _features(self, pixels: Tensor) -> Tensor:
         grid = [1, pixels.shape[2] // self.patch, pixels.shape[3] // self.patch]
