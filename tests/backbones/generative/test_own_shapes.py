@@ -23,17 +23,19 @@ def images():
     ]
 
 
-@pytest.mark.parametrize("name", SHAPED)
+@pytest.mark.parametrize(
+    "name", [name if name == "qwen3_vl" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPED]
+)
 def test_logits_equal_those_of_transformers(name, vlm_pairs):
     pair = vlm_pairs(name)
-    vlm, given = pair.vlm, images()
+    vlm, given, processor = pair.vlm, images(), image_processor(pair.folder)
     own = vlm.encode_images(given)
     assert len({len(image.tokens) for image in own}) > 1
     words = [("what is it?", "a dog"), ("which land use?", "bare land"), ("x", "y")]
     asked = [vlm.conversation(*pair_, image_tokens=image) for pair_, image in zip(words, own, strict=True)]
     ours, plain = vlm.response_logits(asked, own), []
     for conversation, image in zip(asked, given, strict=True):
-        inputs = dict(image_processor(pair.folder)(images=[image], return_tensors="pt"))
+        inputs = dict(processor(images=[image], return_tensors="pt"))
         inputs = {key: value for key, value in inputs.items() if key not in {"num_patches", "rows", "cols"}}
         if "qwen" in name:
             inputs["mm_token_type_ids"] = (conversation.ids == pair.image_id).int()[None]
@@ -50,15 +52,19 @@ def test_logits_equal_those_of_transformers(name, vlm_pairs):
     close(totals, torch.cat(alone), 1e-4)
 
 
-@pytest.mark.parametrize("name", ["llava", "idefics3", "paligemma", "gemma3"])
+@pytest.mark.parametrize(
+    "name", ["llava", *(pytest.param(name, marks=pytest.mark.slow) for name in ("idefics3", "paligemma", "gemma3"))]
+)
 def test_ids_equal_those_of_transformers_processor(name, vlm_pairs):
     """Those whose processors do without torchvision."""
     pair = vlm_pairs(name)
+    image_processor(pair.folder)
     for image, own in zip(images(), pair.vlm.encode_images(images()), strict=True):
         ids = pair.vlm.conversation("what is it? a dog", image_tokens=own).ids.tolist()
         assert ids == plain_ids(pair, "what is it? a dog", image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["internvl", "smolvlm", "qwen2_5_vl"])
 def test_images_are_written_as_transformers_processor_writes_them(name, vlm_pairs):
     """Those whose processors need torchvision, by the one function of theirs that does not."""
@@ -97,6 +103,19 @@ def test_one_shape_is_that_of_encode(llava):
     close(torch.stack([image.vision for image in own]), found["image_features"], 1e-5)
 
 
+def test_torchvision_is_asked_for_in_one_line(vlm_pairs, monkeypatch):
+    def missing(**settings):
+        raise ImportError("\nQwen2VLImageProcessorPil requires the Torchvision library")
+
+    vlm = vlm_pairs("qwen3_vl").vlm
+    vlm.__dict__.pop("_image_processor", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers, "Qwen2VLImageProcessorPil", missing)
+        with pytest.raises(BackboneError, match="needs torchvision; install a newer transformers") as caught:
+            vlm.encode_images(images())
+    assert "\n" not in str(caught.value)
+
+
 def test_an_image_that_the_processor_refuses(vlm_pairs):
     with pytest.raises(BackboneError, match="refuses an image of 1000x1 pixels"):
-        vlm_pairs("qwen2_5_vl").vlm.encode_images([Image.new("RGB", (1000, 1))])
+        vlm_pairs("qwen3_vl").vlm.encode_images([Image.new("RGB", (1000, 1))])

@@ -194,8 +194,9 @@ class FrozenVLM(Shared):
         return ImageTokens(tokens[0], vision=vision[0].mean(0))
 
     def _own_shape(self, image: Image.Image) -> ImageTokens:
+        processor = self._image_processor
         try:
-            inputs = self._image_processor(images=[image.convert("RGB")], return_tensors="pt", **self._asked)
+            inputs = processor(images=[image.convert("RGB")], return_tensors="pt", **self._asked)
         except Exception as error:  # processors raise what they like
             raise BackboneError(
                 f"{self.name}: its image processor refuses an image of {image.width}x{image.height} pixels "
@@ -215,14 +216,16 @@ class FrozenVLM(Shared):
     def _image_processor(self) -> Any:
         import transformers
 
+        if self._processor is None:
+            raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
         kind = f"{self._family.shapes}Pil"
-        found = getattr(transformers, kind, None)
-        if found is None or self._processor is None:
+        try:
+            return getattr(transformers, kind)(**{k: v for k, v in self._processor.items() if k not in _NOT_SETTINGS})
+        except (AttributeError, ImportError) as error:
             raise BackboneError(
-                f"{self.name}: images in their own shapes need {kind} of transformers and a preprocessor_config.json; "
-                "install a transformers from 5.6 on, or use `encode`"
-            )
-        return found(**{name: value for name, value in self._processor.items() if name not in _NOT_SETTINGS})
+                f"{self.name}: {kind} of transformers {transformers.__version__}, which leaves images their own "
+                "shapes, needs torchvision; install a newer transformers, or torchvision, or use `encode`"
+            ) from error
 
     @property
     def _asked(self) -> dict[str, Any]:

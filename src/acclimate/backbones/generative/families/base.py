@@ -25,13 +25,14 @@ class OwnShape(NamedTuple):
 
 # Entries of each part's configuration that the forward pass reads beside the weights, where the family has them.
 _TEXT = (
-    "hidden_act", "hidden_activation", "rms_norm_eps", "num_attention_heads", "num_key_value_heads", "head_dim",
-    "rope_theta", "rope_parameters", "sliding_window", "layer_types", "query_pre_attn_scalar",
-    "attn_logit_softcapping", "final_logit_softcapping",
+    "num_hidden_layers", "hidden_act", "hidden_activation", "rms_norm_eps", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "rope_theta", "rope_parameters", "sliding_window", "layer_types",
+    "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
 )  # fmt: skip
 _VISION = (
-    "hidden_act", "layer_norm_eps", "num_attention_heads", "num_heads", "image_size", "patch_size",
-    "spatial_merge_size", "temporal_patch_size", "window_size", "fullatt_block_indexes", "deepstack_visual_indexes",
+    "num_hidden_layers", "depth", "hidden_act", "layer_norm_eps", "num_attention_heads", "num_heads", "image_size",
+    "patch_size", "spatial_merge_size", "temporal_patch_size", "window_size", "fullatt_block_indexes",
+    "deepstack_visual_indexes",
 )  # fmt: skip
 _MODEL = (
     "projector_hidden_act", "vision_feature_layer", "vision_feature_select_strategy", "downsample_ratio",
