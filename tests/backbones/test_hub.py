@@ -15,27 +15,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.helpers.tiny_backbones import tiny_clip
+from tests.helpers.tiny_vlms import tiny_llava
 from tests.helpers.waiting import HANG
 
 SCRIPT = """
 import json, logging, sys
-from acclimate.backbones import load_backbone, load_domain_encoder
+from acclimate.backbones import load_backbone, load_domain_encoder, load_vlm
 from acclimate.errors import BackboneError
 for name in sys.argv[1:]:
-    load = load_domain_encoder if name.startswith("domain:") else load_backbone
+    kind, _, place = name.rpartition(":")
+    load = {"domain": load_domain_encoder, "vlm": load_vlm}.get(kind, load_backbone)
     try:
-        print(json.dumps([name, load(name.removeprefix("domain:")).fingerprint]))
+        print(json.dumps([name, load(place).fingerprint]))
     except BackboneError as error:
         print(json.dumps([name, str(error)]))
 """
 COMMITS = {"main": "a" * 40, "refs/pr/3": "b" * 40}
 
 
-def hub(folder):
-    """A server for tiny/plain, tiny/converted (safetensors in pull request 3), tiny/pickled and tiny/gated."""
+def hub(folder, generative):
+    """A server for tiny/plain, tiny/converted (safetensors in pull request 3), tiny/pickled, tiny/gated, tiny/vlm."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     pickled = {"config.json": files["config.json"], "pytorch_model.bin": b"never read"}
     repos = {
+        ("tiny/vlm", "a" * 40): {path.name: path.read_bytes() for path in generative.iterdir()},
         ("tiny/plain", "a" * 40): files,
         ("tiny/converted", "a" * 40): pickled,
         ("tiny/converted", "b" * 40): files,
@@ -127,17 +130,19 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 def test_hub(folder, tmp_path):
-    from acclimate.backbones import load_backbone, load_domain_encoder
+    from acclimate.backbones import load_backbone, load_domain_encoder, load_vlm
 
-    server = hub(folder)
+    generative = tiny_llava(tmp_path / "vlm")
+    server = hub(folder, generative)
     endpoint = f"http://127.0.0.1:{server.server_port}"
     names = ["tiny/plain", "tiny/converted", "tiny/pickled", "tiny/gated", "tiny/absent"]
-    names += ["domain:tiny/plain", "domain:tiny/absent"]
+    names += ["domain:tiny/plain", "domain:tiny/absent", "vlm:tiny/vlm"]
     found = load(endpoint, tmp_path, *names)
     server.shutdown()
     server.server_close()
     assert found["tiny/plain"] == found["tiny/converted"] == load_backbone(folder).fingerprint
     assert found["domain:tiny/plain"] == load_domain_encoder(folder).fingerprint
+    assert found["vlm:tiny/vlm"] == load_vlm(generative).fingerprint
     assert found["domain:tiny/absent"] == found["tiny/absent"]
     assert "offers no model.safetensors" in found["tiny/pickled"]
     assert "accept its terms" in found["tiny/gated"]

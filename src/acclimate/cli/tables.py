@@ -201,6 +201,4 @@ def show_backbones(as_json: bool = False) -> None:
         sheet.add(*("" if row.get(key) is None else str(row[key]) for key in columns))
     show_words(sheet)
     out.print()
-    tell(
-        out, "Any other CLIP, SigLIP or LLaVA folder or Hub id in Hugging Face format works as well: --backbone ID|DIR"
-    )
+    tell(out, "Any other folder or Hub id of these and other supported families works as well: --backbone ID|DIR")

@@ -19,9 +19,15 @@ def vlm_pairs(tmp_path_factory):
     return get
 
 
-@pytest.fixture(params=list(FAMILIES))
+FEW = ("llava", "gemma3-near", "qwen3_vl")  # plain, windows and masks of its own, positions and layers of its own
+
+
+@pytest.fixture(params=[name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES])
 def pair(request, vlm_pairs):
-    """A tiny generative model loaded by us, and the same folder loaded by transformers alone."""
+    """A tiny generative model loaded by us, and the same folder loaded by transformers alone.
+
+    Of every family; without the slow tests, of those that differ most.
+    """
     return vlm_pairs(request.param)
 
 

@@ -15,7 +15,7 @@ def test_exemplars_stand_behind_the_image_and_change_no_other_id(pair):
     plain, more = (vlm.conversation("what is it?", "a dog", exemplars=k) for k in (0, 3))
     assert torch.equal(more.ids[more.ids != EXEMPLAR], plain.ids)
     assert (plain.exemplars, more.exemplars) == (0, 3)
-    image = int(pair.plain.config.image_token_id)
+    image = pair.image_id
     places, last = (more.ids == EXEMPLAR).nonzero()[:, 0], int((more.ids == image).nonzero().max())
     assert (places[1:] - places[:-1] == 1).all()
     assert 1 <= places[0] - last <= 2  # a token may close the image

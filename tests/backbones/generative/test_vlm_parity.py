@@ -129,6 +129,19 @@ def test_features(pair):
         vlm.encode(pixels, ["pooled_features"])
 
 
+def test_the_vision_tower_runs_once_whatever_is_asked_for(pair):
+    inner = pair.vlm.model.model
+    tower = next(getattr(inner, name) for name in ("vision_tower", "vision_model", "visual") if hasattr(inner, name))
+    runs = []
+    hook = tower.register_forward_hook(lambda *_: runs.append(1))
+    images = pair.vlm.encode(pair.pixels(2), pair.vlm.widths)["image_tokens"]
+    asked = conversations(pair.vlm)
+    pair.vlm.response_logits(asked, images)
+    pair.vlm.score(asked, ["a", "b"], images)
+    hook.remove()
+    assert len(runs) == 1
+
+
 def test_other_vectors_in_place_of_the_image(pair):
     vlm = pair.vlm
     asked = [vlm.conversation(*words, image_tokens=3) for words in ASKED]

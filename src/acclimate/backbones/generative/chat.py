@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from acclimate.backbones.checkpoints import first_line
@@ -13,6 +13,7 @@ from acclimate.backbones.generative.families.base import VLMFamily
 from acclimate.backbones.tokenizer import PROBE
 from acclimate.errors import BackboneError, brief
 
+KEPT = 4096  # prompts and responses whose ids are remembered: a data set has few of them, or many that come once
 _SAMPLE = "x"  # an instruction: what follows it in a prompt is the same for all of them
 
 
@@ -32,8 +33,7 @@ class ChatTokenizer:
         self.tokenizer, self.template, self._family = tokenizer, template, family
         added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._specials = sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
-        self._prompts: dict[tuple[str, tuple[int, int]], tuple[int, ...]] = {}
-        self._responses: dict[str, tuple[int, ...]] = {}
+        self._prompts, self._responses = lru_cache(KEPT)(self._prompt), lru_cache(KEPT)(self._response)
         self.ends = {self.response(_SAMPLE)[-1]}
         if tokenizer.eos_token_id is not None:
             self.ends.add(int(tokenizer.eos_token_id))
@@ -62,14 +62,14 @@ class ChatTokenizer:
         Raises:
             BackboneError: an instruction with a token of the template's own in it.
         """
-        if (instruction, tiles) not in self._prompts:
-            self._check(instruction, "instruction")
-            text = self._family.framed(self._render(instruction), self.tokenizer, tiles)
-            ids = tuple(self._ids(text))
-            if self._family.image_id not in ids:
-                raise BackboneError("the chat template writes no place for the image; copy it from the original model")
-            self._prompts[instruction, tiles] = ids
-        return self._prompts[instruction, tiles]
+        return self._prompts(instruction, tiles)
+
+    def _prompt(self, instruction: str, tiles: tuple[int, int]) -> tuple[int, ...]:
+        self._check(instruction, "instruction")
+        ids = tuple(self._ids(self._family.framed(self._render(instruction), self.tokenizer, tiles)))
+        if self._family.image_id not in ids:
+            raise BackboneError("the chat template writes no place for the image; copy it from the original model")
+        return ids
 
     def response(self, text: str) -> tuple[int, ...]:
         """Ids of a response behind any prompt, with the token that ends it.
@@ -77,14 +77,14 @@ class ChatTokenizer:
         Raises:
             BackboneError: a response with a token of the template's own in it, or no token that ends it.
         """
-        if text not in self._responses:
-            self._check(text, "response")
-            self._responses[text] = self._response(text)
-        return self._responses[text]
+        return self._responses(text)
 
     def _response(self, text: str) -> tuple[int, ...]:
+        self._check(text, "response")
         prompt, whole = self._render(_SAMPLE), self._render(_SAMPLE, text)
         body = text if text in whole[len(prompt) :] else text.strip()  # some templates trim
+        if body not in whole:
+            raise BackboneError("the chat template leaves out responses; copy it from the original model")
         rest = whole[len(prompt) :] if whole.startswith(prompt) else whole[whole.rindex(body) :]
         size = rest.index(body) + len(body)
         after = rest[size:].lstrip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,17 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.backbones.architecture import Architecture
+from acclimate.backbones.checkpoints import first_line
 from acclimate.backbones.copying import Shared
 from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import fingerprint
 from acclimate.backbones.generative.chat import ChatTokenizer
 from acclimate.backbones.generative.families.base import VLMFamily
+from acclimate.backbones.generative.images import ImageTokens
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from acclimate.data.transforms import ImageTransform
 
 FACTS = ("name", "family", "image_size", "image_tokens", "token_width", "vision_width", "context_length", "vocabulary")
+_NOT_SETTINGS = {"image_processor_type", "processor_class", "feature_extractor_type", "auto_map"}
 PIXELS = 64 * 336 * 336  # that run through the vision tower at once
 
 V = TypeVar("V", bound="FrozenVLM")
@@ -44,6 +49,7 @@ class FrozenVLM(Shared):
     ) -> None:
         self.name, self._family, self._processor, self._weights = name, family, processor, weights
         self.family = family.name
+        family.prepare(processor or {})
         self.tokenizer = ChatTokenizer(tokenizer, template, family)
         self.token_width, self.vision_width = family.token_width, family.vision_width
         self.image_tokens, self.image_size = family.image_tokens, family.side
@@ -163,3 +169,64 @@ class FrozenVLM(Shared):
             "image_tokens": tokens.flatten(1),
         }
         return {kind: found[kind] for kind in kinds}
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image.Image]) -> list[ImageTokens]:
+        """Tokens of images in their own shapes, as the model's own image processor cuts or scales them.
+
+        Where a family has one shape only, this is what `encode` gives. The other methods take the result in place of a
+        tensor; conversations about an image are made with it as `image_tokens`.
+
+        Args:
+            images: of any mode and size.
+
+        Raises:
+            BackboneError: an image that the processor refuses.
+        """
+        if self._family.shapes is None:
+            pixels = [self.transform.normalise(self.transform(image)) for image in images]
+            return [self._own_pixels(one[None].to(self.device, self.dtype)) for one in pixels]
+        return [self._own_shape(image) for image in images]
+
+    def _own_pixels(self, pixels: Tensor) -> ImageTokens:
+        with self.lock:
+            tokens, vision = self._family.features(pixels)
+        return ImageTokens(tokens[0], vision=vision[0].mean(0))
+
+    def _own_shape(self, image: Image.Image) -> ImageTokens:
+        processor = self._image_processor
+        try:
+            inputs = processor(images=[image.convert("RGB")], return_tensors="pt", **self._asked)
+        except Exception as error:  # processors raise what they like
+            raise BackboneError(
+                f"{self.name}: its image processor refuses an image of {image.width}x{image.height} pixels "
+                f"({first_line(error)}); scale or crop it"
+            ) from error
+        moved = {
+            name: value.to(self.device, self.dtype if value.is_floating_point() else None)
+            if isinstance(value, Tensor)
+            else value
+            for name, value in inputs.items()
+        }
+        with self.lock, self._family.reading() as read:
+            tokens, grid, tiles = self._family.own(moved)
+        return ImageTokens(tokens, grid, tiles, read[0].flatten(0, -2).mean(0))
+
+    @cached_property
+    def _image_processor(self) -> Any:
+        import transformers
+
+        if self._processor is None:
+            raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
+        kind = f"{self._family.shapes}Pil"
+        try:
+            return getattr(transformers, kind)(**{k: v for k, v in self._processor.items() if k not in _NOT_SETTINGS})
+        except (AttributeError, ImportError) as error:
+            raise BackboneError(
+                f"{self.name}: {kind} of transformers {transformers.__version__}, which leaves images their own "
+                "shapes, needs torchvision; install a newer transformers, or torchvision, or use `encode`"
+            ) from error
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {"return_row_col_info": True} if "return_row_col_info" in vars(type(self._image_processor)) else {}

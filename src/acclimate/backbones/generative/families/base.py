@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,15 +14,25 @@ from acclimate.errors import BackboneError
 
 Grid = tuple[int, int, int]
 
+
+class OwnShape(NamedTuple):
+    """Vectors (T, D') of an image in its own shape, its grid of patches, and the tiles that it was cut into."""
+
+    tokens: Tensor
+    grid: Grid | None = None
+    tiles: tuple[int, int] = (0, 0)
+
+
 # Entries of each part's configuration that the forward pass reads beside the weights, where the family has them.
 _TEXT = (
-    "hidden_act", "hidden_activation", "rms_norm_eps", "num_attention_heads", "num_key_value_heads", "head_dim",
-    "rope_theta", "rope_parameters", "sliding_window", "layer_types", "query_pre_attn_scalar",
-    "attn_logit_softcapping", "final_logit_softcapping",
+    "num_hidden_layers", "hidden_act", "hidden_activation", "rms_norm_eps", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "rope_theta", "rope_parameters", "sliding_window", "layer_types",
+    "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
 )  # fmt: skip
 _VISION = (
-    "hidden_act", "layer_norm_eps", "num_attention_heads", "num_heads", "image_size", "patch_size",
-    "spatial_merge_size", "temporal_patch_size", "window_size", "fullatt_block_indexes", "deepstack_visual_indexes",
+    "num_hidden_layers", "depth", "hidden_act", "layer_norm_eps", "num_attention_heads", "num_heads", "image_size",
+    "patch_size", "spatial_merge_size", "temporal_patch_size", "window_size", "fullatt_block_indexes",
+    "deepstack_visual_indexes",
 )  # fmt: skip
 _MODEL = (
     "projector_hidden_act", "vision_feature_layer", "vision_feature_select_strategy", "downsample_ratio",
@@ -41,6 +52,7 @@ class VLMFamily(ABC):
         name: the `model_type` of its config.json.
         model_class: name of the transformers class.
         processor: family of its image processor, for files that do not name theirs.
+        shapes: the image processor of transformers that leaves images their own shapes; None: all have the same.
         side: pixels a side of the images that it takes.
         image_tokens: number T of vectors of such an image.
         image_id: the placeholder of a vector.
@@ -52,6 +64,7 @@ class VLMFamily(ABC):
     name: ClassVar[str]
     model_class: ClassVar[str]
     processor: ClassVar[str] = "siglip"
+    shapes: ClassVar[str | None] = None
     axes: ClassVar[int] = 1  # that positions have
     _language: ClassVar[str] = "language_model"
     _connector: ClassVar[str] = "multi_modal_projector"
@@ -97,22 +110,32 @@ class VLMFamily(ABC):
 
     # ---------------------------------------------------------------------------------------------------------- images
 
+    def prepare(self, processor: Mapping[str, Any]) -> None:  # noqa: B027 (most families need nothing of it)
+        """Take from the image processor's configuration what the model's own does not say."""
+
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """The configuration of its image processor, changed where needed so that all images take the same tokens."""
         return config
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised pixels (B, 3, H, W) to vectors (B, T, D') and the tokens that the connector reads (B, N, V)."""
+        with self.reading() as read:
+            tokens = self._features(pixels)
+        return tokens.reshape(len(pixels), -1, self.payload), read[0].reshape(len(pixels), -1, read[0].shape[-1])
+
+    def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
+        """One image in its own shape, from what the image processor `shapes` makes of it."""
+        raise NotImplementedError
+
+    @contextmanager
+    def reading(self) -> Iterator[list[Tensor]]:
+        """Keep what the connector reads within."""
         read: list[Tensor] = []
         hook = self.connector.register_forward_pre_hook(lambda _, args: read.append(args[0]))
         try:
-            tokens = self._features(pixels)
+            yield read
         finally:
             hook.remove()
-        tokens, vision = (
-            rows if rows.ndim == 3 else rows.unflatten(0, (len(pixels), -1)) for rows in (tokens, read[0])
-        )
-        return tokens, vision
 
     @abstractmethod
     def _features(self, pixels: Tensor) -> Tensor:
@@ -167,7 +190,8 @@ def _plain(value: Any) -> Any:
 def square(config: Mapping[str, Any], side: int) -> dict[str, Any]:
     """An image processor's configuration that stretches every image to one square and does nothing else to it."""
     kept = ("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor", "resample")
-    return {name: config[name] for name in kept if name in config} | {"size": {"height": side, "width": side}}
+    stretched = {"size": {"height": side, "width": side}, "do_center_crop": False}
+    return {name: config[name] for name in kept if name in config} | stretched
 
 
 def one_side(value: Any) -> int:
