@@ -65,7 +65,9 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
         return
     method = record["method"]
     without = {f"{method}, {name}": metrics for name, metrics in record.get("ablations", {}).items()}
-    rows = {**record["baselines"], **without, method: record["metrics"]}
+    alone = {"task-specific model": record.get("task_model", {}).get("metrics")}
+    beside = {name: metrics for name, metrics in (record["baselines"] | alone).items() if metrics}
+    rows = {**beside, **without, method: record["metrics"]}
     seconds = record["cost"]["seconds"]
     title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
     sheet = Sheet(["method", *(get_measure(name).short for name in task.figures), "s"], title)
@@ -73,8 +75,8 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     for name, metrics in rows.items():
         cells = [figure(key, metrics, place < leading) for place, key in enumerate(task.figures)]
         sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == method else "")
-    beside = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
-    spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in beside)
+    spent_on = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
+    spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in spent_on)
     out.print()
     show_figures(sheet)
     tell(out, f"{task.note(record['metrics'])}{spent}", "note")

@@ -80,6 +80,19 @@ class Prerequisite:
     given: GivenFile | None = None
 
 
+@dataclass(frozen=True)
+class TaskModel:
+    """A task-specific model that a run makes where no domain encoder is named: an encoder fine-tuned with labels.
+
+    Attributes:
+        encoder: what it is made from: a Hub id, a folder, or an embedded backbone, whose image tower is taken.
+        settings: of its training.
+    """
+
+    encoder: str
+    settings: Mapping[str, Any]
+
+
 class Method(nn.Module):
     """Base of all methods.
 
@@ -204,6 +217,11 @@ class Method(nn.Module):
             ConfigError: it cannot be learned from images of these domains.
         """
         return {}
+
+    @classmethod
+    def task_model(cls, config: object) -> TaskModel:
+        """Return what its domain encoder is made from where none is named; asked if `makes_domain_encoder`."""
+        raise NotImplementedError
 
     def adopt(self, learned: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over what its prerequisites have learned, by their names and in their order, before training."""

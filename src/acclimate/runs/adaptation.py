@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
+from acclimate.backbones import load_domain_encoder
 from acclimate.backbones.kinds import DUAL
 from acclimate.data import ImageData
 from acclimate.methods import AnsweringClassifier, get_method
@@ -30,6 +31,7 @@ from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.seen import seen_by_encoder
 from acclimate.runs.selection import other_split
+from acclimate.runs.task_model import OwnTaskModel
 from acclimate.runs.warm_start import WarmStart
 from acclimate.tasks import open_data, task_of
 from acclimate.training.devices import Precision, resolve_device
@@ -206,6 +208,9 @@ def adapt_trial(
     if seen := seen_by_encoder(experiment.domain_encoder):
         seen.check(experiment)
     parts: list[RunPart] = [Attribution(look_at, experiment)]
+    if kind.inputs_of(config).domain_encoder and experiment.domain_encoder is None:
+        made_from = kind.task_model(config)
+        parts.append(OwnTaskModel(made_from, load_domain_encoder(made_from.encoder, device=device), experiment))
     wanted = kind.prerequisites(config, trial.train.domain_names)
     if wanted:
         parts.append(Prerequisites(wanted, lambda part: carry_out(Adaptation(part))))

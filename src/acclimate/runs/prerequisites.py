@@ -96,7 +96,7 @@ class Prerequisites(RunPart):
         own = experiment.of_domain(one.domain, kind, config, seed)
         place = store and store / own.identity()[:16]
         own = replace(own, options=own.options.of_part(place))
-        with _locked(place):
+        with locked(place):
             model = self.carry_out(own)
         measured = model.record["tests"].get("validation") or {}
         facts = {
@@ -140,7 +140,8 @@ def _read(given: GivenFile, backbone: DualEncoder) -> Learned:
 
 
 @contextmanager
-def _locked(place: Path | None) -> Iterator[None]:
+def locked(place: Path | None) -> Iterator[None]:
+    """Keep a folder to one process; whoever comes second waits for the first."""
     if place is None:
         yield
         return

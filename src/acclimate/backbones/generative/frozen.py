@@ -18,6 +18,7 @@ from acclimate.backbones.fingerprint import fingerprint
 from acclimate.backbones.generative.chat import ChatTokenizer
 from acclimate.backbones.generative.families.base import VLMFamily
 from acclimate.backbones.generative.images import ImageTokens
+from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class FrozenVLM(Shared):
 
     The half of `GenerativeVLM` that knows no text.
     """
+
+    kind = GENERATIVE
 
     def __init__(
         self,

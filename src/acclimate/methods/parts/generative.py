@@ -85,7 +85,7 @@ class GenerativeClassifier(AnsweringClassifier):
     def _asked(self, training: bool) -> str:
         listed = self.config.label_list == "always" or (training and self.config.label_list == "training")
         template = self.config.instruction or self.prompts.domain.instruction
-        return render_instruction(template, self.answers if listed else None)
+        return render_instruction(template, sorted(self.answers) if listed else None)  # whatever order is bound
 
     def conversation(
         self, label: int | None = None, *, exemplars: int = 0, image_tokens: int | None = None

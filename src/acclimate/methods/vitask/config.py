@@ -76,6 +76,12 @@ class VITaskConfig(TuningConfig):
         "plain", "whether images are contrasted without exemplar, as published, or each with its own"
     )
 
+    task_encoder: str = option(
+        "mini-clip",
+        "vision encoder that is fine-tuned where no domain encoder is named: a Hub id, a folder, a backbone",
+    )
+    task_epochs: int | None = option(None, "passes of that fine-tuning; none: its own rule", low=1)
+
     @property
     def reads_encoder(self) -> bool:
         """Whether the exemplar comes from a domain encoder."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.contract import TaskModel, TrainingFacts
 from acclimate.methods.parts.generative import Visual
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig
@@ -53,6 +53,12 @@ class VITask(Instruct):
         feature = {"patches": DOMAIN_TOKENS, "replace": DOMAIN_TOKENS}.get(config.exemplar, DOMAIN)
         prediction = {IMAGE_TOKENS, *([feature] if config.reads_encoder else [])}
         return Inputs(prediction, {NEGATIVES} if config.crt else ())
+
+    @classmethod
+    def task_model(cls, config: VITaskConfig) -> TaskModel:  # type: ignore[override]
+        """Return what the task-specific model is made from where no domain encoder is named."""
+        settings = {} if config.task_epochs is None else {"epochs": config.task_epochs}
+        return TaskModel(config.task_encoder, settings)
 
     def make(self) -> None:
         """Make the adapter, and what stands behind the image."""
