@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import acclimate
-from acclimate.cli import INTERRUPTED, adapting, benching, console, describing, looking, pretraining
+from acclimate.cli import INTERRUPTED, adapting, asking, benching, console, describing, looking, pretraining
 from acclimate.cli.helping import Verb, Verbs
 from acclimate.errors import AcclimateError
 
@@ -52,6 +52,7 @@ app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
 app.command(cls=Verb)(adapting.evaluate)
 app.command(cls=Verb)(adapting.predict)
+app.command(cls=Verb)(asking.ask)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 data_app = typer.Typer(cls=Verbs, help="Look at data before training on them.", no_args_is_help=True)

@@ -147,8 +147,8 @@ class Retriever(Method):
 class Generator(Method):
     """A method that writes text about images, such as captions and answers."""
 
-    def generate(self, batch: Batch, instructions: Sequence[str]) -> list[str]:
-        """Return a text for each image (B,) and its instruction."""
+    def generate(self, batch: Batch, instructions: Sequence[str], max_tokens: int = 64) -> list[str]:
+        """Return a text of at most so many tokens for each image (B,) and its instruction."""
         raise NotImplementedError
 
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:

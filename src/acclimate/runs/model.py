@@ -24,6 +24,7 @@ from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.tasks import get_task, open_data, task_of
+from acclimate.tasks.asking import Answer, Asking
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
@@ -217,6 +218,23 @@ class AdaptedModel:
         batch_size = arguments.whole("batch_size", batch_size, 1)
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
         return stream_predictions(self.task, self.method, each_image(images), batch_size, on_corrupt)
+
+    def ask(self, images: Several, question: str, max_tokens: int = 64) -> list[Answer]:
+        """Return what a generative model answers about each image.
+
+        Args:
+            images: as in `predict`.
+            question: what is asked about each of them.
+            max_tokens: longest answer in tokens of the model, 1 or more.
+
+        Raises:
+            ConfigError: a method that writes no text, or an empty question.
+            BackboneError: question and answer do not fit into the context of the model.
+            DataError: an image that cannot be read.
+        """
+        asking = Asking(arguments.text("question", question), arguments.whole("max_tokens", max_tokens, 1))
+        asking.check_predicts(self.method)
+        return list(stream_predictions(asking, self.method, each_image(images)))
 
     def describe(self) -> dict[str, Any]:
         """Return what `adapter.json` holds."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from PIL import Image
@@ -23,11 +23,22 @@ from acclimate.training.inputs import Given, find_kind
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
-    from acclimate.tasks import Task
+
+
+class Predictor(Protocol):
+    """What is said of each image, such as a `Task`."""
+
+    def predict(self, method: Any, batch: Batch, paths: Sequence[str]) -> Iterator[Any]:
+        """Yield what is said of each image of a batch."""
+        ...
+
+    def unreadable(self, path: str, reason: str) -> Any:
+        """Return what is said of an image that cannot be read."""
+        ...
 
 
 def stream_predictions(
-    task: Task[Any], method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
+    task: Predictor, method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 
@@ -97,7 +108,7 @@ def _printable(path: str | os.PathLike[str]) -> str:
 
 @torch.no_grad()
 def _predict_batch(
-    task: Task[Any], method: Method, reader: _Reader, chunk: list, futures: list, on_corrupt: str
+    task: Predictor, method: Method, reader: _Reader, chunk: list, futures: list, on_corrupt: str
 ) -> Iterator[Any]:
     pixels, errors = [], []
     for future in futures:

@@ -120,16 +120,16 @@ class GenerativeClassifier(AnsweringClassifier):
 
     def write(self, batch: Batch) -> list[str]:
         """Return what it writes about each image (B,) when it is asked for the class, greedily."""
-        return self.generate(batch, [self.asked(training=False)] * len(batch))
+        longest = max(int(self.conversation(label).response.sum()) for label in range(len(self.answers)))
+        return self.generate(batch, [self.asked(training=False)] * len(batch), longest + ROOM)
 
     @torch.no_grad()
-    def generate(self, batch: Batch, instructions: Sequence[str]) -> list[str]:
-        """Return a text for each image (B,) and its instruction, greedily."""
+    def generate(self, batch: Batch, instructions: Sequence[str], max_tokens: int = 64) -> list[str]:
+        """Return a text of at most so many tokens for each image (B,) and its instruction, greedily."""
         seen = self.visual(batch)
-        longest = max(int(self.conversation(label).response.sum()) for label in range(len(self.answers))) + ROOM
         asked = self._rendered(seen, instructions)
         with self.tuned():
-            return self.backbone.generate(asked, seen.images, seen.exemplars, max_new_tokens=longest)
+            return self.backbone.generate(asked, seen.images, seen.exemplars, max_new_tokens=max_tokens)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:

@@ -1,0 +1,42 @@
+"""The verb `ask`: a question to a generative model about images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from acclimate.cli import console, tables
+from acclimate.cli import options as opt
+from acclimate.cli.console import show_line
+
+
+def ask(
+    run: opt.RunPath,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE... QUESTION", help="Images, folders or quoted patterns; the question.")
+    ],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens of the model.")] = 64,
+    backbone: opt.SavedBackbone = None,
+    domain_encoder: opt.SavedDomainEncoder = None,
+    swap: opt.Swap = False,
+    device: opt.DeviceOption = opt.Device.auto,
+    plugin: opt.Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Ask a generative model that was tuned, such as by vitask, about one image or several."""
+    console.show_notes(quiet)
+    from acclimate.errors import ConfigError
+    from acclimate.runs import load
+
+    opt.use_plugins(plugin)
+    *files, question = images
+    if not files:
+        raise ConfigError(f"'{question}' is alone; give an image, and behind it the question, in quotes")
+    model = load(run, backbone, device.value, domain_encoder=domain_encoder, swap=swap)
+    for answer in model.ask(files, question, max_tokens):
+        if as_json:
+            tables.print_json({"path": answer.path, "question": question, "answer": answer.answer}, indent=None)
+        else:
+            show_line(console.out, answer.answer if len(files) == 1 else f"{answer.answer:<24}  {answer.path}")
