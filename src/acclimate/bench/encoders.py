@@ -9,6 +9,7 @@ from acclimate.bench.choosing import choose
 from acclimate.bench.entries import at
 from acclimate.bench.spec import Contender, Source
 from acclimate.errors import ConfigError
+from acclimate.methods import get_method
 from acclimate.protocols import Trial
 from acclimate.runs.seen import Seen, seen_by_encoder
 
@@ -73,7 +74,7 @@ def _name(contender: Contender, training: Mapping[str, Source]) -> str:
     Raises:
         ConfigError: there is none, or the data sets have different ones.
     """
-    name = choose(contender, training, "domain_encoder")
+    name = choose(contender, training, "domain_encoder") or get_method(contender.method).usual_domain_encoder
     if name is None:
         first = next(iter(training))
         raise ConfigError(

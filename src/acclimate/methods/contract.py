@@ -31,11 +31,13 @@ class TrainingFacts:
         images: number of training images.
         shots: largest number of images of one class.
         domains: number of named domains, 0 where there are none.
+        validation: number of validation images that epochs may be chosen by.
     """
 
     images: int
     shots: int
     domains: int = 0
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Method(nn.Module):
             training alone; they are none until `prepare` makes them, and after `end_training`.
         sized_by_data: names of tensors whose first dimension the training data decide.
         baseline: its place among the baselines that stand beside other methods of its tasks; none: it is none.
+        usual_domain_encoder: what it reads where no domain encoder is named; none: one must be named.
 
     Args:
         backbone: frozen dual encoder.
@@ -111,6 +114,7 @@ class Method(nn.Module):
     training_only: ClassVar[tuple[str, ...]] = ()
     sized_by_data: ClassVar[frozenset[str]] = frozenset()
     baseline: ClassVar[int | None] = None
+    usual_domain_encoder: ClassVar[str | None] = None
 
     def __init__(
         self, backbone: DualEncoder, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
@@ -139,7 +143,8 @@ class Method(nn.Module):
         Raises:
             ConfigError: so it is.
         """
-        if cls.inputs_of(config).domain_encoder and domain_encoder is None:
+        needed = cls.inputs_of(config).domain_encoder and cls.usual_domain_encoder is None
+        if needed and domain_encoder is None:
             raise ConfigError(
                 f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "
                 "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from acclimate.backbones.mae import CONFIG, PROCESSOR, WEIGHTS, MaskedAutoencoder
+from acclimate.backbones.mae import MaskedAutoencoder
+from acclimate.backbones.saving import CONFIG, PROCESSOR, WEIGHTS
 from acclimate.data import Augmentation, ImageData
 from acclimate.errors import RunError
 from acclimate.files import fingerprint, read_json, replace_file, write_json

@@ -3,14 +3,16 @@
 Pixels and the features of frozen encoders need no module: an encoder says by its `widths` what it gives.
 """
 
-from acclimate.training.inputs.contract import DOMAIN, DOMAINS, PIXELS, REFERENCES, Inputs
+from acclimate.training.inputs.contract import DOMAIN, DOMAIN_PIXELS, DOMAINS, PIXELS, REFERENCES, VIEWS, Inputs
 from acclimate.training.inputs.kinds import Given, InputKind, find_kind, register_input
 
 __all__ = [
     "DOMAIN",
     "DOMAINS",
+    "DOMAIN_PIXELS",
     "PIXELS",
     "REFERENCES",
+    "VIEWS",
     "Given",
     "InputKind",
     "Inputs",
