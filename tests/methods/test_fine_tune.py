@@ -108,8 +108,7 @@ def test_the_schedule_and_the_length():
     config = FineTuneConfig(lr=1.0, warmup_epochs=2, warmup_lr=0.2)
     rates = [config.learning_rate(epoch, 10) for epoch in (0, 1, 2, 6, 10)]
     np.testing.assert_allclose(rates, [0.2, 0.6, 1.0, 0.5, 0.0], atol=1e-9)
-    short = [config.learning_rate(epoch, 1) for epoch in (0, 0.5)]  # all of it is warm-up
-    assert all(0 <= rate <= 1 for rate in short)
+    assert [config.learning_rate(epoch, 1) for epoch in (0, 0.125, 0.25, 0.625)] == pytest.approx([0.2, 0.6, 1.0, 0.5])
     constant = dataclasses.replace(config, warmup="constant")
     assert [constant.learning_rate(epoch, 10) for epoch in (0, 1.9, 2)] == [0.2, 0.2, 1.0]
     lengths = [FineTuneConfig().passes(images) for images in (1, 300, 10**6)]

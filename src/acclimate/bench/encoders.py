@@ -80,6 +80,6 @@ def _name(contender: Contender, training: Mapping[str, Source]) -> str:
         raise ConfigError(
             f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "
             f"data.{first}.domain_encoder, or domain_encoder in the entry of the method: a Hub id, a folder such as "
-            "`acclimate pretrain mae` writes, or self"
+            "`acclimate pretrain` writes, or self"
         )
     return name

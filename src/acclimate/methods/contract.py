@@ -147,7 +147,7 @@ class Method(nn.Module):
         if needed and domain_encoder is None:
             raise ConfigError(
                 f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "
-                "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
+                "id, a folder such as `acclimate pretrain` writes, or self for the backbone's own image features"
             )
 
     # --------------------------------------------------------------------------------------- before and after training

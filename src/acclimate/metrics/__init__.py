@@ -22,6 +22,7 @@ from acclimate.metrics.measures import (
 )
 from acclimate.metrics.paired import compare_hits
 from acclimate.metrics.retrieval import evaluate_retrieval, first_answers
+from acclimate.metrics.several import evaluate_labels, mean_average_precision
 
 __all__ = [
     "CLASSIFICATION",
@@ -33,6 +34,7 @@ __all__ = [
     "compare_hits",
     "confusion_matrix",
     "evaluate_classification",
+    "evaluate_labels",
     "evaluate_retrieval",
     "expected_calibration_error",
     "find_figure",
@@ -40,5 +42,6 @@ __all__ = [
     "flat_values",
     "get_measure",
     "macro_f1",
+    "mean_average_precision",
     "negative_log_likelihood",
 ]

@@ -37,13 +37,13 @@ class FineTuneRecipe(Recipe):
     )
     batch_size: int = option(16, "images in a step", low=1)
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
-    lr: float = option(1e-4, "learning rate of the head after warm-up", low=0.0)
+    lr: float = option(2e-4, "learning rate of the head after warm-up", low=0.0)
     layer_decay: float = option(
         0.75, "factor on the learning rate from each block of the encoder to the one before it; 1: one rate for all",
         low=0.0, high=1.0,
     )  # fmt: skip
     weight_decay: float = option(0.05, "weight decay, of matrices alone", low=0.0)
-    warmup_epochs: int = option(3, "epochs of warm-up before the cosine", low=0)
+    warmup_epochs: int = option(3, "epochs of warm-up before the cosine, of all epochs a quarter at most", low=0)
     warmup: Literal["constant", "linear"] = option("linear", "shape of the warm-up")
     warmup_lr: float = option(1e-6, "learning rate of a constant warm-up, and at the start of a linear one", low=0.0)
     label_smoothing: float = option(0.1, "share of a label that is spread over all classes", low=0.0, high=0.9)
@@ -58,7 +58,7 @@ class FineTuneRecipe(Recipe):
 
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment, in epochs from the start: warm-up, then half a cosine down to zero."""
-        warmup = min(self.warmup_epochs, epochs)
+        warmup = min(self.warmup_epochs, epochs / 4)
         if epoch < warmup:
             rise = self.lr - self.warmup_lr if self.warmup == "linear" else 0.0
             return self.warmup_lr + rise * epoch / warmup
