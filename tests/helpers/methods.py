@@ -16,7 +16,8 @@ from acclimate.training.feeds import FeatureFeed
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.journal import Journal
 
-NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_features"})  # one feed serves every method
+# one feed serves every method
+NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_pixels", "domain_features"})
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
 DOMAINS = ("day", "night")
@@ -97,7 +98,7 @@ def count(*tensors):
 def without_domain_encoder(world):
     """The world, and a batch of it, as they are where no domain encoder is named."""
     other = SimpleNamespace(**{**vars(world), "domain_encoder": None})
-    return other, whole(world.test).without("domain_features")
+    return other, whole(world.test).without("domain_features", "domain_pixels")
 
 
 def text_runs(world):

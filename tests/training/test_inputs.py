@@ -58,7 +58,9 @@ def test_inputs_say_what_is_read():
 
 
 def test_an_input_that_nothing_gives_is_named_with_those_that_there_are(pictures, tiny):
-    expected = "no input is named 'depth' .*pixels, image_features, pooled_features, domain_features.*reference_prompts"
+    expected = (
+        "no input is named 'depth' .*pixels, image_features, pooled_features, domain_pixels, domain_features.*reference"
+    )
     with pytest.raises(ConfigError, match=expected):
         evaluation_feed({"image_features", "depth"}, pictures.test, Given(tiny))
 

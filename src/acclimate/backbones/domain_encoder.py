@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -114,6 +115,27 @@ class DomainEncoder(Shared):
     def widths(self) -> Mapping[str, int]:
         """The one kind of features."""
         return {"domain_features": self.width}
+
+    def copy_model(self) -> tuple[str, Any]:
+        """The `model_type` and a copy in float32 of the transformers model, to learn its weights; "self": the tower."""
+        if self.name == SELF:
+            from acclimate.backbones.vision_network import copy_image_tower
+
+            model_type, model = copy_image_tower(self._holder)
+        else:
+            model_type, model = self.family, copy.deepcopy(self._holder)
+        return model_type, model.float()
+
+    def processor(self) -> dict[str, Any]:
+        """What its preprocessor_config.json says.
+
+        Raises:
+            BackboneError: it was made in memory, and has none.
+        """
+        place = self._holder.place if self.name == SELF else self.place
+        if place is None:
+            raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
+        return processor_config(place.folder)
 
     def describe(self) -> dict[str, Any]:
         """Facts about the encoder, ready for JSON."""

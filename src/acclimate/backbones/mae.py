@@ -6,7 +6,6 @@ The only place that knows ViTMAE from the training side; `load_domain_encoder` r
 from __future__ import annotations
 
 import math
-import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,16 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from acclimate.backbones.checkpoints import quiet
 from acclimate.backbones.domain_encoder import DomainEncoder, wrap_encoder
+from acclimate.backbones.saving import save_encoder
 from acclimate.data.transforms import ImageTransform
-from acclimate.errors import ConfigError, RunError
-from acclimate.files import part_of, remove_parts, replace_file, write_json
+from acclimate.errors import ConfigError
 
-CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 _HALF = (0.5, 0.5, 0.5)
 _one_at_a_time = threading.Lock()  # reading with nothing hidden changes the model for a while
 _EPSILON = 1e-6  # beside the variance of a patch, as in the published code
@@ -193,19 +189,7 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             RunError: when they cannot be written.
         """
-        remove_parts(folder / "model")
-        part = part_of(folder / "model")
-        try:
-            with quiet():
-                self.model.save_pretrained(part)
-            for name in (CONFIG, WEIGHTS):
-                replace_file(folder / name, (part / name).read_bytes())
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise RunError(f"cannot write {folder}: {reason}; free some space or choose another `out`") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        write_json(folder / PROCESSOR, self._processor())
+        save_encoder(self.model, self._processor(), folder)
 
     def _encoder(self) -> DomainEncoder:
         return wrap_encoder(self.name, "vit_mae", self.model.vit, self.transform)

@@ -77,12 +77,13 @@ def _name(contender: Contender, training: Mapping[str, Source]) -> str | None:
     Raises:
         ConfigError: there is none, or the data sets have different ones.
     """
-    name = choose(contender, training, "domain_encoder")
-    if name is None and not get_method(contender.method).makes_domain_encoder:
+    kind = get_method(contender.method)
+    name = choose(contender, training, "domain_encoder") or kind.usual_domain_encoder
+    if name is None and not kind.makes_domain_encoder:
         first = next(iter(training))
         raise ConfigError(
             f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "
             f"data.{first}.domain_encoder, or domain_encoder in the entry of the method: a Hub id, a folder such as "
-            "`acclimate pretrain mae` writes, or self"
+            "`acclimate pretrain` writes, or self"
         )
     return name

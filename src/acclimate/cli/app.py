@@ -11,7 +11,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import acclimate
-from acclimate.cli import INTERRUPTED, adapting, asking, benching, console, describing, looking, pretraining
+from acclimate.cli import (
+    INTERRUPTED,
+    adapting,
+    asking,
+    benching,
+    classifying,
+    console,
+    describing,
+    looking,
+    pretraining,
+)
 from acclimate.cli.helping import Verb, Verbs
 from acclimate.errors import AcclimateError
 
@@ -58,9 +68,11 @@ app.command(cls=Verb)(describing.describe)
 data_app = typer.Typer(cls=Verbs, help="Look at data before training on them.", no_args_is_help=True)
 data_app.command(cls=Verb)(looking.check)
 app.add_typer(data_app, name="data")
-pretrain_app = typer.Typer(cls=Verbs, help="Make domain encoders from images without labels.", no_args_is_help=True)
+pretrain_app = typer.Typer(
+    cls=Verbs, help="Make domain encoders from images, with or without labels.", no_args_is_help=True
+)
 pretrain_app.command(cls=Verb)(pretraining.mae)
-pretrain_app.callback()(lambda: None)  # with one command alone, typer would take `mae` for DATA
+pretrain_app.command(cls=Verb)(classifying.classifier)
 app.add_typer(pretrain_app, name="pretrain")
 app.command(cls=Verb)(looking.methods)
 app.command(cls=Verb)(looking.backbones)

@@ -1,4 +1,4 @@
-"""The verbs under `pretrain`: domain encoders from images without labels."""
+"""`pretrain mae`: a domain encoder from images without labels."""
 
 from __future__ import annotations
 

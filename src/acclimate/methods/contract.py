@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from acclimate.backbones.kinds import DUAL, KINDS
 from acclimate.errors import ConfigError
-from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, Inputs
+from acclimate.training.inputs import DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS, Inputs
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ class TrainingFacts:
         images: number of training images.
         shots: largest number of images of one class.
         domains: number of named domains, 0 where there are none.
+        validation: number of validation images that epochs may be chosen by.
     """
 
     images: int
     shots: int
     domains: int = 0
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Method(nn.Module):
         default_backbone: what it adapts where none is named.
         makes_domain_encoder: whether a run makes the domain encoder that it reads where none is named; it can predict
             without one.
+        usual_domain_encoder: what it reads where no domain encoder is named; none: one must be named.
 
     Args:
         backbone: frozen, of one of the kinds that it adapts.
@@ -135,6 +138,7 @@ class Method(nn.Module):
     default_backbone: ClassVar[str] = "mini-clip"
     makes_domain_encoder: ClassVar[bool] = False
     backbone: DualEncoder
+    usual_domain_encoder: ClassVar[str | None] = None
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
@@ -146,7 +150,7 @@ class Method(nn.Module):
         self.inputs = self.inputs_of(config)
         self.domain_encoder = domain_encoder if self.inputs.domain_encoder else None
         if self.domain_encoder is None:
-            self.inputs = self.inputs.without(DOMAIN, DOMAIN_TOKENS)
+            self.inputs = self.inputs.without(DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS)
         self._built = False
 
     @classmethod
@@ -192,10 +196,11 @@ class Method(nn.Module):
         Raises:
             ConfigError: so it is.
         """
-        if cls.inputs_of(config).domain_encoder and domain_encoder is None and not cls.makes_domain_encoder:
+        provided = cls.makes_domain_encoder or cls.usual_domain_encoder is not None
+        if cls.inputs_of(config).domain_encoder and domain_encoder is None and not provided:
             raise ConfigError(
                 f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "
-                "id, a folder such as `acclimate pretrain mae` writes, or self for the backbone's own image features"
+                "id, a folder such as `acclimate pretrain` writes, or self for the backbone's own image features"
             )
 
     # --------------------------------------------------------------------------------------- before and after training

@@ -22,6 +22,7 @@ from acclimate.metrics.measures import (
 )
 from acclimate.metrics.paired import compare_hits
 from acclimate.metrics.retrieval import evaluate_retrieval, first_answers
+from acclimate.metrics.several import evaluate_labels, mean_average_precision
 from acclimate.metrics.written import evaluate_written
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "compare_hits",
     "confusion_matrix",
     "evaluate_classification",
+    "evaluate_labels",
     "evaluate_retrieval",
     "evaluate_written",
     "expected_calibration_error",
@@ -42,5 +44,6 @@ __all__ = [
     "flat_values",
     "get_measure",
     "macro_f1",
+    "mean_average_precision",
     "negative_log_likelihood",
 ]

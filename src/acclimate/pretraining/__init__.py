@@ -1,1 +1,1 @@
-"""Domain encoders from images without labels: which images are learned from, the settings, and what is learned."""
+"""Domain encoders from images, without labels or with: what is learned from, the settings, and what is learned."""

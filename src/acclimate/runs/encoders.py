@@ -70,6 +70,7 @@ def open_domain_encoder(
             logger.info("%s reads no domain encoder; the one that is named is not used", method.name)
         return None
     method.check_domain_encoder(config, encoder)
+    encoder = method.usual_domain_encoder if encoder is None else encoder
     if encoder is None:
         return None
     return encoder if isinstance(encoder, DomainEncoder) else load_domain_encoder(os.fspath(encoder), backbone, device)

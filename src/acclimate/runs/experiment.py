@@ -14,7 +14,7 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
 from acclimate.files import fingerprint
-from acclimate.methods import Method
+from acclimate.methods import Method, TrainingFacts
 from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.protocols import Trial
@@ -74,6 +74,11 @@ class Experiment:
         """The images by what they serve for: `train`, `val` where the task uses it, and every test by its name."""
         validation = {"val": self.trial.val} if self.task.validates else {}
         return {"train": self.trial.train, **validation, **self.trial.tests}
+
+    @property
+    def facts(self) -> TrainingFacts:
+        """What a method may know of the training images, and whether epochs may be chosen."""
+        return replace(self.task.facts(self.trial.train), validation=len(self.splits.get("val", ())))
 
     @cached_property
     def splits_hash(self) -> str:
@@ -160,12 +165,12 @@ class Experiment:
         self.task.begin(method, self.trial.train)
         for part in parts:
             part.begin(method)
-        method.prepare(self.task.facts(self.trial.train))
+        method.prepare(self.facts)
         return method
 
     def learn(self, method: Method, context: FitContext) -> None:
         """Run the stages of a method, if it has any."""
-        stages = self.task.stages(method, self.task.facts(self.trial.train))
+        stages = self.task.stages(method, self.facts)
         if not stages:
             self.seconds[method.name] = 0.0
             return

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from acclimate.backbones.mae import CONFIG, PROCESSOR, WEIGHTS, MaskedAutoencoder
+from acclimate.backbones.mae import MaskedAutoencoder
+from acclimate.backbones.saving import CONFIG, PROCESSOR, WEIGHTS
 from acclimate.data import Augmentation, ImageData
 from acclimate.errors import RunError
 from acclimate.files import fingerprint, read_json, replace_file, write_json
@@ -17,7 +18,7 @@ from acclimate.pretraining.config import MaeConfig
 from acclimate.pretraining.mae import MaeLearner, held_out_loss, measure_channels, sheet_rows
 from acclimate.pretraining.selection import Part, choose_images
 from acclimate.pretraining.sheet import draw_sheet
-from acclimate.prompts import get_domain, guess_domain
+from acclimate.prompts import Domain, get_domain, guess_domain
 from acclimate.runs import folder
 from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.records import PRECISIONS
@@ -116,16 +117,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
 
     def reopen(self, path: Path, identity: str) -> dict[str, Any]:
         """Return the record of a finished encoder."""
-        record = read_json(path / folder.RECORD, "restore the file, or name a new folder with `out`")
-        if record.get("identity") != identity:
-            raise RunError(
-                f"{path} holds a finished encoder of other images or settings; choose another `out`, or use "
-                "`overwrite=True`"
-            )
-        logger.info("%s holds this very encoder, finished; nothing to do (`overwrite=True` repeats it)", path)
-        if restore_images(path, self.images):
-            logger.info("the list of its images was not there, and is in %s now", path / folder.IMAGES)
-        return record
+        return reopen_encoder(path, identity, self.images)
 
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Measure the channels, make the model, and train it."""
@@ -182,10 +174,36 @@ class MaskedPretraining(Run[dict[str, Any]]):
 
 
 def _augmentation(data: ImageData, domain: str | None, config: MaeConfig) -> Augmentation:
-    if domain is None:
-        found, reason = guess_domain([name for name in data.class_names if name], data.name)
-        mirrors = "mirror images are learned from too" if found.flip else "no mirror images"
-        logger.info("domain '%s' (%s): %s; choose another with `domain`", found.id, reason, mirrors)
-    else:
-        found = get_domain(domain)
-    return Augmentation(crop=True, min_scale=config.crop_scale, flip=found.flip)
+    return Augmentation(crop=True, min_scale=config.crop_scale, flip=choose_domain(data, domain).flip)
+
+
+def choose_domain(data: ImageData, domain: str | None) -> Domain:
+    """Return the domain that is named, or the one that is guessed, which a note says: it allows mirror images or not.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if domain is not None:
+        return get_domain(domain)
+    found, reason = guess_domain([name for name in data.class_names if name], data.name)
+    mirrors = "mirror images are learned from too" if found.flip else "no mirror images"
+    logger.info("domain '%s' (%s): %s; choose another with `domain`", found.id, reason, mirrors)
+    return found
+
+
+def reopen_encoder(path: Path, identity: str, images: list[str]) -> dict[str, Any]:
+    """Return the record of a finished encoder, whose list of images is written again where it was lost.
+
+    Raises:
+        RunError: it is another one.
+    """
+    record: dict[str, Any] = read_json(path / folder.RECORD, "restore the file, or name a new folder with `out`")
+    if record.get("identity") != identity:
+        raise RunError(
+            f"{path} holds a finished encoder of other images or settings; choose another `out`, or use "
+            "`overwrite=True`"
+        )
+    logger.info("%s holds this very encoder, finished; nothing to do (`overwrite=True` repeats it)", path)
+    if restore_images(path, images):
+        logger.info("the list of its images was not there, and is in %s now", path / folder.IMAGES)
+    return record

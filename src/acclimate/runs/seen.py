@@ -124,10 +124,14 @@ def seen_in(
     return Seen(what, advice, train.union(before), val)
 
 
-def seen_by_encoder(encoder: DomainEncoder | None) -> Seen | None:
+def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder") -> Seen | None:
     """Return what a domain encoder has seen in its pretraining; none where nobody knows.
 
     A note says so of encoders that `pretrain_mae` made before it wrote down its images.
+
+    Args:
+        encoder: the encoder, or none.
+        option: what names it, for messages.
 
     Raises:
         RunError: the file that says it is damaged.
@@ -135,15 +139,18 @@ def seen_by_encoder(encoder: DomainEncoder | None) -> Seen | None:
     place = None if encoder is None else encoder.place
     if encoder is None or place is None:
         return None
-    what = f"`domain_encoder={encoder.name!r}`"
-    known, images = _pretraining(place.folder), read_images(place.folder)
+    what = f"`{option}={encoder.name!r}`"
+    (known, chosen_by), images = _pretraining(place.folder), read_images(place.folder)
     if images:
         if known is not None and known != fingerprint(images):
             raise RunError(
                 f"{place.folder / folder.IMAGES} does not list the images of record.json; restore the file, or give "
                 "the command of the pretraining again, which writes it"
             )
-        return Seen(what, "name another one, or give the data the split that it was made with", frozenset(images))
+        advice = "name another one, or give the data the split that it was made with"
+        return Seen(
+            what, advice, frozenset(images[: len(images) - chosen_by]), frozenset(images[-chosen_by or len(images) :])
+        )
     if known is not None:
         logger.info(
             "%s was pretrained before images were written down: whether it has seen test images cannot be checked; "
@@ -206,12 +213,18 @@ def read_images(path: Path) -> list[str]:
     return lines
 
 
-def _pretraining(path: Path) -> str | None:
-    """Return the hash of the images that `pretrain_mae` has noted in a folder; none where it did not make it."""
+def _pretraining(path: Path) -> tuple[str | None, int]:
+    """Return the hash of the images that a pretraining has noted in a folder; none where none has made it.
+
+    With it goes how many of them, at the end of the list, its epochs were only chosen by.
+    """
     record: Any = None
     with suppress(RunError):  # a file of that name may be anybody's
         record = read_json(path / folder.RECORD, "")
     if not isinstance(record, dict) or "pretraining" not in record:
-        return None
+        return None, 0
     data = record.get("data")
-    return str(data.get("images_hash")) if isinstance(data, dict) else ""
+    if not isinstance(data, dict):
+        return "", 0
+    chosen_by = data.get("chosen_by", 0)
+    return str(data.get("images_hash")), chosen_by if isinstance(chosen_by, int) and chosen_by > 0 else 0

@@ -16,6 +16,7 @@ class Batch:
     - `pixels` (B, 3, H, W) float32, normalised for the backbone;
     - `image_features` (B, E) of a frozen image tower, not L2-normalised;
     - `pooled_features` (B, vision_width), its pooled token before the projection;
+    - `domain_pixels` (B, 3, H', W') float32, normalised for the domain encoder;
     - `domain_features` (B, F) of a frozen domain encoder, as it pools them;
     - `reference_prompts` (B, n, E), text features of the reference prompts of each image, not L2-normalised, with rows
       of zeros at the end of images that have fewer than n, and `reference_mask` (B, n) bool, which of them are prompts;

@@ -16,7 +16,7 @@ from acclimate.data.augment import Augmentation
 from acclimate.data.cache import FeatureCache
 from acclimate.training.batch import Batch
 from acclimate.training.feeds import PixelFeed
-from acclimate.training.inputs.contract import DOMAIN, DOMAIN_TOKENS, PIXELS
+from acclimate.training.inputs.contract import DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS, PIXELS, VIEWS
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.steady import at_once, computed_on, steady
 
@@ -33,15 +33,18 @@ TEXT = "text"  # what the cache has in place of an image transform
 def encoders_of(
     names: Collection[str], backbone: Backbone, domain_encoder: DomainEncoder | None
 ) -> list[tuple[Encoder, frozenset[str]]]:
-    """Return the encoders that a batch is made with, each with what is wanted of it; pixels are the backbone's.
+    """Return the encoders that a batch is made with, each with what is wanted of it.
+
+    "pixels" are the backbone's, "domain_pixels" those of the domain encoder, each through its own transform.
 
     Raises:
-        ValueError: domain features are wanted, and there is no domain encoder.
+        ValueError: domain features or pixels are wanted, and there is no domain encoder.
     """
-    if {DOMAIN, DOMAIN_TOKENS} & {*names} and domain_encoder is None:
-        raise ValueError(f"{DOMAIN} are wanted, and no domain encoder is given")
+    wanted_of_domain = frozenset(names) & {DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS}
+    if wanted_of_domain and domain_encoder is None:
+        raise ValueError(f"{min(wanted_of_domain)} are wanted, and no domain encoder is given")
     encoders: list[Encoder] = [backbone, *([] if domain_encoder is None else [domain_encoder])]
-    parts = [{PIXELS, *backbone.widths}, *(set(encoder.widths) for encoder in encoders[1:])]
+    parts = [{PIXELS, *backbone.widths}, *({DOMAIN_PIXELS, *encoder.widths} for encoder in encoders[1:])]
     wanted = [(encoder, frozenset(names) & part) for encoder, part in zip(encoders, parts, strict=True)]
     return [(encoder, part) for encoder, part in wanted if part]
 
@@ -53,11 +56,11 @@ def encode(encoder: Encoder, pixels: Tensor, names: Collection[str]) -> Batch:
     Args:
         encoder: a backbone, of which the image tower runs, or a domain encoder.
         pixels: (B, 3, H, W), normalised for it.
-        names: kinds of its features, and "pixels" for the pixels themselves.
+        names: kinds of its features, and "pixels" or "domain_pixels" for the pixels themselves.
     """
-    kinds = frozenset(names) - {PIXELS}
+    kinds = frozenset(names) - VIEWS
     features = encoder.encode(pixels.to(encoder.device), kinds) if kinds else {}
-    return Batch(pixels=pixels if PIXELS in names else None, **features)
+    return Batch(**dict.fromkeys(VIEWS.intersection(names), pixels), **features)
 
 
 def image_features(

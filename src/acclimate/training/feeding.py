@@ -11,7 +11,7 @@ from torch import Tensor
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import augmented_features, encode, encoders_of, image_features, view_features
 from acclimate.training.feeds import FeatureFeed, Feed, FreshFeed, JoinedFeed, LabelFeed, PixelFeed, label_tensors
-from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, Given, find_kind
+from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, VIEWS, Given, find_kind
 from acclimate.training.recipe import Views
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def evaluation_feed(names: Collection[str], data: ImageData, given: Given, reade
     feeds: list[Feed] = [LabelFeed(labels, domains)]
     encoders = encoders_of(names, given.backbone, given.domain_encoder)
     for encoder, part in encoders:
-        feeds += [PixelFeed(data, encoder)] if PIXELS in part else []
-        for kind in sorted(part - {PIXELS}):
+        feeds += [_encoded(PixelFeed(data, encoder), encoder, part & VIEWS)] if part & VIEWS else []
+        for kind in sorted(part - VIEWS):
             features = image_features(encoder, data, given.cache_dir, given.progress, kind)
             feeds.append(FeatureFeed(features, labels, domains, kind=kind))
     feeds += [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
@@ -64,7 +64,7 @@ def training_feed(
         augmentation: how a view is drawn.
         seed: of the views.
     """
-    fresh = PIXELS in names or recipe.views == 0
+    fresh = bool(VIEWS.intersection(names)) or recipe.views == 0
     labels, domains = label_tensors(data)
     how: dict[str, Any] = {"cache_dir": given.cache_dir, "progress": given.progress}
     feeds: list[Feed] = []
@@ -76,7 +76,7 @@ def training_feed(
             features = partial(view_features, encoder, pixels, kind=DOMAIN, **how)
             feeds.append(FreshFeed(features, labels, domains, DOMAIN))
         elif fresh:
-            feeds.append(EncodedFeed(pixels, encoder, part) if part - {PIXELS} else pixels)
+            feeds.append(_encoded(pixels, encoder, part))
         else:
             for kind in sorted(part):
                 plain = image_features(encoder, data, kind=kind, **how)
@@ -89,6 +89,11 @@ def training_feed(
 def other_names(names: Collection[str], encoders: Iterable[tuple[Encoder, frozenset[str]]]) -> list[str]:
     """Return which of the names none of the encoders gives; domains stand beside the labels in every feed."""
     return sorted(frozenset(names).difference({DOMAINS}, *(part for _, part in encoders)))
+
+
+def _encoded(pixels: PixelFeed, encoder: Encoder, names: frozenset[str]) -> Feed:
+    """Return a feed of what is read of an encoder; nothing stands between the pixels and who reads them alone."""
+    return pixels if names == {PIXELS} else EncodedFeed(pixels, encoder, names)
 
 
 class EncodedFeed:

@@ -5,12 +5,14 @@ Pixels and the features of frozen encoders need no module: an encoder says by it
 
 from acclimate.training.inputs.contract import (
     DOMAIN,
+    DOMAIN_PIXELS,
     DOMAIN_TOKENS,
     DOMAINS,
     IMAGE_TOKENS,
     NEGATIVES,
     PIXELS,
     REFERENCES,
+    VIEWS,
     Inputs,
 )
 from acclimate.training.inputs.kinds import Given, InputKind, find_kind, register_input
@@ -18,11 +20,13 @@ from acclimate.training.inputs.kinds import Given, InputKind, find_kind, registe
 __all__ = [
     "DOMAIN",
     "DOMAINS",
+    "DOMAIN_PIXELS",
     "DOMAIN_TOKENS",
     "IMAGE_TOKENS",
     "NEGATIVES",
     "PIXELS",
     "REFERENCES",
+    "VIEWS",
     "Given",
     "InputKind",
     "Inputs",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 PIXELS = "pixels"
 DOMAIN = "domain_features"  # what a domain encoder gives
+DOMAIN_PIXELS = "domain_pixels"  # what it takes
+VIEWS = frozenset({PIXELS, DOMAIN_PIXELS})  # what an encoder takes, and does not compute
 REFERENCES = "reference_prompts"  # sentences about the class of an image, or its captions
 IMAGE_TOKENS = "image_tokens"  # what the language model of a generative VLM sees of an image
 DOMAIN_TOKENS = "domain_tokens"  # every patch of a domain encoder
@@ -19,8 +21,8 @@ class Inputs:
     """What a method reads of each image.
 
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
-    "pooled_features", "domain_features", "domain_tokens", "image_tokens", "negatives", "reference_prompts" (with their
-    mask), "domains". Labels need no word.
+    "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "negatives",
+    "reference_prompts" (with their mask), "domains". Labels need no word.
 
     Attributes:
         prediction: what prediction reads.
@@ -41,8 +43,8 @@ class Inputs:
 
     @property
     def domain_encoder(self) -> bool:
-        """Whether a domain encoder is needed."""
-        return bool({DOMAIN, DOMAIN_TOKENS} & self.all)
+        """Whether a domain encoder is needed: for what it gives, or to learn its weights anew from its own pixels."""
+        return bool(self.all & {DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS})
 
     @property
     def reference_prompts(self) -> bool:

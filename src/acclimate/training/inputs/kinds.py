@@ -102,7 +102,7 @@ def find_kind(name: str) -> InputKind:
     import_all("acclimate.training.inputs")
     if name not in _KINDS:
         raise ConfigError(
-            f"no input is named '{name}' (encoders give pixels, image_features, pooled_features, domain_features; "
-            f"modules give {', '.join(sorted(_KINDS))})"
+            f"no input is named '{name}' (encoders give pixels, image_features, pooled_features, domain_pixels, "
+            f"domain_features; modules give {', '.join(sorted(_KINDS))})"
         )
     return _KINDS[name]
