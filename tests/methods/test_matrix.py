@@ -11,7 +11,16 @@ from safetensors.torch import load_file
 
 from acclimate.backbones.kinds import DUAL, GENERATIVE
 from acclimate.errors import ConfigError
-from acclimate.methods import Classifier, Method, PromptAttributor, Retriever, get_method, list_methods, register
+from acclimate.methods import (
+    AnsweringClassifier,
+    Classifier,
+    Method,
+    PromptAttributor,
+    Retriever,
+    get_method,
+    list_methods,
+    register,
+)
 from acclimate.methods.parts.text import TextClassifier
 from acclimate.options import describe_options
 from acclimate.prompts import PromptSet
@@ -208,9 +217,10 @@ def test_binding_others_and_its_own_again_changes_nothing(fitted, world, tmp_pat
 def test_its_own_classes_in_another_order(fitted, world):
     """Logits follow the names; a method with weights for all of them together says so."""
     method, *_ = fitted
+    listed = isinstance(method, AnsweringClassifier)  # without some, it is asked another question
     with torch.no_grad():
         before = method.logits(whole(world.test))
-        for order in ([2, 0, 1], [1, 0]):
+        for order in [[2, 0, 1]] if listed else [[2, 0, 1], [1, 0]]:
             classes = [CLASSES[place] for place in order]
             if method.serves_new_classes:
                 method.bind(classes)
