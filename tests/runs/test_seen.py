@@ -118,7 +118,10 @@ def test_evaluation_leaves_out_what_the_encoder_has_seen(folder, encoders, tiny,
     model = probe(other, tiny, encoders / "other-seed", out=tmp_path / "run")  # has seen none of these
     data = load_data(folder)
     learned = set((encoders / "other-seed/images.txt").read_text().split())
+    caplog.set_level("INFO", "acclimate")
     chosen = choose_evaluation_images(tmp_path / "run", data, "auto", model.method.domain_encoder)
+    assert f"data: measuring on the rest, {len(chosen)} images" in caplog.text
+    assert "is new to this run" not in caplog.text
     assert {*chosen.keys} == {*data.keys} - keys_of(data, learned)
     assert len(chosen) == len(data) - len(learned)
     assert f"{len(learned)} images that `domain_encoder=" in caplog.text

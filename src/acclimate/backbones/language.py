@@ -92,5 +92,7 @@ def load_language_model(name: str) -> LanguageModel:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
+        raise BackboneError(
+            f"{folder}: the tokenizer cannot be read ({first_line(error)}); download it again"
+        ) from error
     return LanguageModel(name, model.eval().requires_grad_(False), tokenizer)

@@ -97,7 +97,9 @@ def _tokenizer(folder: Path) -> Any:
                     raise
                 return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
+        raise BackboneError(
+            f"{folder}: the tokenizer cannot be read ({first_line(error)}); download it again"
+        ) from error
 
 
 def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family) -> None:

@@ -188,9 +188,8 @@ def predict(
         show_next_to_labels(run, given_words(context, only=ABOUT_RUN), quiet)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise DataError(
-            f"{len(failed)} of {count} images could not be read, the others are labelled: {failed[0]}{more}"
-        )
+        others = ", the others are labelled" if len(failed) < count else ""
+        raise DataError(f"{len(failed)} of {counted(count, 'image')} could not be read{others}: {failed[0]}{more}")
 
 
 def _label(

@@ -12,6 +12,7 @@ from rich.theme import Theme
 from acclimate.cli.layout import wrap
 from acclimate.cli.terminal import SafeConsole, one_line
 from acclimate.cli.wording import in_dashes
+from acclimate.errors import on_a_screen
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
 
@@ -69,7 +70,7 @@ class _Notes(logging.Handler):
         self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = on_a_screen(record.getMessage())
         if text in self.said or hasattr(record, self.without):
             return
         self.said.add(text)

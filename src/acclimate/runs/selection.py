@@ -116,6 +116,7 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
         logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
         _say_what_classes_are_new(document, data)
         data = data.select(rows_among(data, test))
+    whole = len(data)
     for one in seen:
         known = {*rows_among(data, one.all)}
         if known:
@@ -127,7 +128,10 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
     if data.split_origin == "given" and len(data.test):
         logger.info("%s gives a split: measuring on its test images (`split='all'` for every image)", data.name)
         return data.test
-    logger.info("%s is new to this run: measuring on all its images", data.name)
+    if len(data) < whole:
+        logger.info("%s: measuring on the rest, %s", data.name, counted(len(data), "image"))
+    else:
+        logger.info("%s is new to this run: measuring on all its images", data.name)
     return data
 
 
