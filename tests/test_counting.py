@@ -12,7 +12,7 @@ import acclimate
 from acclimate.counting import counted
 
 # a number, a word for several things, and the verb of the sentence
-SEVERAL = re.compile(r"(?:%d|\{\}) (?:(?:\w+ )?\w+s (?:are|were|have|lie|belong|stay)\b|[\w ]*\w\(s\))")
+SEVERAL = re.compile(r"(?<!of )(?:%d|\{\}) (?:(?:\w+ )?\w+s (?:are|were|have|lie|belong|stay)\b|[\w ]*\w\(s\))")
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 images are"), (1, "1 image is"), (2, "2 images are")])

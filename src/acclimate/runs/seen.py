@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Seen:
         learned: sha256 of every image that it has learned from.
         chosen_by: the same of those that its settings or epochs were chosen by.
         made: how the split was made that it has seen a part of, as `ImageData.split_made`; none where nobody knows.
+        kept_by: the option that gives data that split, whatever it was made with, where there is one.
     """
 
     what: str
@@ -47,6 +48,7 @@ class Seen:
     learned: frozenset[str]
     chosen_by: frozenset[str] = frozenset()
     made: Mapping[str, Any] | None = None
+    kept_by: str = ""
 
     @property
     def all(self) -> frozenset[str]:
@@ -63,7 +65,7 @@ class Seen:
         for data in tests:
             known = rows_among(data, seen)
             if known:
-                options = made_otherwise(self.made, data.split_made)
+                options = (self.kept_by if data.split_made else "") or made_otherwise(self.made, data.split_made)
                 raise DataError(
                     f"{data.name}: {self.what} has learned from {len(known)} of the {len(data)} test images, such as "
                     f"{data.keys[known[0]]}; {self.advice}{f' ({options})' if options else ''}"
@@ -102,7 +104,7 @@ def seen_by_run(run: Path, what: str = "the run", advice: str = "") -> Seen:
     Raises:
         RunError: a file that says it is damaged.
     """
-    return seen_in(read_splits(run), read_images(run), what, advice)
+    return replace(seen_in(read_splits(run), read_images(run), what, advice), kept_by=f"`split_from={str(run)!r}`")
 
 
 def read_splits(run: Path) -> Mapping[str, Any] | None:

@@ -45,8 +45,7 @@ class WarmStart(RunPart):
             )
         earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
         self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
-        keep = f"keep the split of that one with `split_from={str(self.run)!r}`"
-        advice = f"start from another run, or {keep}, unless the data give a split"
+        advice = "start from another run, or give the data the split of that run"
         self.seen = seen_by_run(self.run, f"`start={str(self.run)!r}`", advice)
         if not self.seen.all:
             logger.info("%s does not say which images it has seen, so that cannot be checked", self.seen.what)
