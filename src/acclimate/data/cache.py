@@ -141,8 +141,7 @@ class FeatureCache:
             raise ValueError(f"{len(keys)} keys, but features {rows.shape} instead of ({len(keys)}, {self.dim})")
         finite = np.isfinite(rows).all(1)
         if not finite.all():
-            odd = counted(int((~finite).sum()), "feature row is", "feature rows are")
-            _logger.warning("%s not finite, and not cached", odd)
+            _logger.warning("%s not cached (NaN or infinite)", counted(int((~finite).sum()), "feature row"))
             packed, rows = packed[finite], rows[finite]
         if len(rows) and self._writable:
             with self._forgiving("write"):
