@@ -16,17 +16,24 @@ def brief(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[len(text) - (most - 3 - most * 2 // 3) :]}"
 
 
+def on_a_screen(message: str) -> str:
+    """Return a message as one line that fits a screen, whatever values it quotes.
+
+    A word of thousands of characters is cut in the middle, and so is a message that would still be too long, whose end
+    is the next step.
+    """
+    line = " ".join(message.splitlines())
+    return brief(re.sub(rf"\S{{{LONGEST_WORD},}}", lambda found: brief(found[0], LONGEST_WORD), line), LONGEST)
+
+
 class AcclimateError(Exception):
     """Base of every error that a user can mend. Anything else that escapes is a bug.
 
-    The message is one line that fits a screen, whatever values it quotes: a word of thousands of characters is cut in
-    the middle, and so is a message that would still be too long, whose end is the next step.
+    The message is one line that fits a screen, whatever values it quotes.
     """
 
     def __init__(self, message: object = "") -> None:
-        line = " ".join(str(message).splitlines())
-        line = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda found: brief(found[0], LONGEST_WORD), line)
-        super().__init__(brief(line, LONGEST))
+        super().__init__(on_a_screen(str(message)))
 
 
 class DataError(AcclimateError):

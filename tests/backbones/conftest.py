@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.helpers.pairs import VARIANTS, load_pair
@@ -16,3 +18,15 @@ def pair(request, tmp_path_factory):
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
     return load_pair(tiny_clip(tmp_path_factory.mktemp("clip")))
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    """Folder of a tiny CLIP."""
+    return tiny_clip(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    """A copy of it to change."""
+    return shutil.copytree(original, tmp_path / "model")

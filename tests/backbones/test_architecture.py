@@ -15,16 +15,6 @@ from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
 from tests.helpers.tiny_domain_encoders import CASES
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return tiny_clip(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def folder(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "model")
-
-
 def edit(path, part, **changes):
     """Change entries of config.json, in a part of it or at its top; None removes one."""
     content = json.loads(path.read_text())

@@ -152,7 +152,7 @@ def test_class_names_too_long_are_cut(pair, caplog):
     context = noise(2, pair.backbone.text_width)
     with caplog.at_level(logging.WARNING, "acclimate.backbones"):
         features = pair.backbone.encode_context(context, names)
-    assert "1 class name(s) cut" in caplog.text
+    assert "1 class name is cut" in caplog.text
     assert features.isfinite().all()
     close(features[:1], pair.backbone.encode_context(context, pair.names)[:1])
 

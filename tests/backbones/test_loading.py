@@ -17,16 +17,6 @@ from tests.helpers.tensors import close
 from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return tiny_clip(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def folder(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "model")
-
-
 def edit(path, **changes):
     content = json.loads(path.read_text())
     for key, value in changes.items():

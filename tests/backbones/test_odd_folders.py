@@ -123,6 +123,9 @@ def test_numbers_that_half_precision_cannot_hold(clip):
 SIZES = [
     ({"text_config__num_hidden_layers": 10**9}, "text_config.num_hidden_layers=1000000000 is too large, and the files"),
     ({"num_labels": 10**9}, "num_labels=1000000000 is too large"),
+    ({"vision_config__patch_size": 0}, "vision_config.patch_size=0 is no whole number from 1 on; use the files"),
+    ({"text_config__hidden_size": -4}, "text_config.hidden_size=-4 is no whole number from 1 on"),
+    ({"vision_config__num_attention_heads": "four"}, "vision_config.num_attention_heads='four' is no whole number"),
     ({"text_config__vocab_size": 10**12}, "text_config.vocab_size=1000000000000 is too large"),
     ({"vision_config__intermediate_size": 4 * 10**6}, "describes a model of "),  # 5 GB
     ({"vision_config__num_hidden_layers": 2}, "vision_config.num_hidden_layers=2, the files hold 3 layers"),

@@ -39,11 +39,24 @@ def test_help_comes_at_once(words):
         "from acclimate.cli import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
-        "print('heavy:', *{'pydantic', 'yaml', 'numpy', 'torch'} & sys.modules.keys())\n"
+        "print('heavy:', *{'pydantic', 'yaml', 'numpy', 'torch', 'markdown_it', 'pygments'} & sys.modules.keys())\n"
     )
     shown = run_code(code, *words.split())
     assert "Usage: " in shown
     assert shown.splitlines()[-1].split() == ["heavy:"]
+
+
+def test_what_help_does_without_is_there_for_others():
+    code = (
+        "from acclimate.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "from rich.markdown import Markdown\n"
+        "from rich.traceback import Traceback\n"
+        "trace = Traceback.from_exception(ValueError, ValueError(), None).trace\n"
+        "print(Markdown('*a*').markup, trace.stacks[0].exc_type)\n"
+    )
+    assert run_code(code, "--help").splitlines()[-1] == "*a* ValueError"
 
 
 def test_a_wrong_option_is_told_before_help():

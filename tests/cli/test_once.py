@@ -48,6 +48,20 @@ def test_a_run_says_what_is_odd_once(odd, tiny_folders, tmp_path):
     assert saying("both read", "\n".join(lines(acclimate("evaluate", tmp_path / "run", odd)))) == [1]
 
 
+def test_an_evaluation_says_of_splits_what_is_measured(tiny_folders, tmp_path):
+    """A split is made as data are loaded; where the run has one of its own, that is no news."""
+    data, other = make_pictures(tmp_path / "data", per_class=5), make_pictures(tmp_path / "other", per_class=6, noise=9)
+    words = ("--backbone", tiny_folders["clip"], "--method", "zero-shot", *QUICK, "--out", tmp_path / "run")
+    assert saying("a split is made", acclimate("adapt", data, *words).err) == [1]
+    told = {
+        (folder, split): "\n".join(lines(acclimate("evaluate", tmp_path / "run", folder, "--split", split)))
+        for folder in (data, other)
+        for split in ("auto", "test")
+    }
+    assert saying("a split is made", *told.values()) == [0, 0, 0, 1]
+    assert saying("is kept", *told.values()) == [0, 1, 0, 0]
+
+
 def test_no_test_images_are_told_once_as_a_warning(tiny_folders, tmp_path):
     data = make_split_pictures(tmp_path / "data", splits={"train": 3, "val": 2})
     words = ("--backbone", tiny_folders["clip"], "--method", "zero-shot", *QUICK, "--out", tmp_path / "run")

@@ -69,8 +69,17 @@ def test_a_reader_that_has_gone_before_anything_is_written():
     process = start("methods")
     process.stdout.close()
     process.wait(timeout=HANG)
-    assert process.returncode == 1
+    assert process.returncode == 141
     assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+def test_errors_that_nobody_reads(tmp_path):
+    process = start("adapt", tmp_path / "missing")
+    process.stderr.close()
+    process.wait(timeout=HANG)
+    assert process.returncode == 141
+    assert process.stdout.read() == ""
 
 
 def test_a_line_now_and_then_where_there_is_no_terminal(monkeypatch):

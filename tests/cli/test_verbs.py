@@ -172,6 +172,8 @@ def test_predict_corrupt_among_good(run, tmp_path):
     done = acclimate("predict", run, tmp_path / "new", "--out", tmp_path / "x.jsonl")
     assert done.code == 2
     assert "2 of 6 images could not be read, the others are labelled" in done.error
+    alone = acclimate("predict", run, tmp_path / "new/a/001.png")
+    assert "1 of 1 image could not be read: " in alone.error
     assert "001.png" in done.error
     rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert [bool(row["error"]) for row in rows] == [False, True, False, True, False, False]

@@ -101,7 +101,7 @@ def test_rows_that_are_not_finite_are_not_kept(tmp_path: Path, caplog: pytest.Lo
     rows[1, 0], rows[2, 0] = np.nan, 1e9
     cache.put([key(i) for i in (1, 2, 3)], rows)
     assert cache.get([key(i) for i in (1, 2, 3)])[1].tolist() == [True, False, False]
-    assert "2 feature rows are not finite" in caplog.text
+    assert "2 feature rows not cached (NaN or infinite)" in caplog.text
 
 
 def test_errors_keep_what_was_finished(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_spellings_stay_apart_with_a_warning(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING, "acclimate.data"):
         joined = join_data(parts)
     assert joined.class_names == ("BareLand", "River", "bare_land")
-    assert "one+two: 1 classes are spelled in several ways and stay apart: BareLand = bare_land" in caplog.text
+    assert "one+two: 1 class is spelled in several ways and stays apart: BareLand = bare_land" in caplog.text
 
 
 def test_what_cannot_be_joined(tmp_path: Path) -> None:

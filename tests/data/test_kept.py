@@ -68,7 +68,7 @@ def test_all_that_is_known_stays_and_all_that_is_new_is_placed(
         assert abs(cats[split] - 21 * share) <= 1
     assert "is kept" in caplog.text
     assert "for 19 images (2 under another name, 1 labelled otherwise, 1 with other bytes); 10 are new (" in caplog.text
-    assert "), 1 are gone" in caplog.text
+    assert "), 1 is gone" in caplog.text
     kept = json.loads((run / "splits.json").read_text())["hash"]
     assert data.split_made == {"rule": "stable", "seed": 0, "val_fraction": 0.2, "test_fraction": 0.3, "kept": kept}
     assert data.split_origin == "made"
@@ -121,7 +121,7 @@ def test_a_new_image_goes_with_its_group(tmp_path: Path, caplog: pytest.LogCaptu
     assert splits(before)[rows[0][0]] != splits(before)[rows[-1][0]]
     kept = keep_split(data_of(joined), path)
     assert splits(kept)[rows[0][0]] == splits(before)[rows[0][0]]
-    assert "1 groups are on several sides of the kept split" in caplog.text
+    assert "1 group is on several sides of the kept split" in caplog.text
 
 
 def test_a_class_that_is_new_is_served_like_any_other(photos: Path, run: Path) -> None:

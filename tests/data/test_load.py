@@ -118,7 +118,7 @@ def test_messy_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     warned = "\n".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert "3 files are not read: 2 links to nowhere (bring back what is pointed to), 1 DICOM image" in warned
     assert "no class 'empty' is read, for there is no image in the folder; it is empty" in warned
-    assert "1 images lie above" in caplog.text
+    assert "1 image lies above" in caplog.text
 
 
 def test_the_same_names_on_every_file_system(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_numbers_are_labels_too(tmp_path: Path) -> None:
         ("path,label\n\n0.png,cat\n,dog\n", "labels.csv row 4: the path is empty"),
         (
             "path,label\n0.png,cat\na/b.jpg,dog\nc.jpg,dog\n",
-            r"labels.csv row 3: no such image 'a/b.jpg' \(looked in .*\); 1 more rows",
+            r"labels.csv row 3: no such image 'a/b.jpg' \(looked in .*\); 1 more row has",
         ),
         ("path,label\n0.png,cat\n.,dog\n", "row 3: '.' is a folder, not an image"),
         ("path,label,split\n0.png,cat,train\n1.png,dog,tset\n", "row 3: unknown split 'tset'; say train, val or test"),
@@ -271,7 +271,7 @@ def test_bad_encodings_and_broken_files(tmp_path: Path) -> None:
 def test_repeated_rows_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = load_data(manifest(tmp_path, "path,label\n0.png,cat\n1.png,dog\n0.png,cat\n"))
     assert len(data) == 2
-    assert "1 rows repeat an image" in caplog.text
+    assert "1 row repeats an image" in caplog.text
 
 
 def test_the_row_order_does_not_matter(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_given_splits_are_kept_and_gaps_are_train(tmp_path: Path, caplog: pytest
     assert (len(data.train), len(data.val), len(data.test)) == (3, 0, 1)
     assert "2 images without a split belong to train" in caplog.text
     assert "keeping the given split (train 3, val 0, test 1)" in caplog.text
-    assert "1 groups are on several sides" in caplog.text
+    assert "1 group is on several sides" in caplog.text
 
 
 @pytest.mark.parametrize(("given", "word"), [("val", "no test images"), ("test", "no training images")])
@@ -422,7 +422,7 @@ def test_corrupt_images_are_named_or_skipped(tmp_path: Path, caplog: pytest.LogC
     data = load_data(root, on_corrupt="skip")
     assert data.skipped == ("cat/1.png",)
     assert data.counts() == {"cat": 3, "dog": 4}
-    assert "1 corrupt images are left out: cat/1.png" in caplog.text
+    assert "1 corrupt image is left out: cat/1.png" in caplog.text
     assert load_data(tree(tmp_path / "fine", "a", "b"), on_corrupt="skip").skipped == ()
     with pytest.raises(ConfigError, match=r"^`on_corrupt='maybe'` is neither 'error' nor 'skip'$"):
         load_data(root, on_corrupt="maybe")

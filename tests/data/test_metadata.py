@@ -82,6 +82,6 @@ def test_classes_of_several_spellings_are_warned_of(tmp_path: Path, caplog: pyte
     data = load_data(tmp_path / "set")
     assert len(data.class_names) == 7
     (record,) = caplog.records
-    shown = "1 classes are spelled in several ways and stay apart: Limestone = lime stone = limestone; spell alike what"
+    shown = "1 class is spelled in several ways and stays apart: Limestone = lime stone = limestone; spell alike what"
     assert shown in record.getMessage()
     assert [finding.kind for finding in check_data(data).findings].count("spelling") == 1

@@ -76,7 +76,7 @@ def test_the_orientation_in_the_texts_of_a_png_still_counts() -> None:
 
 def test_sides_beyond_the_bound_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "long.pgm").write_bytes(b"P5 1 300000 255\n" + bytes(300_000))
-    with pytest.raises(DataError, match=r"1 x 300000 pixels are more than the 262,144 a side \(cut it into tiles\)"):
+    with pytest.raises(DataError, match=r"1 x 300000 pixels, more than the 262,144 a side \(cut it into tiles\)"):
         open_image(tmp_path / "long.pgm")
 
 

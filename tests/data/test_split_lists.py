@@ -159,3 +159,13 @@ def test_lists_of_domains_that_contradict_one_another(tmp_path: Path) -> None:
     write(other, {"train": [["1.png", 1, 1, "dog"]], "val": [["0.png", 0, 1, "cat"]]})
     with pytest.raises(DataError, match=r"b_train.*: '0\.png' stands in a_train_val_split\.json as well; keep"):
         load_data(tmp_path)
+
+
+def test_what_is_odd_about_a_list_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lists = pacs(tmp_path)
+    for file in lists.iterdir():
+        file.write_text(file.read_text().replace('"guitar"', '"none"'))
+    data = load_data(lists, images_root=tmp_path)
+    for letter in "ap":
+        assert f"in {letter}_train_val_split.json the label of 4 rows is the word 'none'" in caplog.text
+    assert {remark.kind for remark in data.remarks} == {"missing_word"}

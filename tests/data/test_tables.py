@@ -149,7 +149,7 @@ def test_words_for_missing_values_are_kept_with_a_warning(folder: Path, caplog: 
         data = load_data(folder / "t.csv")
     assert data.class_names == ("b", "nan", "none")
     assert "the label of 2 rows is the word 'nan', and is kept (row 2, 5); if it means that" in caplog.text
-    assert "the label of 1 rows is the word 'none'" in caplog.text
+    assert "the label of 1 row is the word 'none'" in caplog.text
     assert "the group of 2 rows is the word 'nan', and is kept (row 3, 5)" in caplog.text
     assert "leave the cells empty" in caplog.text
 

@@ -49,7 +49,7 @@ def test_data_without_a_split_are_taken_whole(tmp_path, caplog):
     make_pictures(tmp_path, ("a",), 5)
     chosen = choose_images(load_unlabelled(tmp_path / "a"))
     assert (len(chosen.train), len(chosen.shown), chosen.part) == (5, 0, "all")
-    assert "all 5 images are learned from" in caplog.text
+    assert "a: 5 images are learned from, without classes" in caplog.text
 
 
 def test_nothing_is_left(tmp_path):

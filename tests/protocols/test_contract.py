@@ -139,7 +139,7 @@ def test_copies_of_tested_images_are_passed_over(tmp_path, caplog):
         assert first.train.keys == second.train.keys
         assert first.val.keys == second.val.keys
         assert first.tests["test"].keys == second.tests["test"].keys
-    assert "copies of them are tested: 00" in caplog.text
+    assert "as copies are tested: 00" in caplog.text
 
 
 def test_images_of_a_tested_group_are_passed_over(tmp_path, caplog):
@@ -151,7 +151,7 @@ def test_images_of_a_tested_group_are_passed_over(tmp_path, caplog):
     assert trial.train.counts() == {"a": 6, "b": 6}
     assert trial.val.counts() == {"a": 3, "b": 3}
     assert len(trial.tests["test"]) == len(data.test)
-    assert "made: 3 images are not learned from: their group is tested" in caplog.text
+    assert "made: 3 images are not learned from, being of a group that is tested" in caplog.text
 
 
 def test_a_class_of_which_nothing_may_be_learned(tmp_path):

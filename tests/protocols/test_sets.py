@@ -70,7 +70,7 @@ def test_a_target_that_holds_training_images_under_other_names(tmp_path, caplog)
     assert not leaks(trial)
     assert trial.train.counts() == {"a": 8, "b": 8}
     assert len(trial.tests["there"]) == 8 + 6
-    assert "here: 6 images are not learned from: copies of them are tested" in caplog.text
+    assert "here: 6 images are not learned from, as copies are tested" in caplog.text
 
 
 def test_groups_of_different_sets_have_nothing_to_do_with_each_other(sets):

@@ -58,12 +58,15 @@ def test_an_encoder_of_another_split_is_refused_before_anything_is_written(folde
     words = refusal(data, tiny, encoders / "other-seed", out=tmp_path / "run")
     assert words == (
         f"data: `domain_encoder='{encoders / 'other-seed'}'` has learned from {len(known)} of the {len(data.test)} "
-        f"test images, such as {min(known)}; name another one, or give the data the split that it was made with"
+        f"test images, such as {min(known)}; name another one, or give the data the split that it was made with "
+        "(`split_seed=3`)"
     )
     assert not (tmp_path / "run").exists()
     probe(load_data(folder, split_seed=3), tiny, encoders / "other-seed")  # as the message says
     count = len(data.test)
-    assert f"has learned from {count} of the {count} test images" in refusal(data, tiny, encoders / "all")
+    words = refusal(data, tiny, encoders / "all")
+    assert f"has learned from {count} of the {count} test images" in words
+    assert words.endswith("; name another one, for it was made with `split='all'`")  # no split would do
 
 
 def test_copies_are_known_by_their_bytes(folder, encoders, tiny, tmp_path):
@@ -115,7 +118,10 @@ def test_evaluation_leaves_out_what_the_encoder_has_seen(folder, encoders, tiny,
     model = probe(other, tiny, encoders / "other-seed", out=tmp_path / "run")  # has seen none of these
     data = load_data(folder)
     learned = set((encoders / "other-seed/images.txt").read_text().split())
+    caplog.set_level("INFO", "acclimate")
     chosen = choose_evaluation_images(tmp_path / "run", data, "auto", model.method.domain_encoder)
+    assert f"data: measuring on the rest, {len(chosen)} images" in caplog.text
+    assert "is new to this run" not in caplog.text
     assert {*chosen.keys} == {*data.keys} - keys_of(data, learned)
     assert len(chosen) == len(data) - len(learned)
     assert f"{len(learned)} images that `domain_encoder=" in caplog.text

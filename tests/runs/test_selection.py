@@ -61,7 +61,7 @@ def test_a_class_that_came_later_is_named(made, tmp_path, caplog):
     chosen = choose_evaluation_images(place / "run", load_data(tmp_path / "data"))
     assert keys(chosen) == keys(data.test)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len([text for text in warnings if "9 images of classes" in text and "tiger" in text]) == 1
+    assert len([text for text in warnings if "9 images are not measured" in text and "tiger" in text]) == 1
 
 
 def test_pictures_labelled_otherwise_since(made, tmp_path):

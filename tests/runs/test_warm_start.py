@@ -36,8 +36,12 @@ def test_learning_goes_on(run, other, tiny, tmp_path):
 def test_its_test_images_may_not_have_been_seen(run, pictures, tiny, tmp_path):
     quick(pictures, tiny, start=run.folder)  # the same split: fine
     swapped = pictures.with_splits([{"train": "test", "test": "train"}.get(s, s) for s in pictures.splits], "given")
-    with pytest.raises(DataError, match=r"has learned from 12 of the 18 test images, such as .*\.png; start from"):
+    with pytest.raises(DataError, match=r"12 of the 18 test images, such as .*\.png; start from .* split of that run$"):
         quick(swapped, tiny, start=run.folder)
+    made = swapped.with_splits(swapped.splits, "made", {"rule": "stable", "seed": 3})
+    with pytest.raises(DataError, match=r"the split of that run \(`split_from='.*'`\)$") as caught:
+        quick(made, tiny, start=run.folder)
+    assert str(run.folder) in str(caught.value)
 
 
 def test_a_run_that_does_not_say_what_it_has_seen_is_noted(run, other, tiny, copy, caplog):

@@ -152,7 +152,10 @@ def load_model(
     except BackboneError:
         raise
     except Exception as error:
-        raise BackboneError(f"{folder}: transformers cannot load the model ({first_line(error)})") from error
+        raise BackboneError(
+            f"{folder}: transformers cannot load the model ({first_line(error)}); use the files of one model, or "
+            "download them again"
+        ) from error
     absent, misfit = sorted(report["missing_keys"]), sorted(str(key[0]) for key in report["mismatched_keys"])
     for kind, keys in (("lacks", absent), ("has other shapes than config.json says for", misfit)):
         wanted = [key for key in keys if not (spare and spare in key)]
@@ -179,7 +182,9 @@ def read_tokenizer(folder: Path) -> Any:
                     raise
                 return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise BackboneError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from error
+        raise BackboneError(
+            f"{folder}: the tokenizer cannot be read ({first_line(error)}); download it again"
+        ) from error
 
 
 @contextmanager

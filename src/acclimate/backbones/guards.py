@@ -26,6 +26,7 @@ _PEFT = "adapter_config.json"
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 _ATTENTION = (None, "eager", "sdpa")  # others need a package, or fetch code from the Hub
 _REPEATED = re.compile(r"(^|_)(layers?|depths?|stages?|blocks?)$")  # of which each is at least one tensor
+_COUNTED = re.compile(r"(hidden|image|patch|intermediate|vocab)_size|num_(attention_heads|hidden_layers|channels)")
 _LABELS, _LARGEST = 100_000, 2**24
 _SLACK = 2**22  # numbers, 16 MB: small models may differ from their files and are told precisely how
 _PACKED = {"I8", "U8", "I4", "U4"}
@@ -69,7 +70,7 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_sizes(folder: Path, config: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """Refuse a configuration that asks for far more than the files hold, before any memory is asked for.
+    """Refuse a configuration that asks for nothing, or for far more than the files hold, before memory is asked for.
 
     Args:
         folder: to name in errors.
@@ -83,6 +84,11 @@ def check_sizes(folder: Path, config: Mapping[str, Any], files: Sequence[Path]) 
     for name, key, value in _entries(config):
         limit = tensors if _REPEATED.search(key) else _LABELS if key == "num_labels" else _LARGEST
         for number in value if isinstance(value, list) else [value]:
+            if _COUNTED.fullmatch(key) and number is not None and (type(number) is not int or number < 1):
+                raise BackboneError(
+                    f"{folder / 'config.json'}: {name}={repr(value)[:40]} is no whole number from 1 on; use the files "
+                    "of one model"
+                )
             if isinstance(number, int) and number > limit:
                 held = f", and the files hold {tensors} tensors" if limit == tensors else ""
                 raise BackboneError(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.towers import ClassTokens
-from acclimate.errors import BackboneError, ConfigError, brief
+from acclimate.counting import counted
+from acclimate.errors import LONGEST_WORD, BackboneError, ConfigError, brief
 
 log = logging.getLogger("acclimate.backbones")
 
@@ -73,7 +74,8 @@ class TextTokenizer:
             rows[index] = [*rows[index][: limit - 1], self.eos]
         if cut and not self._said:
             self._said = True
-            log.warning("%d text(s) cut to %d tokens, first: %r", len(cut), limit, texts[cut[0]])
+            first = brief(texts[cut[0]], LONGEST_WORD)
+            log.warning("%s cut to %d tokens, first: %r", counted(len(cut), "text is", "texts are"), limit, first)
         return self.pad_rows(rows)
 
     def check_templates(self, templates: Sequence[str]) -> None:

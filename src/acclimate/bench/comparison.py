@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from acclimate.bench.scores import Score, is_oracle, select_reported
+from acclimate.counting import counted
 from acclimate.errors import ConfigError
 from acclimate.metrics import get_measure
 
@@ -205,6 +206,5 @@ def _judge(differences: Sequence[float], sign: int) -> Paired:
     if n >= FEWEST:
         p = signed_rank_p(d)
     else:
-        pairs = "1 pair" if n == 1 else f"{n} pairs"
-        reason = f"{pairs}: fewer than {FEWEST} cannot reach p < 0.05 (all won: p = {2 / 2**n:.2g})"
+        reason = f"{counted(n, 'pair')}: fewer than {FEWEST} cannot reach p < 0.05 (all won: p = {2 / 2**n:.2g})"
     return Paired(n, wins, n - wins - losses, losses, fmean(d), median(d), p, reason)

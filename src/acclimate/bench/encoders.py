@@ -61,7 +61,8 @@ class Encoders:
         if name is None:
             return None, {}
         key = (name, backbone if name == SELF else "")  # which is another encoder for each backbone
-        with at(f"domain_encoder of '{contender.label}' on {'+'.join(training)}", "domain_encoder"):
+        place = f"domain_encoder of '{contender.label}' on {'+'.join(training)}"
+        with at(place, "domain_encoder", "split_rule", "split_seed"):
             if key not in self._known:
                 encoder = load_domain_encoder(name, backbone=self.backbones[backbone])
                 self._known[key], self._seen[key] = identity(encoder), seen_by_encoder(encoder)

@@ -18,6 +18,7 @@ from acclimate.bench.scores import (
     rank_shots,
     select_reported,
 )
+from acclimate.counting import counted
 from acclimate.metrics import MEASURES, Measure, get_measure
 
 MEAN = "mean"
@@ -106,9 +107,9 @@ def describe_shots(shots: str) -> str:
     """Return a number of shots in words."""
     kind, _, number = shots.rpartition(":")
     if kind == "budget":
-        return f"a budget of {number} images"
+        return f"a budget of {counted(int(number), 'image')}"
     if shots.isdecimal():
-        return "1 shot" if int(shots) == 1 else f"{shots} shots"
+        return counted(int(shots), "shot")
     return f"{shots} images"
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 
 INTERRUPTED = 130  # exit code of a command that was interrupted from the keyboard
+UNREAD = 141  # of one whose output nobody reads to its end: what a shell says of a program that SIGPIPE has ended
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from acclimate.cli import options as opt
 from acclimate.cli.console import tell
 from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
 from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
+from acclimate.counting import counted
 from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
@@ -73,11 +74,11 @@ def adapt(
     from acclimate.methods import get_method
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
-    from acclimate.tasks import task_of
+    from acclimate.tasks import open_data, task_of
 
     opt.use_plugins(plugin)
     backbone = backbone or get_method(method).default_backbone
-    images = opt.open_any(data, layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    images = open_data(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
     task = task_of(images)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
@@ -152,16 +153,15 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure a saved adapter on other data: labelled images, or images with captions."""
-    console.show_notes(quiet)
+    console.show_notes(quiet, without="split_made")
     from acclimate.cli.progress import Progress
     from acclimate.runs import evaluate_beside, load
-    from acclimate.tasks import task_of
+    from acclimate.tasks import open_data, task_of
 
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap)
-    images = opt.open_any(
-        data, layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class=True
-    )
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    images = open_data(data, **how, allow_one_class=True)
     task = task_of(images)
     if rebind and task.has_classes:
         model.rebind(images.class_names)
@@ -200,13 +200,12 @@ def predict(
     with Progress(quiet or rows_show) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)
     if out:
-        tell(console.err, f"{count} rows in {out}", "note")
+        tell(console.err, f"{counted(count, 'row')} in {out}", "note")
         show_next_to_labels(run, given_words(context, only=ABOUT_RUN), quiet)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise DataError(
-            f"{len(failed)} of {count} images could not be read, the others are labelled: {failed[0]}{more}"
-        )
+        others = ", the others are labelled" if len(failed) < count else ""
+        raise DataError(f"{len(failed)} of {counted(count, 'image')} could not be read{others}: {failed[0]}{more}")
 
 
 def _label(

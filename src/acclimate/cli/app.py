@@ -13,6 +13,7 @@ import typer
 import acclimate
 from acclimate.cli import (
     INTERRUPTED,
+    UNREAD,
     adapting,
     asking,
     benching,
@@ -111,6 +112,17 @@ def main() -> None:
         if hasattr(stream, "reconfigure") and not console.is_unicode(stream):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _run()
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # what is still in them would fail again at the end
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(UNREAD)
+
+
+def _run() -> None:
+    """Run the command line, and say in one line what is wrong."""
+    try:
         code = app(standalone_mode=False)
         sys.stdout.flush()  # a reader that has gone is noticed here, and not by the interpreter at its end
     except Interrupted as stop:
@@ -120,9 +132,6 @@ def main() -> None:
     except AcclimateError as error:
         console.show_error(str(error))
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
         if error.errno not in NO_ROOM | NO_PLACE:
             raise

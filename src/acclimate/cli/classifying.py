@@ -81,10 +81,11 @@ def classifier(
     """Fine-tune a vision encoder on the labels of DATA; it serves as --domain-encoder."""
     console.show_notes(quiet)
     from acclimate.cli.progress import Progress
+    from acclimate.data import load_data
     from acclimate.runs.classifiers import pretrain_classifier
 
-    how = (layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = [opt.load_images(path, *how, allow_one_class=multi_label) for path in data]
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    images = [load_data(path, **how, allow_one_class=multi_label) for path in data]
     settings: dict[str, Any] = dict(parse_assignments(set_ or ()))
     settings |= {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
     told: dict[str, Any] = {"encoder": encoder, "shots": shots, "domain": domain, "seed": seed, "settings": settings}

@@ -12,6 +12,7 @@ from rich.theme import Theme
 from acclimate.cli.layout import wrap
 from acclimate.cli.terminal import SafeConsole, one_line
 from acclimate.cli.wording import in_dashes
+from acclimate.errors import on_a_screen
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
 
@@ -60,17 +61,17 @@ class _Notes(logging.Handler):
     """Shows what the library decided (info) and what the user should look at (warning), each message once.
 
     Args:
-        checking: leave out what the report of a check says.
+        without: leave out messages with this mark.
     """
 
-    def __init__(self, checking: bool = False) -> None:
+    def __init__(self, without: str = "") -> None:
         super().__init__()
-        self.checking = checking
+        self.without = without
         self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text in self.said or (self.checking and hasattr(record, "in_check")):
+        text = on_a_screen(record.getMessage())
+        if text in self.said or hasattr(record, self.without):
             return
         self.said.add(text)
         style = "warning" if record.levelno >= logging.WARNING else "note"
@@ -78,10 +79,16 @@ class _Notes(logging.Handler):
         tell(err, label + in_dashes(text), style)
 
 
-def show_notes(quiet: bool = False, checking: bool = False) -> None:
-    """Send the library's messages to standard error; `quiet` keeps warnings only, `checking` what no report says."""
+def show_notes(quiet: bool = False, without: str = "") -> None:
+    """Send the library's messages to standard error.
+
+    Args:
+        quiet: warnings only.
+        without: leave out messages with this mark, which the verb says otherwise: "in_check", of what the report of a
+            check has; "split_made", of the split that is made of data when they are loaded.
+    """
     logger = logging.getLogger("acclimate")
-    logger.handlers = [_Notes(checking)]
+    logger.handlers = [_Notes(without)]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
 

@@ -10,8 +10,8 @@ import typer
 from acclimate.cli import console
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import next_command
-from acclimate.cli.terminal import escape
 from acclimate.cli.verdicts import show_commands
+from acclimate.counting import counted
 
 if TYPE_CHECKING:
     from acclimate.describing import Description
@@ -51,12 +51,13 @@ def describe(
     """Have a language model describe the classes in DATA; the sentences serve as --reference-prompts."""
     console.show_notes(quiet)
     from acclimate.cli.progress import Progress
+    from acclimate.data import load_data
     from acclimate.describing import Description, Sampling, open_writer
     from acclimate.prompts import read_names_file
     from acclimate.prompts.questions import list_questions, read_questions
     from acclimate.tasks import choose_prompts
 
-    images = opt.load_images(data, layout, images_root, split_seed=0)
+    images = load_data(data, layout=layout, images_root=images_root)
     words = read_names_file(names, images.class_names) if names else None
     prompts = choose_prompts(images, domain, words)
     writer = open_writer(llm, model, timeout, parallel)
@@ -90,18 +91,18 @@ def describe(
 def _say_what_it_costs(description: Description, model: str) -> None:
     """Say how many answers are asked for, and how many tokens that takes."""
     asked, missing, (sent, received) = len(description.requests), len(description.missing), description.tokens
-    console.err.print(
-        f"[note]{escape(model)}: {asked:,} answers about {len(description.class_names)} classes"
-        f"{f', {asked - missing:,} of them kept from before' if asked > missing else ''}; to ask: {missing:,}, about "
-        f"{sent:,} tokens sent and at most {received:,} back[/]",
-        soft_wrap=True,
+    classes = counted(len(description.class_names), "class", "classes")
+    kept = f", {asked - missing:,} of them kept from before" if asked > missing else ""
+    console.tell(
+        console.err,
+        f"{model}: {asked:,} answers about {classes}{kept}; to ask: {missing:,}, about {sent:,} tokens sent and at "
+        f"most {received:,} back",
+        "note",
     )
 
 
 def _show(sentences: dict[str, list[str]], out: Path) -> None:
     """Show what was written."""
     counts = [len(some) for some in sentences.values()]
-    console.out.print(
-        f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {escape(str(out))}. Next:",
-        soft_wrap=True,
-    )
+    told = f"{sum(counts):,} different sentences, {min(counts)} to {max(counts)} a class, in {out}. Next:"
+    console.tell(console.out, told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -17,6 +19,23 @@ EXAMPLES = {
 }
 
 
+UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
+"""What typer imports to draw any help, but uses only for help in Markdown and for tracebacks; here are none."""
+
+
+def import_drawing() -> None:
+    """Import what draws help without `UNUSED`, which take long; whoever needs them later finds the real modules."""
+    absent = [] if "typer.rich_utils" in sys.modules else [name for name in UNUSED if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = ModuleType(name)
+        setattr(sys.modules[name], UNUSED[name], type(UNUSED[name], (), {}))
+    try:
+        import typer.rich_utils  # noqa: F401
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
 class Verbs(TyperGroup):
     """A group of verbs. Its own options stand before the verb; where there are none, none is looked at.
 
@@ -28,6 +47,11 @@ class Verbs(TyperGroup):
         if args and args[0] in self.commands:
             self.params, self.add_help_option = [], False
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        import_drawing()
+        super().format_help(ctx, formatter)
 
 
 class Verb(TyperCommand):
@@ -43,6 +67,7 @@ class Verb(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
+        import_drawing()
         options = {str(parameter.name) for parameter in self.params}
         parts = [f"Example: {EXAMPLES[self.name]}"] if self.name in EXAMPLES else []
         if "method" in options:

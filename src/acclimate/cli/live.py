@@ -18,6 +18,7 @@ from rich.table import Table
 from acclimate.cli.console import err, show_line
 from acclimate.cli.layout import Sheet, figures
 from acclimate.cli.terminal import escape
+from acclimate.counting import counted
 
 if TYPE_CHECKING:
     from acclimate.bench import Job
@@ -51,7 +52,9 @@ class LiveBench:
         self.live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> LiveBench:
-        self._say(f"{len(self.jobs)} jobs, {len(self.before)} of them done before; {self.processes} side by side")
+        self._say(
+            f"{counted(len(self.jobs), 'job')}, {len(self.before)} of them done before; {self.processes} side by side"
+        )
         if not self.quiet and self.console.is_terminal:
             self.live.start()
         return self

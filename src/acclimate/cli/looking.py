@@ -23,10 +23,10 @@ def check(
     as_json: opt.Json = False,
 ) -> None:
     """Report corrupt files, duplicates across splits, shortcuts, tiny classes and imbalance; exit code 1 on errors."""
-    console.show_notes(quiet=as_json, checking=True)
-    from acclimate.data import check_data
+    console.show_notes(quiet=as_json, without="in_check")
+    from acclimate.data import check_data, load_data
 
-    report = check_data(opt.load_images(data, layout, images_root, split_seed, split_rule, split_from))
+    report = check_data(load_data(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from)))
     tables.show_check(report, as_json)
     if not as_json:
         given = given_words(context)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from acclimate.data import ImageData
 
 
 class OnCorrupt(StrEnum):
@@ -200,49 +197,15 @@ def use_plugins(plugins: list[str] | None) -> list[str]:
     return [load_plugin(name) for name in plugins]
 
 
-def load_images(
-    path: Path,
-    layout: str,
-    images_root: Path | None,
-    split_seed: int,
-    split_rule: SplitRule = SplitRule.stable,
-    split_from: Path | None = None,
-    on_corrupt: OnCorrupt = OnCorrupt.error,
-    allow_one_class: bool = False,
-) -> ImageData:
-    """Load labelled images as the options say."""
-    from acclimate.data import load_data
-
-    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
-    return load_data(path, **told)
-
-
-def open_any(
-    path: Path,
-    layout: str,
-    images_root: Path | None,
-    split_seed: int,
-    split_rule: SplitRule = SplitRule.stable,
-    split_from: Path | None = None,
-    on_corrupt: OnCorrupt = OnCorrupt.error,
-    allow_one_class: bool = False,
-) -> ImageData:
-    """Load DATA of whatever task it is for, as the options say."""
-    from acclimate.tasks import open_data
-
-    told = _told(layout, images_root, split_seed, split_rule, split_from, on_corrupt, allow_one_class)
-    return open_data(path, **told)
-
-
-def _told(
+def reading(
     layout: str,
     images_root: Path | None,
     split_seed: int,
     split_rule: SplitRule,
     split_from: Path | None,
-    on_corrupt: OnCorrupt,
-    allow_one_class: bool,
+    on_corrupt: OnCorrupt = OnCorrupt.error,
 ) -> dict[str, Any]:
+    """Return what these options mean for `load_data` and whatever else reads DATA."""
     return {
         "layout": layout,
         "images_root": images_root,
@@ -250,7 +213,6 @@ def _told(
         "split_rule": split_rule.value,
         "split_from": split_from,
         "on_corrupt": on_corrupt.value,
-        "allow_one_class": allow_one_class,
     }
 
 

@@ -75,8 +75,7 @@ def mae(
     from acclimate.data.unlabelled import load_unlabelled
     from acclimate.runs.pretraining import pretrain_mae
 
-    how: dict[str, Any] = {"layout": layout, "images_root": images_root, "on_corrupt": on_corrupt.value}
-    how |= {"split_seed": split_seed, "split_rule": split_rule.value, "split_from": split_from}
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     images = load_unlabelled(data, **how)
     given = {"image_size": image_size, "patch_size": patch_size, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     settings: dict[str, Any] = {"size": size.value, "mask_ratio": mask_ratio}

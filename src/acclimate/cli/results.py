@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from acclimate.bench import outline, rendering
 from acclimate.bench.results import comparisons, main_tables
-from acclimate.cli.console import err, tell
+from acclimate.cli.console import err, show_line, tell
 from acclimate.cli.console import out as console
 from acclimate.cli.layout import Sheet
 from acclimate.cli.tables import print_json, show_figures
-from acclimate.cli.terminal import escape
+from acclimate.counting import counted
 from acclimate.metrics import get_measure
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show_plan(jobs: list[Job], out: Path, as_json: bool = False) -> None:
     done = Counter(key for key, job in zip(keys, jobs, strict=True) if job.is_done(out))
     for key, count in Counter(keys).items():
         sheet.add(", ".join(key), str(count), str(done[key]))
-    tell(console, f"{len(jobs)} jobs in {out}")
+    tell(console, f"{counted(len(jobs), 'job')} in {out}")
     show_figures(sheet)
 
 
@@ -47,7 +47,7 @@ def show_outline(spec: Spec, missing: Mapping[str, Path], as_json: bool = False)
     for row in rows:
         trials, jobs = ("?" if count is None else str(count) for count in (row.trials, row.jobs))
         sheet.add(f"{row.protocol}, {row.data}, {row.method}", f"{trials} x {row.shots} x {row.seeds}", jobs)
-    known = f"{sum(row.jobs or 0 for row in rows)} jobs"
+    known = counted(sum(row.jobs or 0 for row in rows), "job")
     if any(row.jobs is None for row in rows):
         known += ", and those marked ?, whose number only the data tell"
     several = f"; each of {len(spec.backbones)} backbones counts" if len(spec.backbones) > 1 else ""
@@ -80,10 +80,9 @@ def show_outcome(spec: Spec, outcome: Outcome, metric: str, reference: str | Non
 def show_failures(outcome: Outcome, out: Path) -> None:
     """Show which jobs failed, where they lie, and what they said last."""
     for job, lines in outcome.failures:
-        where = f"{escape(job.describe())} ({escape(str(job.folder(out)))})"
-        err.print(f"[error]failed:[/] {where}", soft_wrap=True)
+        tell(err, f"{job.describe()} ({job.folder(out)})", label="failed: ", label_style="error")
         for line in lines:
-            err.print(f"    {escape(line)}", soft_wrap=True)
+            show_line(err, f"    {line}")
 
 
 def _show(rows: list[list[str]], title: str, note: str) -> None:

@@ -12,6 +12,7 @@ from acclimate.cli.layout import Sheet
 from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_verdict
 from acclimate.cli.wording import in_dashes
+from acclimate.counting import counted
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
@@ -22,9 +23,10 @@ LEADING = 2  # figures that are shown with their intervals where a line must fit
 
 def data_line(images: ImageData) -> str:
     """Return one line about a data set."""
-    domains = f", {len(images.domain_names)} domains" if images.domain_names else ""
-    skipped = f"; {len(images.skipped)} unreadable images left out" if images.skipped else ""
-    return f"{images.name}: {len(images)} images, {len(images.class_names)} classes{domains}{skipped}"
+    domains = f", {counted(len(images.domain_names), 'domain')}" if images.domain_names else ""
+    skipped = f"; {counted(len(images.skipped), 'unreadable image')} left out" if images.skipped else ""
+    sizes = f"{counted(len(images), 'image')}, {counted(len(images.class_names), 'class', 'classes')}"
+    return f"{images.name}: {sizes}{domains}{skipped}"
 
 
 def figure(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
@@ -85,8 +87,8 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
 
 def _shots(shots: int | str) -> str:
     if isinstance(shots, int):
-        return f"{shots} images a class"
-    return "all images" if shots == "all" else f"{shots.partition(':')[2]} images in all"
+        return f"{counted(shots, 'image')} a class"
+    return "all images" if shots == "all" else f"{counted(int(shots.partition(':')[2]), 'image')} in all"
 
 
 def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: str, as_json: bool = False) -> None:
@@ -131,7 +133,8 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
     splits = ", ".join(f"{name} {count}" for name, count in content["splits"].items())
     tell(
         out,
-        f"{content['pictures']} images; {len(sizes)} classes of {min(sizes)} to {max(sizes)}; "
+        f"{counted(content['pictures'], 'image')}; {counted(len(sizes), 'class', 'classes')} of {min(sizes)} to "
+        f"{max(sizes)}; "
         f"split {content['split_origin']} ({splits})",
     )
     out.print()
@@ -154,7 +157,8 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
             if words not in finding["message"]:
                 show_line(out, f"         {words}", "note")
     counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
-    out.print(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes")
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    out.print("\n" + ", ".join(counted(counts[level], word) for level, word in words.items()))
 
 
 def show_settings(name: str, as_json: bool = False) -> None:

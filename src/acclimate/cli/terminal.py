@@ -46,6 +46,10 @@ def json_text(content: Any, indent: int | None = None, ascii: bool = False) -> s
 class SafeConsole(Console):
     """A console on which no text can move the cursor, change colours or titles, or turn the direction of writing."""
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line how a program ends whose output nobody reads; rich would end it with code 1."""
+        raise BrokenPipeError
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a string into text, before its width is measured."""
         return super().render_str(visible(text), **options)

@@ -25,6 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
+from acclimate.counting import counted
 from acclimate.data.cache_index import KeyIndex, pack
 
 _logger = logging.getLogger("acclimate.data")
@@ -140,7 +141,7 @@ class FeatureCache:
             raise ValueError(f"{len(keys)} keys, but features {rows.shape} instead of ({len(keys)}, {self.dim})")
         finite = np.isfinite(rows).all(1)
         if not finite.all():
-            _logger.warning("%d feature rows are not finite and are not cached", int((~finite).sum()))
+            _logger.warning("%s not cached (NaN or infinite)", counted(int((~finite).sum()), "feature row"))
             packed, rows = packed[finite], rows[finite]
         if len(rows) and self._writable:
             with self._forgiving("write"):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from acclimate import arguments
+from acclimate.counting import counted
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import frame_columns, is_frame, read_frame
 from acclimate.data.load import build_data, is_path, settle_split, without_corrupt
-from acclimate.data.manifests import key_of, resolve, split_meant, table_name
+from acclimate.data.manifests import key_of, more_missing, resolve, split_meant, table_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import Rows, tidy
 from acclimate.data.splits import STABLE, Rule, SplitPlan
@@ -171,16 +172,16 @@ def _collect(
         captions.setdefault(key, []).extend(sentences)
     if missing:
         number, raw = missing[0]
-        more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
         raise DataError(
-            f"{title} row {number}: no such image {brief(raw, 120)!r} (looked in {root}){more}; correct the paths or "
-            "give `images_root`"
+            f"{title} row {number}: no such image {brief(raw, 120)!r} (looked in {root})"
+            f"{more_missing(len(missing) - 1)}; correct the paths or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per caption with image,caption")
     repeated = [key for key, texts in captions.items() if len(set(texts)) < len(texts)]
     if repeated:
-        log.info("%s: %d images have a caption twice: %s", title, len(repeated), some(repeated))
+        count = counted(len(repeated), "image has", "images have")
+        log.info("%s: %s a caption twice: %s", title, count, some(repeated))
     return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from acclimate.counting import counted
 from acclimate.data.formats import IMAGE_SUFFIXES
 from acclimate.data.unread import Kind, in_words, kind_of_file
 from acclimate.data.walking import walk
@@ -57,4 +58,5 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         found = f"; found {in_words(unread)}" if unread else ""
         raise DataError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))}){found}")
     if unread:
-        log.warning("%s: %d files are not read: %s", folder, len(unread), in_words(unread))
+        count = counted(len(unread), "file is", "files are")
+        log.warning("%s: %s not read: %s", folder, count, in_words(unread))

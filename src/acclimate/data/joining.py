@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS, ImageData
 from acclimate.data.ordering import some
-from acclimate.data.rows import spelled_differently
+from acclimate.data.rows import spelled, spelled_differently
 from acclimate.errors import DataError
 
 log = logging.getLogger("acclimate.data")
@@ -54,5 +54,5 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
     alike = spelled_differently(joined.class_names)
     if alike:
         shown = some([" = ".join(names) for names in alike])
-        log.warning("%s: %d classes are spelled in several ways and stay apart: %s", joined.name, len(alike), shown)
+        log.warning("%s: %s: %s", joined.name, spelled(len(alike), "class", "classes"), shown)
     return joined

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acclimate import arguments
+from acclimate.counting import counted
 from acclimate.data.dataset import ImageData
 from acclimate.data.frozen import FILE, load_splits
 from acclimate.data.splits import STABLE, SplitPlan
@@ -181,15 +182,15 @@ def _report(data: ImageData, earlier: Earlier, known: Known) -> None:
     placed = _sizes(split for row, split in enumerate(data.splits) if row not in known.splits)
     new, gone = len(data) - len(known.splits), len(earlier.entries) - len(known.used)
     log.info(
-        "%s: the split of %s is kept (%s) for %d images%s; %d are new%s, %d are gone",
+        "%s: the split of %s is kept (%s) for %s%s; %s%s, %s",
         data.name,
         earlier.title,
         _sizes(data.splits),
-        len(known.splits),
+        counted(len(known.splits), "image"),
         known.remarks,
-        new,
+        counted(new, "is new", "are new"),
         f" ({placed})" if new else "",
-        gone,
+        counted(gone, "is gone", "are gone"),
     )
     if new and not earlier.complete:
         log.warning(

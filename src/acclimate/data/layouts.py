@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from acclimate.counting import counted
 from acclimate.data.formats import is_image_name
 from acclimate.data.ordering import some
 from acclimate.data.rows import IN_CHECK, Remark, Rows, split_of, tidy
@@ -208,9 +209,8 @@ def _rows(root: Path, tree: Tree, layout: str) -> Rows:
             f"{', '.join(LAYOUTS)}"
         )
     if shallow:
-        log.warning(
-            "%s: %d images lie above the folders %s and are left out: %s", root, len(shallow), layout, some(shallow)
-        )
+        count, are = counted(len(shallow), "image lies", "images lie"), "is" if len(shallow) == 1 else "are"
+        log.warning("%s: %s above the folders %s and %s left out: %s", root, count, layout, are, some(shallow))
     return rows
 
 
@@ -234,10 +234,11 @@ def remarks_on_rest(root: Path, tree: Tree, levels: Sequence[str] = ()) -> list[
     meant = [file for file, kind in zip(rest, kinds, strict=True) if kind is not None]
     usual = [file for file, kind in zip(rest, kinds, strict=True) if kind is None]
     if usual:
-        left_out = "%s: %d files are not images and are left out (%s)"
-        log.info(left_out, root, len(usual), _endings(usual), extra=IN_CHECK)
+        count = counted(len(usual), "file is no image and is", "files are not images and are")
+        log.info("%s: %s left out (%s)", root, count, _endings(usual), extra=IN_CHECK)
     if meant:
-        text = f"{len(meant)} files are not read: {in_words(kind for kind in kinds if kind is not None)}: {some(meant)}"
+        known = in_words(kind for kind in kinds if kind is not None)
+        text = f"{counted(len(meant), 'file is', 'files are')} not read: {known}: {some(meant)}"
         remarks.append(Remark("warning", "unread_files", text, tuple(meant)))
     return remarks
 
@@ -251,7 +252,7 @@ def _lost_folders(tree: Tree, deepest: int) -> list[tuple[str, ...]]:
 
 def _on_lost(root: Path, folder: tuple[str, ...], level: str, files: list[str]) -> Remark:
     kinds = kinds_of(root, files, look_inside=True)
-    what = f"its {len(files)} files are not read: {in_words(kinds)}" if files else "it is empty"
+    what = f"its {counted(len(files), 'file is', 'files are')} not read: {in_words(kinds)}" if files else "it is empty"
     level = "folder" if level == "split" and not split_of(folder[-1]) else level
     above = f" in {'/'.join(folder[:-1])}" if len(folder) > 1 else ""
     text = f"no {level} {folder[-1]!r} is read{above}, for there is no image in the folder; {what}"

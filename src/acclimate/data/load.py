@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from acclimate import arguments
+from acclimate.counting import counted
 from acclimate.data import layouts, manifests, metadata, split_lists, tables
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
@@ -20,7 +21,7 @@ from acclimate.data.images import UnreadableImage
 from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
-from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled_differently
+from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled, spelled_differently
 from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
 from acclimate.data.units import warn_of_crossing
 from acclimate.errors import ConfigError, DataError
@@ -186,7 +187,8 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         log.info("%s: every image is in train, which is no division; a split is made", rows.name)
     missing = rows.splits.count("")
     if given and missing:
-        log.info("%s: %d images without a split belong to train", rows.name, missing)
+        count = counted(missing, "image without a split belongs", "images without a split belong")
+        log.info("%s: %s to train", rows.name, count)
     columns: dict[str, Sequence[str | None]] = {
         "key": rows.keys,
         "path": rows.paths,
@@ -200,22 +202,23 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         table = table.append_column("row", integers(range(len(rows))))
     names = rows.classes or tuple(sorted(set(rows.labels)))
     table = table.take(integers(order))
-    remarks = (*rows.remarks, *_on_spelling("classes", names), *_on_spelling("domains", set(rows.domains)))
+    remarks = (*rows.remarks, *_on_spelling(names, "class", "classes"), *_on_spelling(set(rows.domains), "domain"))
     for remark in remarks[:MOST_REMARKS]:
         level = logging.INFO if remark.level == "info" else logging.WARNING
         log.log(level, "%s: %s", rows.name, remark.text, extra=IN_CHECK)
     if len(remarks) > MOST_REMARKS:
-        log.warning("%s: and %d more such warnings", rows.name, len(remarks) - MOST_REMARKS, extra=IN_CHECK)
+        more = counted(len(remarks) - MOST_REMARKS, "more such warning")
+        log.warning("%s: and %s", rows.name, more, extra=IN_CHECK)
     origin, others = "given" if given else "made", tuple(rows.other_files)
     return ImageData(rows.name, table, names, origin, other_files=others, store=store, remarks=remarks)
 
 
-def _on_spelling(what: str, names: Iterable[str]) -> list[Remark]:
+def _on_spelling(names: Iterable[str], *what: str) -> list[Remark]:
     alike = spelled_differently(sorted(names))
     if not alike:
         return []
     shown = some([" = ".join(found) for found in alike])
-    text = f"{len(alike)} {what} are spelled in several ways and stay apart: {shown}; spell alike what is the same"
+    text = f"{spelled(len(alike), *what)}: {shown}; spell alike what is the same"
     return [Remark("warning", "spelling", text, tuple(name for found in alike for name in found))]
 
 
@@ -244,7 +247,8 @@ def without_corrupt(data: ImageData) -> ImageData:
             f"{data.name}: none of the {len(data)} images can be decoded ({kinds}); list the reasons with `acclimate "
             "data check DATA`"
         )
-    log.warning("%s: %d corrupt images are left out: %s (%s)", data.name, len(skipped), some(skipped), kinds)
+    count = counted(len(skipped), "corrupt image is", "corrupt images are")
+    log.warning("%s: %s left out: %s (%s)", data.name, count, some(skipped), kinds)
     kept = data.select([row for row, why in enumerate(reasons) if not why])
     for column, many in (("label", "classes"), ("split", "splits"), ("domain", "domains")):
         lost = sorted(set(data.column(column)) - set(kept.column(column)))

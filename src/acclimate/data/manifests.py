@@ -1,8 +1,4 @@
-"""Manifests: tables (CSV, TSV, JSON lines, Parquet) with one row per image, `path,label[,domain,group,split]`.
-
-A row is counted as a spreadsheet shows it: in CSV and TSV the header is row 1. In JSON lines it is the line, in Parquet
-the row, from 1.
-"""
+"""Manifests: tables (CSV, TSV, JSON lines, Parquet) with one row per image, `path,label[,domain,group,split]`."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from acclimate.counting import counted
 from acclimate.data.ordering import some
 from acclimate.data.rows import Gaps, Remark, Rows, split_of, tidy
 from acclimate.data.tables import SUFFIXES, Record, read_table
@@ -90,25 +87,27 @@ def collect(title: str, name: str, columns: list[str], records: Iterable[Record]
         text = f"{shown} {kind}" if "folder" in kind else f"{kind} {shown}"
         known = kind_of_file(os.path.join(root, raw))
         text += f", only a {known.one}: {known.step}" if known else ""
-        more = f"; {len(missing) - 1} more rows have no image either" if len(missing) > 1 else ""
+        more = more_missing(len(missing) - 1)
         raise DataError(
             f"{title} row {number}: {text} (looked in {root}){more}; correct the paths or give `images_root`"
         )
     if not len(rows):
         raise DataError(f"{title}: no rows; add one row per image with path,label")
-    gaps.warn()
+    rows.remarks += gaps.remarks()
     unread = [found for path in rows.paths if path and (found := kind_of_name(path))]
     if unread:
-        text = f"{len(unread)} rows name files that are not read: {in_words(unread)}"
+        count = counted(len(unread), "row names a file that is", "rows name files that are")
+        text = f"{count} not read: {in_words(unread)}"
         rows.remarks.append(Remark("warning", "unread_files", text))
     if repeated:
-        log.warning(
-            "%s: %d rows repeat an image with the same label and are left out: %s",
-            title,
-            len(repeated),
-            some(repeated),
-        )
+        what = ("row repeats an image with the same label and is", "rows repeat an image with the same label and are")
+        log.warning("%s: %s left out: %s", title, counted(len(repeated), *what), some(repeated))
     return rows
+
+
+def more_missing(number: int) -> str:
+    """Return what a message adds where more rows of a table name no image, nothing where none does."""
+    return f"; {counted(number, 'more row has', 'more rows have')} no image either" if number else ""
 
 
 def _columns(title: str, columns: list[str]) -> dict[str, str]:

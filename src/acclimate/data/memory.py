@@ -90,7 +90,7 @@ def _append(rows: Rows, name: str, part: datasets.Dataset, label: str, word: str
         facts = {"domain": extra["domain"][row], "group": extra["group"][row], "split": given}
         rows.add(f"{word or 'row'}/{row:09d}", None, text, **facts)
         gaps.note(row, {"label": text, **facts})
-    gaps.warn()
+    rows.remarks += gaps.remarks()
 
 
 def _texts(part: datasets.Dataset, column: str) -> list[str]:

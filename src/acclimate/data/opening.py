@@ -43,7 +43,7 @@ def header(source: str | os.PathLike[str] | bytes) -> Image.Image:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         image.close()
         bound = f"{MAX_PIXELS:,} that are opened" if width * height > MAX_PIXELS else f"{MAX_SIDE:,} a side"
-        raise ValueError(f"{width} x {height} pixels are more than the {bound} (cut it into tiles)")
+        raise ValueError(f"{width} x {height} pixels, more than the {bound} (cut it into tiles)")
     return image
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
 from collections import defaultdict
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from acclimate.counting import counted
 from acclimate.data.ordering import some
 from acclimate.data.tables import whole
 
@@ -26,8 +26,6 @@ NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?")
 
 MISSING_WORDS = frozenset(("nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat", "nil", "-nan"))
 """What programs write where a value is missing, in lower case."""
-
-log = logging.getLogger("acclimate.data")
 
 
 def split_of(word: str) -> str | None:
@@ -48,13 +46,19 @@ def spelled_differently(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(found) for found in alike.values() if len(found) > 1]
 
 
+def spelled(number: int, *what: str) -> str:
+    """Return that so many names are spelled in several ways; `what` they name as in `counted`."""
+    ways = "is spelled in several ways and stays apart" if number == 1 else "are spelled in several ways and stay apart"
+    return f"{counted(number, *what)} {ways}"
+
+
 class Gaps:
     """Words that stand for a missing value in many programs, found where a class, domain or group is named.
 
     They are kept, since a class may be called "none"; but a group "nan" would hold together what nobody has grouped.
 
     Args:
-        title: of the source, for messages.
+        title: of the table or the split whose rows are counted, for messages.
     """
 
     FIELDS = ("label", "domain", "group")
@@ -70,18 +74,17 @@ class Gaps:
             if word.lower() in MISSING_WORDS:
                 self.found[name, word].append(row)
 
-    def warn(self) -> None:
-        """Say which words stand in which rows."""
-        for (name, word), rows in self.found.items():
-            log.warning(
-                "%s: the %s of %d rows is the word %r, and is kept (row %s); if it means that there is none, %s",
-                self.title,
-                name,
-                len(rows),
-                word,
-                some([str(row) for row in rows]),
-                "remove the rows" if name == "label" else "leave the cells empty",
-            )
+    def remarks(self) -> list[Remark]:
+        """Return which words stand in which rows."""
+        return [self._remark(*found, rows) for found, rows in self.found.items()]
+
+    def _remark(self, name: str, word: str, rows: list[int]) -> Remark:
+        advice = "remove the rows" if name == "label" else "leave the cells empty"
+        text = (
+            f"in {self.title} the {name} of {counted(len(rows), 'row')} is the word {word!r}, and is kept (row "
+            f"{some([str(row) for row in rows])}); if it means that there is none, {advice}"
+        )
+        return Remark("warning", "missing_word", text, (word,))
 
 
 def _letters(name: str) -> str:

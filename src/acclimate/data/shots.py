@@ -7,6 +7,7 @@ from collections import defaultdict
 from numbers import Integral
 
 from acclimate import arguments
+from acclimate.counting import counted
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import draw, some
 from acclimate.errors import ConfigError
@@ -75,11 +76,13 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
         budget = int(shots.removeprefix(BUDGET))
         chosen = _ranked(data, range(len(data)), seed, even=False)[:budget]
         if len(chosen) < budget:
-            log.info("%s: has %d images for a budget of %d and gives them all", data.name, len(chosen), budget)
+            count = counted(len(chosen), "image")
+            log.info("%s: has %s for a budget of %d and gives them all", data.name, count, budget)
         drawn = data.select(sorted(chosen, key=data.keys.__getitem__))
         none = [name for name, count in drawn.counts().items() if count == 0]
         if none:
-            log.info("%s: a budget of %d holds no image of %d classes: %s", data.name, budget, len(none), some(none))
+            count = counted(len(none), "class", "classes")
+            log.info("%s: a budget of %d holds no image of %s: %s", data.name, budget, count, some(none))
         return drawn
     by_class: dict[int, list[int]] = defaultdict(list)
     for row, label in enumerate(data.labels.tolist()):
@@ -88,9 +91,8 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     few = {name: count for name, count in data.counts().items() if count < shots}
     if few:
         listed = some([f"{name} ({count})" for name, count in few.items()], 8)
-        log.info(
-            "%s: %d classes have fewer than %d images and give all they have: %s", data.name, len(few), shots, listed
-        )
+        have, give = ("class has", "gives all it has") if len(few) == 1 else ("classes have", "give all they have")
+        log.info("%s: %d %s fewer than %d images and %s: %s", data.name, len(few), have, shots, give, listed)
     return data.select(sorted(chosen, key=data.keys.__getitem__))
 
 

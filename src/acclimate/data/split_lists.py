@@ -53,6 +53,7 @@ def read_lists(files: Sequence[Path], images_root: Path | None = None) -> Rows:
             if homes.setdefault(key, file.name) != file.name:
                 raise DataError(f"{file.name}: {key!r} stands in {homes[key]} as well; keep it in one of the two lists")
             rows.add(key, path, label, domain=domain, split=split)
+        rows.remarks += part.remarks
     rows.classes = classes.in_order()
     return rows
 

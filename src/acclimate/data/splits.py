@@ -6,7 +6,7 @@ Every choice sorts names by sha256 of "seed:purpose:name". Images of one group n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeVar
 
@@ -25,6 +25,8 @@ D = TypeVar("D", bound=ImageData)
 Rule = Literal["stable", "greedy"]
 STABLE: Final = "stable"
 GREEDY: Final = "greedy"
+SPLIT_MADE = {"split_made": True}
+"""Marks messages of the log about a split that is made as data are loaded, whoever may measure on another one."""
 RULES: dict[str, Callable[..., dict[Unit, str]]] = {STABLE: divide_stably, GREEDY: divide_greedily}
 
 
@@ -93,8 +95,9 @@ def make_splits(
         for unit, split in RULES[rule](members, seed, plan.shares).items():
             for row in unit.rows:
                 column[row] = split
-    _report_made(data.name, classes, column, plan.shares)
-    return data.with_splits(column, "made", plan.to_dict())
+    result = data.with_splits(column, "made", plan.to_dict())
+    report_made(result, extra=SPLIT_MADE)
+    return result
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
@@ -109,9 +112,12 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def _report_made(name: str, classes: dict[str, list[Unit]], column: list[str], shares: dict[str, float]) -> None:
-    sizes = ", ".join(f"{split} {column.count(split)}" for split in SPLITS)
-    log.info("%s: a split is made (%s) by class, domain and group", name, sizes)
-    single = sorted(label for label, members in classes.items() if len(members) == 1)
-    if single and shares["test"] > 0:
-        log.warning("%s: classes with one image or group stay in train and are not tested: %s", name, some(single))
+def report_made(data: ImageData, extra: Mapping[str, bool] | None = None) -> None:
+    """Say what the split is that was made of some data, and which classes it does not test; `extra` marks that."""
+    splits = data.splits
+    sizes = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
+    log.info("%s: a split is made (%s) by class, domain and group", data.name, sizes, extra=extra)
+    single = sorted(label for label, members in by_class(units(data)).items() if len(members) == 1)
+    if single and "test" in splits:
+        told = "%s: classes with one image or group stay in train and are not tested: %s"
+        log.warning(told, data.name, some(single), extra=extra)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from acclimate.counting import counted
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
 
@@ -72,9 +73,9 @@ def warn_of_crossing(data: ImageData, kind: str) -> None:
     crossing = sorted(group for group, found in sides.items() if len(found) > 1)
     if crossing:
         log.warning(
-            "%s: %d groups are on several sides of the %s split, which leaks: %s",
+            "%s: %s on several sides of the %s split, which leaks: %s",
             data.name,
-            len(crossing),
+            counted(len(crossing), "group is", "groups are"),
             kind,
             some(crossing),
         )

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from acclimate.counting import counted
 from acclimate.data.formats import is_image_name
 
 HEAD = 512
@@ -131,7 +132,7 @@ def in_words(kinds: Iterable[Kind | None]) -> str:
     parts = []
     for kind, count in Counter(kinds).most_common():
         if kind is None:
-            parts.append(f"{count} other {'file' if count == 1 else 'files'}")
+            parts.append(counted(count, "other file"))
         else:
-            parts.append(f"{count} {kind.one if count == 1 else kind.many} ({kind.step})")
+            parts.append(f"{counted(count, kind.one, kind.many)} ({kind.step})")
     return ", ".join(parts)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.backbones import LowRank, LowRankDeltas
+from acclimate.counting import counted
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.text import TextClassifier
@@ -108,8 +109,8 @@ class CLIPLoRA(TextClassifier):
             count = len(self.changed[tower])
             if not count:
                 raise ConfigError(
-                    f"layers={config.layers}: the {tower} tower has only {depth} layer(s), so that part is empty; "
-                    "use layers=all"
+                    f"layers={config.layers}: the {tower} tower has only {counted(depth, 'layer')}, so that part is "
+                    "empty; use layers=all"
                 )
             for name in config.matrices:  # the matrices of all layers in one tensor
                 a = torch.empty(count, config.rank, width, device=backbone.device).uniform_(-1, 1) / math.sqrt(width)

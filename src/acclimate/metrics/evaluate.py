@@ -73,7 +73,7 @@ def evaluate_classification(
         raise ValueError(f"confidence={confidence} must lie in (0, 1) and resamples={resamples} be at least 1")
     group, group_count = group_index(groups, len(y))
     if group_count == 1:
-        _logger.warning("all %d samples are of one group: no confidence interval can be estimated", len(y))
+        _logger.warning("all samples, %d, are of one group: no confidence interval can be estimated", len(y))
 
     guess = p.argmax(1)
     sums = _Sums(p, y, guess, group=group, groups=group_count, bins=bins)

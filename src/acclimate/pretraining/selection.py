@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from acclimate.counting import counted
 from acclimate.data import ImageData
 from acclimate.data.apart import apart
 from acclimate.errors import ConfigError, DataError
@@ -46,7 +47,8 @@ def choose_images(data: ImageData, part: Part = "train") -> Chosen:
     if part not in get_args(Part):
         raise ConfigError(f"`split={part!r}`: choose {', '.join(get_args(Part))}")
     if not any(data.splits):
-        log.info("%s: all %d images are learned from; they have no classes and no split", data.name, len(data))
+        count = counted(len(data), "image is", "images are")
+        log.info("%s: %s learned from, without classes and without a split", data.name, count)
         return Chosen(data, data.select([]), "all")
     held_out = {"train": ("val", "test"), "train+val": ("test",), "all": ()}[part]
     splits = data.splits
@@ -54,11 +56,8 @@ def choose_images(data: ImageData, part: Part = "train") -> Chosen:
     rest = data.select([row for row, split in enumerate(splits) if split in held_out])
     train = apart(taken, rest) if len(rest) else taken
     if len(train) < len(taken):
-        log.warning(
-            "%s: %d images are not learned from: their group, or a copy of them, is held out",
-            data.name,
-            len(taken) - len(train),
-        )
+        count = counted(len(taken) - len(train), "image is", "images are")
+        log.warning("%s: %s not learned from: what has the same group, or is a copy, is held out", data.name, count)
     if not len(train):
         raise DataError(f"{data.name}: no images to learn from with `split={part!r}`; use `split='all'`, or add some")
     reason = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from acclimate.counting import counted
 from acclimate.data import ImageData
 from acclimate.errors import DataError
 from acclimate.options import option
@@ -50,7 +51,8 @@ class DomainGeneralisation(Protocol):
             )
         unnamed = data.domains.count("")
         if unnamed:
-            raise DataError(f"{data.name}: {unnamed} images have no domain; give each of them one, or leave them out")
+            count = counted(unnamed, "image has", "images have")
+            raise DataError(f"{data.name}: {count} no domain; give each of them one, or leave them out")
         refuse_reserved(data.domain_names, "domain")
         check_rule(self.splits, data)
         return data.domain_names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from acclimate.counting import counted
 from acclimate.data import ImageData, parse_shots, sample_shots
 from acclimate.data.apart import apart, digests
 from acclimate.data.ordering import some
@@ -62,7 +63,8 @@ def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[Image
     groups = {group for part in tested if part.name == data.name for group in part.groups} - {""}
     free = [row for row, group in enumerate(data.groups) if group not in groups]
     if len(free) < len(data):
-        log.info("%s: %d images are not learned from: their group is tested", data.name, len(data) - len(free))
+        count = counted(len(data) - len(free), "image is", "images are")
+        log.info("%s: %s not learned from, being of a group that is tested", data.name, count)
         data = data.select(free)
     measured, copies = digests(tested), set[str]()
     while True:  # only what is drawn is read, not all that could be
@@ -76,6 +78,6 @@ def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[Image
         copies |= names
         data = data.select([row for row, key in enumerate(data.keys) if key not in names])
     if copies:
-        listed = some(sorted(copies))
-        log.warning("%s: %d images are not learned from: copies of them are tested: %s", data.name, len(copies), listed)
+        count = counted(len(copies), "image is", "images are")
+        log.warning("%s: %s not learned from, as copies are tested: %s", data.name, count, some(sorted(copies)))
     return drawn

@@ -233,6 +233,7 @@ class ClassifierPretraining(Run[TrainedClassifier]):
                 "images": sum(len(one.train) for one in self.sets),
                 "images_hash": fingerprint(self.images),
                 "chosen_by": len(self.chosen_by),
+                **self._split_made(),
                 "sets": {one.name: self._of(one) for one in self.sets},
             },
             "transform": start.transform.to_dict(),
@@ -244,6 +245,11 @@ class ClassifierPretraining(Run[TrainedClassifier]):
             "cost": {"seconds": self.seconds, "peak_memory": peak_memory(self.device)},
             "environment": environment(self.device),
         }
+
+    def _split_made(self) -> dict[str, Any]:
+        """Return how the split was made, for messages, where it is that of a single set."""
+        made = self.sets[0].train.split_made
+        return {"split_made": dict(made)} if made and len(self.sets) == 1 else {}
 
     def _of(self, one: LabelledSet) -> dict[str, Any]:
         views = one.augmentation and {"crop": one.augmentation.crop, "flip": one.augmentation.flip}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.counting import counted
 from acclimate.data.ordering import some
 from acclimate.methods import Classifier
 from acclimate.metrics import find_figure, get_measure
@@ -73,7 +74,7 @@ def summary(model: AdaptedModel) -> str:
     if method.domain_encoder is not None:
         facts[0] += f" and {method.domain_encoder.name!r}"
     names = model.class_names
-    facts.append(f"{len(names)} classes: {some(names)}" if names else task.title.lower())
+    facts.append(f"{counted(len(names), 'class', 'classes')}: {some(names)}" if names else task.title.lower())
     facts.append(f"{method.learned_parameters():,} learned numbers")
     metrics = model.record.get("metrics") if names == model.trained_classes else None
     if metrics and (figure := find_figure(metrics, task.headline)):

@@ -145,6 +145,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
             "data": {
                 "name": self.data.name,
                 "split": self.data.split_origin,
+                "split_made": self.data.split_made,
                 "part": chosen.part,
                 "images": len(chosen.train),
                 "images_hash": fingerprint(self.images),

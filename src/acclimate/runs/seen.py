@@ -10,11 +10,12 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import ImageData, load_splits
+from acclimate.data.splits import GREEDY
 from acclimate.errors import DataError, RunError
 from acclimate.files import fingerprint, read_json, replace_file
 from acclimate.runs import folder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from acclimate.runs.experiment import Experiment
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+_OPTIONS = {"rule": "split_rule", "seed": "split_seed"}  # where `split_made` has a shorter word
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -37,12 +39,16 @@ class Seen:
         advice: the next step where it may not be used.
         learned: sha256 of every image that it has learned from.
         chosen_by: the same of those that its settings or epochs were chosen by.
+        made: how the split was made that it has seen a part of, as `ImageData.split_made`; none where nobody knows.
+        kept_by: the option that gives data that split, whatever it was made with, where there is one.
     """
 
     what: str
     advice: str
     learned: frozenset[str]
     chosen_by: frozenset[str] = frozenset()
+    made: Mapping[str, Any] | None = None
+    kept_by: str = ""
 
     @property
     def all(self) -> frozenset[str]:
@@ -59,9 +65,10 @@ class Seen:
         for data in tests:
             known = rows_among(data, seen)
             if known:
+                options = (self.kept_by if data.split_made else "") or made_otherwise(self.made, data.split_made)
                 raise DataError(
                     f"{data.name}: {self.what} has learned from {len(known)} of the {len(data)} test images, such as "
-                    f"{data.keys[known[0]]}; {self.advice}"
+                    f"{data.keys[known[0]]}; {self.advice}{f' ({options})' if options else ''}"
                 )
 
     def check(self, experiment: Experiment) -> None:
@@ -97,7 +104,7 @@ def seen_by_run(run: Path, what: str = "the run", advice: str = "") -> Seen:
     Raises:
         RunError: a file that says it is damaged.
     """
-    return seen_in(read_splits(run), read_images(run), what, advice)
+    return replace(seen_in(read_splits(run), read_images(run), what, advice), kept_by=f"`split_from={str(run)!r}`")
 
 
 def read_splits(run: Path) -> Mapping[str, Any] | None:
@@ -121,7 +128,27 @@ def seen_in(
     """
     splits = document["splits"] if document else {}
     train, val = (frozenset(row.get("sha256", "") for row in splits.get(name, ())) for name in ("train", "val"))
-    return Seen(what, advice, train.union(before), val)
+    return Seen(what, advice, train.union(before), val, split_made(document) if document else None)
+
+
+def split_made(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the split in a `splits.json` was made, nothing where it was given or is that of a protocol."""
+    # files of earlier releases do not say how, for there was one rule
+    return document.get("made", {"rule": GREEDY}) or {}
+
+
+def made_otherwise(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    """Return the options with which a split was made and another one is not; nothing where there are no such options.
+
+    Args:
+        then, now: how they were made, as `ImageData.split_made`; one that was given has no options.
+    """
+    if not then or not now:
+        return ""
+    if "kept" in then or "kept" in now:
+        return "" if then == now else "only one of them keeps an earlier split, or another one; see `split_from`"
+    differing = [name for name in then if then[name] != now.get(name)]
+    return ", ".join(f"`{_OPTIONS.get(name, name)}={then[name]!r}`" for name in differing)
 
 
 def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder") -> Seen | None:
@@ -142,15 +169,17 @@ def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder
     what = f"`{option}={encoder.name!r}`"
     (known, chosen_by), images = _pretraining(place.folder), read_images(place.folder)
     if images:
-        if known is not None and known != fingerprint(images):
+        if known is not None and known.get("images_hash") != fingerprint(images):
             raise RunError(
                 f"{place.folder / folder.IMAGES} does not list the images of record.json; restore the file, or give "
                 "the command of the pretraining again, which writes it"
             )
+        known = known or {}
+        learned, chosen = frozenset(images[: len(images) - chosen_by]), frozenset(images[len(images) - chosen_by :])
+        if known.get("part") == "all":
+            return Seen(what, "name another one, for it was made with `split='all'`", learned, chosen)
         advice = "name another one, or give the data the split that it was made with"
-        return Seen(
-            what, advice, frozenset(images[: len(images) - chosen_by]), frozenset(images[-chosen_by or len(images) :])
-        )
+        return Seen(what, advice, learned, chosen, made=known.get("split_made"))
     if known is not None:
         logger.info(
             "%s was pretrained before images were written down: whether it has seen test images cannot be checked; "
@@ -213,8 +242,8 @@ def read_images(path: Path) -> list[str]:
     return lines
 
 
-def _pretraining(path: Path) -> tuple[str | None, int]:
-    """Return the hash of the images that a pretraining has noted in a folder; none where none has made it.
+def _pretraining(path: Path) -> tuple[dict[str, Any] | None, int]:
+    """Return what a pretraining has noted of its images in a folder; none where there was no pretraining.
 
     With it goes how many of them, at the end of the list, its epochs were only chosen by.
     """
@@ -225,6 +254,6 @@ def _pretraining(path: Path) -> tuple[str | None, int]:
         return None, 0
     data = record.get("data")
     if not isinstance(data, dict):
-        return "", 0
+        return {}, 0
     chosen_by = data.get("chosen_by", 0)
-    return str(data.get("images_hash")), chosen_by if isinstance(chosen_by, int) and chosen_by > 0 else 0
+    return data, chosen_by if isinstance(chosen_by, int) and chosen_by > 0 else 0

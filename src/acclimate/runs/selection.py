@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from acclimate import arguments
+from acclimate.counting import counted
 from acclimate.data import ImageData, load_splits
 from acclimate.data.kept import keep_split
 from acclimate.data.ordering import some
-from acclimate.data.splits import GREEDY
+from acclimate.data.splits import report_made
 from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.runs import folder
-from acclimate.runs.seen import Seen, read_images, read_splits, rows_among, seen_by_encoder, seen_in
+from acclimate.runs.seen import (
+    Seen,
+    made_otherwise,
+    read_images,
+    read_splits,
+    rows_among,
+    seen_by_encoder,
+    seen_in,
+    split_made,
+)
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
@@ -23,8 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("acclimate.runs")
 
 Images = TypeVar("Images", bound=ImageData)
-
-_OPTIONS = {"rule": "split_rule", "seed": "split_seed"}  # where `split_made` has a shorter word
 
 SPLITS = ("auto", "all", "train", "val", "test")
 
@@ -91,15 +100,14 @@ def _say_what_was_seen(data: ImageData, split: str, seen: Sequence[Seen]) -> Non
 
 def _as_split(document: Mapping[str, Any] | None, data: Images) -> Images:
     """Return data with the split that they give, that `split_from` has kept, or that the run had of them."""
-    if data.split_origin == "given" or "kept" in (data.split_made or {}) or document is None:
+    if data.split_origin == "given" or "kept" in (data.split_made or {}):
         return data
-    known = {row.get("sha256") for rows in document["splits"].values() for row in rows}
-    if not any(data.digest(row) in known for row in range(len(data))):  # other data, whatever their names
-        return data
-    try:
-        return keep_split(data, document)
-    except ConfigError:  # a run of a bench, with other splits
-        return data
+    rows = [] if document is None else [row for rows in document["splits"].values() for row in rows]
+    if document is not None and rows_among(data, frozenset(row.get("sha256", "") for row in rows)):
+        with suppress(ConfigError):  # of a run of a bench, with other splits
+            return keep_split(data, document)
+    report_made(data)  # of other data, whatever their names
+    return data
 
 
 def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[Seen]) -> Images:
@@ -108,28 +116,33 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
         logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
         _say_what_classes_are_new(document, data)
         data = data.select(rows_among(data, test))
+    whole = len(data)
     for one in seen:
         known = {*rows_among(data, one.all)}
         if known:
-            logger.warning("%s: %d images that %s has seen are left out", data.name, len(known), one.what)
+            count = counted(len(known), "image that {} has seen is", "images that {} has seen are").format(one.what)
+            logger.warning("%s: %s left out", data.name, count)
             data = data.select([row for row in range(len(data)) if row not in known])
     if test is not None:
         return data
     if data.split_origin == "given" and len(data.test):
         logger.info("%s gives a split: measuring on its test images (`split='all'` for every image)", data.name)
         return data.test
-    logger.info("%s is new to this run: measuring on all its images", data.name)
+    if len(data) < whole:
+        logger.info("%s: measuring on the rest, %s", data.name, counted(len(data), "image"))
+    else:
+        logger.info("%s is new to this run: measuring on all its images", data.name)
     return data
 
 
-def _say_what_classes_are_new(document: Mapping[str, Any] | None, data: ImageData) -> None:
-    known = {row.get("label") for rows in (document or {"splits": {}})["splits"].values() for row in rows}
+def _say_what_classes_are_new(document: Mapping[str, Any], data: ImageData) -> None:
+    known = {row.get("label") for rows in document["splits"].values() for row in rows}
     new = {name: count for name, count in data.counts().items() if count and name not in known}
     if new:
         logger.warning(
-            "%s: %d images of classes that the run does not have are not measured: %s; adapt again to tell them apart",
+            "%s: %s not measured, being of classes that the run does not have: %s; adapt again to tell them apart",
             data.name,
-            sum(new.values()),
+            counted(sum(new.values()), "image is", "images are"),
             some(list(new), 5),
         )
 
@@ -150,12 +163,5 @@ def other_split(run: Path, data: ImageData) -> str:
         document = load_splits(run / folder.SPLITS)
     except RunError:
         return ""
-    # files of earlier releases do not say how, for there was one rule
-    then, now = document.get("made", {"rule": GREEDY}) or {}, data.split_made or {}
-    if not now or all(then[name] == now.get(name) for name in then):
-        return ""
-    if "kept" in then or "kept" in now:
-        return " (their splits differ: only one of them keeps an earlier one, or another one; see `split_from`)"
-    differing = [name for name in then if then[name] != now.get(name)]
-    options = ", ".join(f"`{_OPTIONS.get(name, name)}={then[name]!r}`" for name in differing)
-    return f" (the split of that run was made with {options}, and that of these data is not)"
+    options = made_otherwise(split_made(document), data.split_made)
+    return f" (the split of that run was made with {options}, and that of these data is not)" if options else ""

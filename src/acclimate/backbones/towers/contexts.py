@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from acclimate.errors import BackboneError
+from acclimate.counting import counted
+from acclimate.errors import LONGEST_WORD, BackboneError, brief
 
 ClassPosition = Literal["end", "middle", "front"]
 ContextAxis = Literal["shared", "class", "image"]  # what the first axis of a context stands for; "shared" has none
@@ -74,7 +75,8 @@ def class_sequences(
             cut.append(words)
         sequences.append([*lead, *before, *name[:room], *after, *tail])
     if cut:
-        log.warning("%d class name(s) cut to fit %d positions, first: %r", len(cut), limit, cut[0])
+        count = counted(len(cut), "class name is", "class names are")
+        log.warning("%s cut to fit %d positions, first: %r", count, limit, brief(cut[0], LONGEST_WORD))
     return sequences
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from acclimate.counting import counted
 from acclimate.data.check.report import EXAMPLES, Finding, Level, listed
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
@@ -27,10 +28,12 @@ def _sizes(data: ImageData) -> list[Finding]:
     single = [name for name, count in counts.items() if count == 1]
     few = [name for name, count in counts.items() if 1 < count < FEW]
     if single:
-        text = f"{len(single)} classes have a single image, so they cannot be tested: {some(single)}; add some or merge"
+        count = counted(len(single), "class has a single image, so it", "classes have a single image, so they")
+        text = f"{count} cannot be tested: {some(single)}; add some or merge"
         findings.append(Finding("error", "single_picture", text, len(single), listed(single)))
     if few:
-        text = f"{len(few)} classes have fewer than {FEW} images: {some(few)}; their figures will be uncertain"
+        count = counted(len(few), "class has", "classes have")
+        text = f"{count} fewer than {FEW} images: {some(few)}; such figures will be uncertain"
         findings.append(Finding("warning", "few_pictures", text, len(few), listed(few)))
     most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     ratio = counts[most] / counts[least]
@@ -49,7 +52,8 @@ def _spelling(data: ImageData) -> list[Finding]:
     if not same:
         return []
     shown = some([" = ".join(names) for names in same])
-    text = f"{len(same)} labels occur in several spellings: {shown}; if they mean the same, spell them alike"
+    count = counted(len(same), "label occurs", "labels occur")
+    text = f"{count} in several spellings: {shown}; if they mean the same, spell them alike"
     return [Finding("warning", "spelling", text, len(same), tuple(same[:EXAMPLES]))]
 
 
@@ -66,7 +70,8 @@ def _splits(data: ImageData) -> list[Finding]:
         absent = [name for name in data.class_names if not counts[split, name]]
         if split in present and absent:
             level: Level = "error" if split == "train" else "warning" if split == "test" else "info"
-            text = f"{len(absent)} classes have no {split} images: {some(absent)}; correct the split or add images"
+            count = counted(len(absent), "class has", "classes have")
+            text = f"{count} no {split} images: {some(absent)}; correct the split or add images"
             findings.append(Finding(level, f"absent_from_{split}", text, len(absent), listed(absent)))
     return findings
 
@@ -79,7 +84,8 @@ def _groups(data: ImageData) -> list[Finding]:
     torn = sorted(group for group, splits in sides.items() if len(splits) > 1)
     if not torn:
         return []
-    text = f"{len(torn)} groups are on several sides of the given split, which leaks: {some(torn)}; correct the split"
+    count = counted(len(torn), "group is", "groups are")
+    text = f"{count} on several sides of the given split, which leaks: {some(torn)}; correct the split"
     return [Finding("error", "group_across_splits", text, len(torn), listed(torn))]
 
 
@@ -91,5 +97,6 @@ def _domains(data: ImageData) -> list[Finding]:
     if not holes:
         return []
     shown = some([f"{domain}/{name}" for domain, name in holes])
-    text = f"{len(holes)} classes are missing from a domain: {shown}; the domain then tells something about the class"
+    count = counted(len(holes), "class is", "classes are")
+    text = f"{count} missing from a domain: {shown}; the domain then tells something about the class"
     return [Finding("warning", "domain_holes", text, len(holes), tuple(holes[:EXAMPLES]))]

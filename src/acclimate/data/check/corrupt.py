@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from acclimate.counting import counted
 from acclimate.data.check.facts import Fact
 from acclimate.data.check.report import EXAMPLES, Finding, listed
 from acclimate.data.dataset import ImageData
@@ -28,18 +29,19 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
             Finding(
                 "error",
                 "corrupt",
-                f"{len(bad)} images cannot be decoded ({kinds}); replace or remove them, or leave them out with "
+                f"{counted(len(bad), 'image')} cannot be decoded ({kinds}); replace or remove, or leave out with "
                 "`on_corrupt='skip'`",
                 len(bad),
                 tuple((data.keys[row], reasons[row]) for row in bad[:EXAMPLES]),
             )
         )
     if data.skipped:
-        text = f"{len(data.skipped)} corrupt images were left out at load"
+        text = f"{counted(len(data.skipped), 'corrupt image was', 'corrupt images were')} left out at load"
         findings.append(Finding("warning", "skipped", text, len(data.skipped), listed(list(data.skipped))))
     blank = [data.keys[row] for row, fact in enumerate(facts) if fact is not None and fact.contrast < BLANK]
     if blank:
-        text = f"{len(blank)} images are of one even colour; look at them, and remove those that show nothing"
+        count = counted(len(blank), "image is", "images are")
+        text = f"{count} of one even colour; look, and remove what shows nothing"
         findings.append(Finding("warning", "blank", text, len(blank), listed(blank)))
     tiny = [
         data.keys[row]
@@ -47,7 +49,8 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         if fact is not None and min(fact.width, fact.height) < TINY_SIDE
     ]
     if tiny:
-        text = f"{len(tiny)} images have a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
+        count = counted(len(tiny), "image has", "images have")
+        text = f"{count} a side shorter than {TINY_SIDE} pixels; larger originals would serve better"
         findings.append(Finding("info", "tiny_pictures", text, len(tiny), listed(tiny)))
     findings += [
         Finding(remark.level, remark.kind, remark.text, len(remark.names), listed(list(remark.names)))
@@ -59,11 +62,12 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         for oddity in fact.oddities if fact is not None else ():
             odd.setdefault(oddity, []).append(data.keys[row])
     for oddity, keys in odd.items():
-        text = f"{len(keys)} images are not read in full: {oddity}"
+        text = f"{counted(len(keys), 'image is', 'images are')} not read in full: {oddity}"
         findings.append(Finding("warning", "read_in_part", text, len(keys), listed(keys)))
     if data.other_files:
         endings = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in data.other_files)
         kinds = some([f"{count} x {ending}" for ending, count in endings.most_common()])
-        text = f"{len(data.other_files)} files are not images and were left out ({kinds})"
+        count = counted(len(data.other_files), "file is no image and was", "files are not images and were")
+        text = f"{count} left out ({kinds})"
         findings.append(Finding("info", "other_files", text, len(data.other_files), listed(list(data.other_files))))
     return findings

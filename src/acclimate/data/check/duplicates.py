@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from acclimate.counting import counted
 from acclimate.data.check.facts import TURNS, Fact
 from acclimate.data.check.report import EXAMPLES, Finding, Level
 from acclimate.data.dataset import ImageData
@@ -187,7 +188,7 @@ def _report(data: ImageData, pairs: list[Pair], kind: str, words: str) -> list[F
         Finding(
             rank,
             f"{kind}_{where}",
-            f"{len(some)} pairs of {words}{_ways(some)} {text}",
+            f"{counted(len(some), 'pair')} of {words}{_ways(some)} {text}",
             len(some),
             _examples(keys, some),
         )

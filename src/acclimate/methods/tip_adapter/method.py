@@ -159,7 +159,7 @@ class TipAdapter(TemplateClassifier):
             known = f"{int(labels.max()) + 1} classes or more" if len(labels) else "no classes"
             raise ConfigError(
                 f"these weights do not belong to this {self.name}: {keys} keys and {len(labels)} labels that know "
-                f"{known}, and {len(self.trained_classes)} classes are bound"
+                f"{known}, and it is bound to {len(self.trained_classes)}"
             )
 
 
