@@ -208,6 +208,7 @@ def test_backbones():
     rows = acclimate("backbones", "--json").json
     assert "mini-clip" in done.out
     assert {"mini-clip", "openai/clip-vit-base-patch16"} <= {row["id"] for row in rows}
+    assert {row["id"]: row["kind"] for row in rows}["mini-vlm"] == "generative"
 
 
 def test_names_with_brackets_are_shown_as_they_are(tmp_path, tiny_folders):

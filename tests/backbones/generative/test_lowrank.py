@@ -14,6 +14,7 @@ import torch
 from acclimate.backbones import load_vlm
 from acclimate.errors import BackboneError
 from tests.helpers.tensors import close
+from tests.helpers.waiting import HANG
 
 
 def batch(pair):
@@ -123,7 +124,7 @@ def test_threads_do_not_see_each_others_adapters(llava):
     wrong = []
 
     def work(index):
-        for _ in range(8):
+        for _ in range(4):
             if index == 3:
                 found, right = vlm.response_logits(asked, images), plain
             else:
@@ -138,6 +139,16 @@ def test_threads_do_not_see_each_others_adapters(llava):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_images_are_encoded_while_an_adapter_is_on_elsewhere(llava):
+    """A feed's thread does, while the step that waits for it has its adapter on."""
+    done = []
+    with llava.vlm.adapter(2, 4.0).on():
+        thread = threading.Thread(target=lambda: done.append(batch(llava)), daemon=True)
+        thread.start()
+        thread.join(HANG)
+        assert done
 
 
 def test_an_error_within_switches_it_off(llava):

@@ -57,7 +57,7 @@ class FrozenVLM(Shared):
         self.token_width, self.vision_width = family.token_width, family.vision_width
         self.image_tokens, self.image_size = family.image_tokens, family.side
         self.context_length, self.vocabulary = family.context_length, family.vocabulary
-        self.lock = RLock()
+        self.lock, self._looking = RLock(), RLock()  # images can be encoded while an adapter is on elsewhere
         self._closing = family.closing(tokenizer)
         family.model.requires_grad_(False).eval()
 
@@ -155,7 +155,7 @@ class FrozenVLM(Shared):
             )
         if not len(pixels):
             return {kind: torch.zeros(0, self.widths[kind], device=self.device, dtype=self.dtype) for kind in kinds}
-        with self.lock:
+        with self._looking:
             parts = [self._features(some, kinds) for some in pixels.split(max(1, PIXELS // pixels.shape[-1] ** 2))]
         return {kind: torch.cat([part[kind] for part in parts]) for kind in kinds}
 
@@ -192,7 +192,7 @@ class FrozenVLM(Shared):
         return [self._own_shape(image) for image in images]
 
     def _own_pixels(self, pixels: Tensor) -> ImageTokens:
-        with self.lock:
+        with self._looking:
             tokens, vision = self._family.features(pixels)
         return ImageTokens(tokens[0], vision=vision[0].mean(0))
 
@@ -211,7 +211,7 @@ class FrozenVLM(Shared):
             else value
             for name, value in inputs.items()
         }
-        with self.lock, self._family.reading() as read:
+        with self._looking, self._family.reading() as read:
             tokens, grid, tiles = self._family.own(moved)
         return ImageTokens(tokens, grid, tiles, read[0].flatten(0, -2).mean(0))
 

@@ -46,14 +46,14 @@ def image_rows(images: Tensor | Sequence[ImageTokens], counts: Sequence[int], wi
         BackboneError: another number of images, or of vectors of one, than the conversations have placeholders for.
     """
     if isinstance(images, Tensor):
-        if images.ndim == 2 and images.shape[1] % width == 0:
-            images = images.unflatten(1, (-1, width))
-        if images.ndim != 3 or images.shape[2] not in (width, token_width):
+        flat = images.ndim == 2 and images.shape[1] % width == 0
+        vectors = images.unflatten(1, (-1, width)) if flat else images
+        if vectors.ndim != 3 or vectors.shape[2] not in (width, token_width):
             raise BackboneError(
                 f"image tokens have shape {tuple(images.shape)}; give (B, T, {width}), or these flattened"
             )
-        given = [images.shape[1]] * len(images)
-        rows = images.flatten(0, 1)
+        given = [vectors.shape[1]] * len(vectors)
+        rows = vectors.flatten(0, 1)
     else:
         given = [len(image.tokens) for image in images]
         rows = torch.cat([image.tokens for image in images]) if given else torch.zeros(0, width)

@@ -72,7 +72,10 @@ class LowRankAdapter(nn.Module):
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Let the backbone compute with the adapter within; other threads wait until it is off again."""
+        """Let the backbone compute with the adapter within.
+
+        Other threads wait with the language model until it is off again; they can encode images meanwhile.
+        """
         with self.backbone.lock:
             before = [(parent, child, getattr(parent, child)) for _, parent, child, _ in self._sites]
             try:

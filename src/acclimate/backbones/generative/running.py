@@ -42,16 +42,18 @@ def check_exemplars(batch: Batch, exemplars: Tensor | None, width: int) -> None:
     Raises:
         BackboneError: another number or width than the conversations have places for.
     """
-    counts = (batch.ids == EXEMPLAR).sum(1)
-    wanted = {int(count) for count in counts}
+    wanted = set((batch.ids == EXEMPLAR).sum(1).tolist())
     shape = None if exemplars is None else tuple(exemplars.shape)
-    if exemplars is None and wanted <= {0}:
+    if shape is None:
+        fits = wanted == {0}
+    else:
+        fits = len(shape) == 3 and shape[::2] == (len(batch.ids), width) and wanted == {shape[1]}
+    if fits:
         return
-    if exemplars is None or exemplars.ndim != 3 or wanted != {exemplars.shape[1]} or shape[::2] != (len(counts), width):
-        raise BackboneError(
-            f"the conversations have places for {sorted(wanted)} exemplars each, and these have shape {shape}; give "
-            f"({len(counts)}, K, {width}) and make conversations with `exemplars=K`"
-        )
+    raise BackboneError(
+        f"the conversations have places for {sorted(wanted)} exemplars each, and these have shape {shape}; give "
+        f"({len(batch.ids)}, K, {width}) and make conversations with `exemplars=K`"
+    )
 
 
 def forward(

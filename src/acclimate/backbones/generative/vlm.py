@@ -43,7 +43,7 @@ class GenerativeVLM(FrozenVLM):
         context_length: most tokens of a conversation, image and response included.
         vocabulary: number V of tokens that the head knows.
         tokenizer: tokenizer and chat template.
-        lock: held while the model computes; an adapter that is on holds it, too.
+        lock: held while the language model computes, and by an adapter that is on.
     """
 
     def conversation(
