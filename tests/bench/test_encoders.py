@@ -168,6 +168,14 @@ def test_a_method_that_lacks_its_encoder(jobs):
     assert "\n" not in str(raised.value)
 
 
+def test_a_method_that_has_one_of_its_own_where_none_is_named(jobs):
+    """The epoch is chosen by the rule of the protocol there, whatever the method does elsewhere."""
+    (one,) = jobs({"method": "fine-tune"})
+    assert (one.domain_encoder, one.content["config"]["select"]) == ("self", "last")
+    (named,) = jobs({"method": "fine-tune", "domain_encoder": "animals"})
+    assert (named.domain_encoder, named.hash == one.hash) == ("animals", False)
+
+
 def test_an_encoder_that_cannot_be_loaded(jobs):
     with pytest.raises(ConfigError) as raised:
         jobs(domain_encoder="./nowhere/{data}")

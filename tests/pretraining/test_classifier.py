@@ -15,9 +15,11 @@ from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.pretraining.classifier import ClassifierConfig, ClassifierLearner, MixedFeed
 from acclimate.pretraining.labelled import LabelledSet, Slices
+from acclimate.prompts import get_domain
+from acclimate.protocols import Trial
 from acclimate.runs.classifiers import ClassifierPretraining, pretrain_classifier
 from acclimate.runs.heads import read_head
-from acclimate.runs.labelled_sets import draw_sets
+from acclimate.runs.labelled_sets import draw_sets, set_of_trial
 from acclimate.runs.orchestrator import carry_out
 from acclimate.runs.run_options import RunOptions
 from acclimate.training.fine_tuning import VisionClassifier
@@ -218,6 +220,19 @@ def test_in_memory_it_is_the_same_encoder(made, animals, weather, domain_encoder
     assert result.encoder.fingerprint == load_domain_encoder(out).fingerprint
     assert result.record["identity"] == record["identity"]
     assert result.record["tests"] == record["tests"]
+
+
+def test_a_run_makes_one_of_its_own_images_in_a_folder(animals, domain_encoder, tmp_path):
+    config = ClassifierConfig(**ONE)
+    trial = Trial(animals.train, animals.val, {"test": animals.test})
+    own = set_of_trial(trial, config, get_domain("natural"))
+    drawn = draw_sets([animals], "all", 1, config, "natural")[0]
+    assert (own.describe(), own.augmentation) == (drawn.describe(), drawn.augmentation)
+    options = RunOptions(device="cpu").of_part(tmp_path / "part")
+    result = carry_out(ClassifierPretraining([own], domain_encoder, config, 1, options))
+    assert result.encoder.place.folder == tmp_path / "part"
+    again = carry_out(ClassifierPretraining([own], domain_encoder, config, 1, options))
+    assert (again.record, again.encoder.fingerprint) == (result.record, result.encoder.fingerprint)
 
 
 def test_a_finished_run_is_not_repeated(made, animals, weather, domain_folder, tmp_path, caplog):

@@ -48,6 +48,29 @@ def test_killed_many_times(tmp_path, picture_folder, tiny_folders):
     same(tmp_path / "unbroken", tmp_path / "killed")
 
 
+FINE_TUNE = """
+import sklearn.linear_model
+import acclimate
+from acclimate import backbones, runs
+
+data, backbone = acclimate.load_data(inputs[0]), backbones.load_backbone(inputs[1])
+encoder = backbones.load_domain_encoder(inputs[2])
+
+def train(out):
+    acclimate.adapt(data, "fine-tune", backbone, shots=4, out=out, domain="natural", domain_encoder=encoder,
+                    settings={"epochs": 8, "batch_size": 4}, device="cpu", checkpoint_seconds=0.0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
+def test_a_whole_encoder_that_is_learned_is_killed_many_times(tmp_path, picture_folder, tiny_folders, domain_folder):
+    inputs = (picture_folder, tiny_folders["clip"], domain_folder)
+    killed = kill_often(FINE_TUNE, inputs, [0, 1, 3, 3, 6], tmp_path / "unbroken", tmp_path / "killed")
+    assert len({row[1] for row in killed if row[2]}) >= 3
+    same(tmp_path / "unbroken", tmp_path / "killed")
+
+
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
 def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_folders):

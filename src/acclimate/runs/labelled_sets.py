@@ -12,7 +12,8 @@ from acclimate.data.shots import BUDGET, parse_shots
 from acclimate.errors import ConfigError
 from acclimate.pretraining.classifier import ClassifierConfig
 from acclimate.pretraining.labelled import LabelledSet
-from acclimate.protocols import FewShot
+from acclimate.prompts import Domain
+from acclimate.protocols import FewShot, Trial
 from acclimate.protocols.drawing import draw_training, draw_validation
 from acclimate.runs.pretraining import choose_domain
 
@@ -58,6 +59,18 @@ def draw_sets(
         sets.append(LabelledSet(one.name, train, val, one.test, augmentation, multi_label))
     learned = digests([one.train for one in sets])
     return [replace(one, val=_unlearned(one.val, learned)) for one in sets]
+
+
+def set_of_trial(trial: Trial, config: ClassifierConfig, domain: Domain) -> LabelledSet:
+    """Return the images of a trial as a set to learn from, for a run that builds on a classifier of its own images.
+
+    Args:
+        trial: its training images are learned from, its validation images choose, its test named "test" is measured.
+        config: says how training images are shown.
+        domain: whether it allows mirror images.
+    """
+    train, test = trial.train, trial.tests.get("test", trial.val.select([]))
+    return LabelledSet(train.name, train, trial.val, test, config.augmentation(domain.flip, domain.id))
 
 
 def _unlearned(val: ImageData, learned: set[str]) -> ImageData:
