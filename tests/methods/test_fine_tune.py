@@ -125,6 +125,18 @@ def test_an_epoch_is_chosen_where_there_are_validation_images(world):
     )
 
 
+def test_of_epochs_that_are_equally_right_the_surer_one_is_better(world):
+    """Else the first one that has a few validation images right would stay, after a handful of steps."""
+    method = make(world, "fine-tune").eval()
+    labels = whole(world.val).labels
+    plain = super(type(method), method).validation_score(world.val)
+    before = method.validation_score(world.val)
+    with torch.no_grad():
+        right = method.logits(whole(world.val)).softmax(-1).gather(1, labels[:, None]).mean().item()
+    assert before == pytest.approx(plain + 1e-6 * right, abs=1e-12)
+    assert 0 < before - plain < 1 / len(labels) / 100
+
+
 @pytest.mark.parametrize("named", ["folder", None])
 def test_from_adapt_to_a_folder_and_back(named, pictures, tiny, domain_folder, tmp_path):
     """Through the transform of its own encoder, which is not that of the backbone; by default the backbone's tower."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from acclimate import arguments
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method, TrainingFacts
+from acclimate.methods.parts.scores import accuracy
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ class Classifier(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""
         return {"cross_entropy": F.cross_entropy(self.logits(batch), batch.labels)}
+
+    def validation_score(self, feed: Feed) -> float:
+        """Return what epochs are chosen by, of validation images, the higher the better: by default the accuracy."""
+        return accuracy(feed, self.logits, self.backbone.device)
 
     @property
     def predicts_spread(self) -> bool:

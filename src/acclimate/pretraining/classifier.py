@@ -16,10 +16,9 @@ from acclimate.options import option
 from acclimate.pretraining.labelled import LabelledSet, Slices
 from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed, PixelFeed, chunks
-from acclimate.training.fine_tuning import FineTuneRecipe, VisionClassifier, binary_cross_entropy, cross_entropy
+from acclimate.training.fine_tuning import TIE, FineTuneRecipe, VisionClassifier, binary_cross_entropy, cross_entropy
 
 CHUNK = 64  # images that are measured at once
-TIE = 1e-6  # weight of the mean probability of the labels, which tells epochs of equal figures apart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.errors import ConfigError, DataError, TrainingError
 from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
-from acclimate.methods.parts.scores import accuracy
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_written
 from acclimate.prompts import PromptSet, get_domain, guess_domain, match_answer
 from acclimate.tasks.contract import Task, register_task, require_images
@@ -108,8 +106,8 @@ class Classification(Task[ImageData]):
         return method.stages(facts)
 
     def score(self, method: Classifier) -> Callable[[Feed], float]:
-        """Return the accuracy."""
-        return partial(accuracy, logits=method.logits, device=method.backbone.device)
+        """Return what the method has its epochs chosen by: the accuracy, if nothing else."""
+        return method.validation_score
 
     def answer(self, method: Classifier, feed: Feed, data: ImageData, given: Given) -> Answers:
         """Return the probabilities beside the labels.

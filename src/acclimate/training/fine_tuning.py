@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VIEWS = 12_000  # images shown in a training whose length nobody chose
 FEWEST, MOST = 10, 100  # epochs of such a training
 HEAD_STD = 0.02  # of the first weights of a head
+TIE = 1e-6  # weight of the mean probability of the true labels, which tells epochs of equal figures apart
 
 
 @dataclass(frozen=True, kw_only=True)
