@@ -16,7 +16,6 @@ from acclimate.runs.classifiers import pretrain_classifier
 from acclimate.training.checkpoint import read_tensors
 from tests.helpers.killing import kill_often
 from tests.helpers.runs import quick
-from tests.helpers.tiny_mae import tiny_mae
 from tests.helpers.tiny_vlms import tiny_llava
 
 SETTINGS = {"rank": 2, "epochs": 2, "lr": 0.02, "batch_size": 6}
@@ -86,7 +85,7 @@ def test_without_the_task_specific_model(run, pictures, vlm, tmp_path):
     assert kept.keys() == own.keys()
 
 
-def test_another_task_specific_model(run, pictures, vlm, tsm, tmp_path, domain_folder):
+def test_another_task_specific_model(run, pictures, vlm, tsm, tmp_path, tiny_folders):
     other = tmp_path / "other"
     pretrain_classifier(pictures, other, encoder=tsm, settings={"epochs": 1, "lr": 0.01}, device="cpu")
     with pytest.raises(RunError, match="name the original with `domain_encoder`"):
@@ -95,11 +94,10 @@ def test_another_task_specific_model(run, pictures, vlm, tsm, tmp_path, domain_f
     assert not np.allclose(probabilities(swapped, pictures), probabilities(run[1], pictures))
     own = acclimate.load(run[0], vlm, domain_encoder=tsm, swap=True)
     np.testing.assert_allclose(probabilities(own, pictures), probabilities(run[1], pictures), atol=1e-6)
-    wide = tiny_mae(tmp_path / "wide", hidden_size=48)
     with pytest.raises(
-        RunError, match=r"gives 32 features, '.*wide' gives 48; swap in one that goes on from"
+        RunError, match=r"gives 20 features, '.*clip' gives \d+; swap in one that goes on from"
     ) as caught:
-        acclimate.load(run[0], vlm, domain_encoder=wide, swap=True)
+        acclimate.load(run[0], vlm, domain_encoder=tiny_folders["clip"], swap=True)
     assert "\n" not in str(caught.value)
     with pytest.raises(RunError, match="`swap` takes another domain encoder; name it"):
         acclimate.load(run[0], vlm, swap=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.architecture import Architecture
+from acclimate.backbones.backbone import as_dual
 from acclimate.backbones.checkpoints import (
     first_line,
     followed,
@@ -29,7 +30,7 @@ from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, Visio
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
-    from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.backbones.backbone import Backbone
     from acclimate.data.transforms import ImageTransform
 
 SELF = "self"
@@ -175,7 +176,7 @@ class DomainEncoder(Shared):
 
 def load_domain_encoder(
     name: str | Path,
-    backbone: DualEncoder | None = None,
+    backbone: Backbone | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> DomainEncoder:
@@ -238,9 +239,10 @@ def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransfo
     )
 
 
-def _own_features(backbone: DualEncoder | None) -> DomainEncoder:
-    if backbone is None:
+def _own_features(own: Backbone | None) -> DomainEncoder:
+    if own is None:
         raise BackboneError("domain encoder 'self' means the backbone's own image features; give a backbone with it")
+    backbone = as_dual(own, "domain encoder 'self'")
     return DomainEncoder(
         SELF,
         backbone.family,

@@ -64,8 +64,6 @@ class DualEncoder(Shared):
         logit_scale, logit_bias: the pretrained logits are logit_scale * cosine + logit_bias.
     """
 
-    kind = DUAL
-
     def __init__(
         self,
         name: str,
@@ -77,13 +75,12 @@ class DualEncoder(Shared):
         self.name, self._family, self._processor, self._weights = name, family, processor, weights
         self.tokenizer = TextTokenizer(tokenizer, family.context_length, trim=family.causal_text)
         self._layouts: WeakKeyDictionary[ClassTokens, dict[tuple[Any, ...], Layout]] = WeakKeyDictionary()
-        self.family = family.name
+        self.family, self.kind = family.name, DUAL
         self.causal_text, self.context_length = family.causal_text, family.context_length
         self.text_width, self.vision_width, self.embed_dim = family.text_width, family.vision_width, family.embed_dim
         self.text_layers, self.vision_layers = len(family.text.blocks), len(family.vision.blocks)
         self.text_heads, self.vision_heads = family.text.heads, family.vision.heads
-        self.image_size = family.image_size
-        self.logit_scale, self.logit_bias = family.logit_scale, family.logit_bias
+        self.image_size, self.logit_scale, self.logit_bias = family.image_size, family.logit_scale, family.logit_bias
         family.model.requires_grad_(False).eval()
 
     def __reduce__(self) -> tuple[Any, ...]:

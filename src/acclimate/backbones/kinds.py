@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from acclimate.backbones.dual_encoder import DualEncoder
-    from acclimate.backbones.generative import GenerativeVLM
-
-    Backbone = DualEncoder | GenerativeVLM
 
 DUAL = "dual"
 GENERATIVE = "generative"

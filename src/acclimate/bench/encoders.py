@@ -15,7 +15,7 @@ from acclimate.runs.seen import Seen, seen_by_encoder
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
 
 
 def identity(encoder: Backbone | DomainEncoder) -> dict[str, str]:

@@ -33,7 +33,7 @@ from acclimate.tasks import open_data, task_of
 from acclimate.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
 
 FORMAT = 1  # of the dictionary; part of its hash
 

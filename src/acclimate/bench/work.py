@@ -30,7 +30,7 @@ from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.data import ImageData
 
 PULSE = 0.5  # seconds between two reports of progress

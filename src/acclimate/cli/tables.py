@@ -157,8 +157,8 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
             if words not in finding["message"]:
                 show_line(out, f"         {words}", "note")
     counts = {level: sum(finding["level"] == level for finding in findings) for level in styles}
-    words = {"error": "error", "warning": "warning", "info": "note"}
-    out.print("\n" + ", ".join(counted(counts[level], word) for level, word in words.items()))
+    names = {"error": "error", "warning": "warning", "info": "note"}
+    out.print("\n" + ", ".join(counted(counts[level], name) for level, name in names.items()))
 
 
 def show_settings(name: str, as_json: bool = False) -> None:

@@ -21,7 +21,7 @@ from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.backbones import load_domain_encoder
+from acclimate.backbones.backbone import as_dual
 from acclimate.backbones.kinds import DUAL
 from acclimate.data import ImageData
 from acclimate.methods import AnsweringClassifier, get_method
@@ -40,7 +41,7 @@ from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -189,8 +190,9 @@ def adapt_trial(
     device = resolve_device(options.device)
     encoder = open_backbone(backbone, device, kind)
     if encoder.kind == DUAL:  # a generative VLM reads no templates
+        tokenizer = as_dual(encoder, method).tokenizer
         for told in (prompts, *(test_prompts or {}).values()):
-            encoder.tokenizer.check_templates((told.template, *told.domain.ensemble))
+            tokenizer.check_templates((told.template, *told.domain.ensemble))
     experiment = Experiment(
         task=task,
         trial=trial,

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.errors import ConfigError, DataError
 from acclimate.files import replace_file
 from acclimate.methods import PromptAttributor
@@ -71,7 +72,8 @@ class Attribution(RunPart):
         sets, owners = references.sets(train)
         sentences = [sets[owner] for owner in owners]
         distinct = list(dict.fromkeys(sentence for some in sentences for sentence in some))
-        known = F.normalize(text_features(experiment.backbone, distinct, experiment.options.cache_dir), dim=-1)
+        backbone = as_dual(experiment.backbone, "prompt attribution")
+        known = F.normalize(text_features(backbone, distinct, experiment.options.cache_dir), dim=-1)
         rows = self.rows or _chosen(train, found.template_cosines)
         entries = [_entry(row, found, train, sentences[row], distinct, known) for row in rows]
         if files.path is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
 
 logger = logging.getLogger("acclimate.runs")
@@ -38,12 +38,14 @@ def open_backbone(
     from acclimate.backbones import load_backbone, load_vlm
     from acclimate.backbones.kinds import GENERATIVE, kind_of
 
-    loaded = not isinstance(backbone, str | os.PathLike)
-    kind, name = (backbone.kind, backbone.name) if loaded else (kind_of(os.fspath(backbone)), os.fspath(backbone))
+    if not isinstance(backbone, str | os.PathLike):
+        if method is not None:
+            method.check_backbone(backbone.kind, backbone.name)
+        return backbone
+    name = os.fspath(backbone)
+    kind = kind_of(name)
     if method is not None:
         method.check_backbone(kind, name)
-    if loaded:
-        return backbone
     return load_vlm(name, device=device) if kind == GENERATIVE else load_backbone(name, device=device)
 
 

@@ -30,7 +30,7 @@ from acclimate.training.seeding import seed_step
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
 
 
 @dataclass(kw_only=True)

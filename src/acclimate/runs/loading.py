@@ -25,7 +25,7 @@ from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
 
 WITHOUT = "none"  # in place of the name of a domain encoder

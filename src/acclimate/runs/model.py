@@ -31,7 +31,7 @@ from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
     from acclimate.training.feeds import Feed
 

@@ -11,7 +11,7 @@ from acclimate.errors import BackboneError, RunError
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.runs.encoders import SavedEncoder
 
 PLACES = "places"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from torch import Tensor
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.errors import DataError, RunError
 from acclimate.files import file_digest, make_folder
 from acclimate.methods import GivenFile, Method, Prerequisite, get_method
@@ -77,7 +78,7 @@ class Prerequisites(RunPart):
             raise DataError(f"{train.name}: {unnamed} training images name no domain; name it, or leave them out")
         store = experiment.options.shared or (files.path and files.path / folder.PREREQUISITES)
         for name, one in self.wanted.items():
-            given = one.given and _read(one.given, experiment.backbone)
+            given = one.given and _read(one.given, as_dual(experiment.backbone, one.given.words))
             self.learned[name] = given or self._learn(one, experiment, store)
         experiment.spend("prerequisites", started)
 

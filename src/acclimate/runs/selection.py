@@ -114,7 +114,7 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
     test = _frozen_test_images(document, data)
     if test is not None:
         logger.info("%s is the data of this run: measuring on its frozen test images", data.name)
-        _say_what_classes_are_new(document, data)
+        _say_what_classes_are_new(document or {}, data)
         data = data.select(rows_among(data, test))
     whole = len(data)
     for one in seen:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from acclimate.methods.contract import TaskModel
 from acclimate.options import make_config
 from acclimate.pretraining.classifier import ClassifierConfig
-from acclimate.pretraining.labelled import LabelledSet
 from acclimate.runs import folder
 from acclimate.runs.classifiers import ClassifierPretraining, TrainedClassifier
+from acclimate.runs.labelled_sets import set_of_trial
 from acclimate.runs.orchestrator import carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import locked
@@ -39,12 +39,8 @@ class OwnTaskModel(RunPart):
 
     def __init__(self, wanted: TaskModel, start: DomainEncoder, experiment: Experiment) -> None:
         config: Any = make_config(ClassifierConfig, wanted.settings)
-        trial, domain = experiment.trial, experiment.prompts.domain
-        self.name = trial.train.name
-        empty = trial.train.select([])
-        views = config.augmentation(domain.flip, domain.id)
-        images = LabelledSet(self.name, trial.train, trial.val, trial.tests.get("test", empty), views)
-        self.made_from = ([images], start, config, experiment.seed)
+        images = set_of_trial(experiment.trial, config, experiment.prompts.domain)
+        self.name, self.made_from = images.name, ([images], start, config, experiment.seed)
         self.shots, self.start = experiment.shots, start.name
         self.identity = ClassifierPretraining(*self.made_from, experiment.options.of_part(None)).identity()
         self.made: TrainedClassifier | None = None

@@ -21,8 +21,8 @@ from acclimate.training.progress import Progress, Silent
 from acclimate.training.steady import at_once, computed_on, steady
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder, Encoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones import DomainEncoder, DualEncoder, Encoder
+    from acclimate.backbones.backbone import Backbone
     from acclimate.data import ImageData
 
 TEXTS = 1024  # sentences that are tokenised together
@@ -155,7 +155,7 @@ def view_features(
 
 
 def text_features(
-    backbone: Backbone, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
+    backbone: DualEncoder, sentences: Sequence[str], cache_dir: Path | None = None, progress: Progress | None = None
 ) -> Tensor:
     """Return features (N, E) of sentences, on the CPU, not normalised; the same bit for bit, see `view_features`.
 

@@ -40,7 +40,7 @@ class Instruct(GenerativeClassifier):
     title = "Vanilla instruction tuning"
     paper = "arXiv 2410.06456"
     learns = "rank-16 changes of the language model's linear layers"
-    Config: type = TuningConfig
+    Config = TuningConfig
     config: TuningConfig
 
     def make(self) -> None:

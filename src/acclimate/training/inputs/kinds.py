@@ -16,7 +16,7 @@ from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
-    from acclimate.backbones.kinds import Backbone
+    from acclimate.backbones.backbone import Backbone
     from acclimate.data import ImageData
     from acclimate.data.finding import ImageSource
     from acclimate.training.batch import Batch

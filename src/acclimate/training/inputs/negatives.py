@@ -15,6 +15,7 @@ from acclimate.training.inputs.kinds import Given, InputKind, register_input
 from acclimate.training.seeding import generator
 
 if TYPE_CHECKING:
+    from acclimate.backbones import Encoder
     from acclimate.data import ImageData
     from acclimate.training.feeds import Feed
 
@@ -30,7 +31,7 @@ class NegativeInput(InputKind):
 
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of negatives, drawn uniformly from the training images of other classes."""
-        fields = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
+        fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
         found = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.errors import DataError
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import text_features
@@ -63,7 +64,8 @@ class ReferenceFeed:
 def _encoded(sets: Sequence[Sequence[str]], given: Given) -> tuple[Tensor, Tensor]:
     """Return text features (S, n, E) of S sets of sentences, padded with zeros, and which are sentences (S, n)."""
     sentences = [sentence for some in sets for sentence in some]
-    features = text_features(given.backbone, sentences, given.cache_dir, given.progress)
+    backbone = as_dual(given.backbone, "the text of reference prompts")
+    features = text_features(backbone, sentences, given.cache_dir, given.progress)
     lengths = torch.tensor([len(some) for some in sets])
     mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
     prompts = torch.zeros(*mask.shape, features.shape[1])
