@@ -121,11 +121,12 @@ class Case:
 
     def trainer(self, way: str) -> Callable[[], float]:
         """Return a function that makes one step of SGD on a method of its own and returns the loss."""
-        method = self.make().train()
-        optimizer = torch.optim.SGD(method.parameters(), lr=1e-3)
+        own = self.make()
+        own.train()
+        optimizer = torch.optim.SGD(own.parameters(), lr=1e-3)
 
         def step() -> float:
-            terms = method.loss(self.batch, contrasted=True) if way == "ours" else self.plain_loss(method)
+            terms = own.loss(self.batch, contrasted=True) if way == "ours" else self.plain_loss(own)
             loss = torch.stack([*terms.values()]).sum()
             optimizer.zero_grad()
             loss.backward()
@@ -162,7 +163,8 @@ class Case:
 
     def scorer(self, way: str) -> Callable[[], Tensor]:
         """Return a function that scores all labels for every image."""
-        method = self.make().eval()
+        method = self.make()
+        method.eval()
 
         @torch.no_grad()
         def score() -> Tensor:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         PromptAttributor,
         Retriever,
     )
-    from acclimate.methods.contract import GivenFile, Method, Prerequisite, TrainingFacts
+    from acclimate.methods.contract import Method, TrainingFacts
+    from acclimate.methods.prerequisites import GivenFile, Prerequisite, TaskModel
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PromptAttribution",
     "PromptAttributor",
     "Retriever",
+    "TaskModel",
     "TrainingFacts",
     "get_method",
     "list_methods",
@@ -39,9 +41,10 @@ _HOMES = {
     "AnsweringClassifier": "capabilities",
     "Classifier": "capabilities",
     "Generator": "capabilities",
-    "GivenFile": "contract",
+    "GivenFile": "prerequisites",
     "Method": "contract",
-    "Prerequisite": "contract",
+    "Prerequisite": "prerequisites",
+    "TaskModel": "prerequisites",
     "PromptAttribution": "capabilities",
     "PromptAttributor": "capabilities",
     "Retriever": "capabilities",

@@ -6,7 +6,7 @@ capabilities that it has, see `acclimate.methods.capabilities`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -22,6 +22,7 @@ from acclimate.training.stages import Stage
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
+    from acclimate.methods.prerequisites import Prerequisite, TaskModel
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
 
@@ -41,58 +42,6 @@ class TrainingFacts:
     shots: int
     domains: int = 0
     validation: int = 0
-
-
-@dataclass(frozen=True)
-class GivenFile:
-    """A file with what a prerequisite has learned, which the user gives in its place.
-
-    Attributes:
-        folder: where it is looked for.
-        patterns: groups of names, with wildcards; the file is the only one that the first group with any finds.
-        read: gives the learned tensors, by name, of the bytes of the file and the backbone; raises a DataError whose
-            message goes on behind the name of the file.
-        words: what messages call it.
-        advice: what to give.
-    """
-
-    folder: str
-    patterns: tuple[tuple[str, ...], ...]
-    read: Callable[[bytes, DualEncoder], Mapping[str, Tensor]]
-    words: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class Prerequisite:
-    """A run that a method builds on: another method, learned from the training images of one domain.
-
-    Attributes:
-        method: its name.
-        settings: of that method.
-        domain: the domain whose images are learned from.
-        seed: of that run; none: that of the run which builds on it.
-        given: a file with what such a run has learned, so that none is made.
-    """
-
-    method: str
-    settings: Mapping[str, Any]
-    domain: str
-    seed: int | None = None
-    given: GivenFile | None = None
-
-
-@dataclass(frozen=True)
-class TaskModel:
-    """A task-specific model that a run makes where no domain encoder is named: an encoder fine-tuned with labels.
-
-    Attributes:
-        encoder: what it is made from: a Hub id, a folder, or an embedded backbone, whose image tower is taken.
-        settings: of its training.
-    """
-
-    encoder: str
-    settings: Mapping[str, Any]
 
 
 class Method(nn.Module):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acclimate.methods.contract import TaskModel
 from acclimate.options import make_config
 from acclimate.pretraining.classifier import ClassifierConfig
 from acclimate.runs import folder
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from acclimate.backbones import DomainEncoder
-    from acclimate.methods import Method
+    from acclimate.methods import Method, TaskModel
     from acclimate.runs.experiment import Experiment
     from acclimate.runs.run_files import RunFiles
 

@@ -13,7 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from acclimate.errors import DataError
-from acclimate.methods.contract import GivenFile
+from acclimate.methods.prerequisites import GivenFile
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder

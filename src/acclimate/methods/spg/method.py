@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import Prerequisite, TrainingFacts
+from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.scores import cosines_per_image
 from acclimate.methods.parts.text import TextClassifier
+from acclimate.methods.prerequisites import Prerequisite
 from acclimate.methods.registry import register
 from acclimate.methods.spg.config import SPGConfig
 from acclimate.methods.spg.inspection import inspect

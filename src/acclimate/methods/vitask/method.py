@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acclimate.methods.contract import TaskModel, TrainingFacts
+from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.generative import Visual
+from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig
 from acclimate.methods.vitask.connector import Connector, LearnedTokens
