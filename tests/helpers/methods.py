@@ -27,7 +27,7 @@ FACTS = TrainingFacts(images=18, shots=6)  # of the training images
 
 def needs_of(backbone):
     """What one feed has to serve for every method on a backbone."""
-    return frozenset({"pixels", "domain_features", *backbone.widths})
+    return frozenset({"pixels", "domain_pixels", "domain_features", *backbone.widths})
 
 
 def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **settings):

@@ -55,7 +55,7 @@ def test_the_record(run, pictures):
     assert set(record["baselines"]) == {"vlm-zero-shot", "linear-probe", "domain-linear-probe"}
     assert set(record["probes"]) == {"vision encoder", "connector", "prompt state"}
     assert set(record["ablations"]) == {"without exemplar"}
-    assert record["ablations"]["without exemplar"] != record["metrics"]
+    assert record["ablations"]["without exemplar"]["metrics"] != record["metrics"]
     assert record["metrics"]["written"]["samples"] == len(pictures.test)
     assert "task_model" not in record
     assert record["verdict"]["others"] == 3
@@ -76,7 +76,7 @@ def test_loaded_is_what_was_saved(run, pictures, vlm):
 def test_without_the_task_specific_model(run, pictures, vlm, tmp_path):
     loaded = acclimate.load(run[0], vlm, domain_encoder="none")
     assert loaded.method.domain_encoder is None
-    assert loaded.evaluate(pictures.test) == run[1].record["ablations"]["without exemplar"]
+    assert loaded.evaluate(pictures.test) == run[1].record["ablations"]["without exemplar"]["metrics"]
     loaded.save(tmp_path / "alone")
     again = acclimate.load(tmp_path / "alone", vlm)
     assert again.method.domain_encoder is None

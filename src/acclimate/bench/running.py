@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -122,17 +123,27 @@ def _scores(job: Job, out: Path) -> list[Score]:
     again = f"delete the folder {path.parent} and start again"
     record = read_json(path, again)
     try:
-        tests = dict(record["tests"])
-        if record["metrics"] is not None:
-            tests["test"] = record["metrics"]
-        figures = job.protocol.figures(tests)
-        rows = [(column, name, value) for column, values in figures.items() for name, value in values.items()]
+        rows = _figures(job, record)
         rows.append((RUN, "seconds", float(record["cost"]["seconds"].get(record["method"], 0.0))))
         rows.append((RUN, "learned_parameters", float(record["cost"]["learned_parameters"])))
+        ablations = {name: _figures(job, one) for name, one in record.get("ablations", {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: an entry is missing or wrong ({error}); {again}") from None
-    run = job.run
-    return [Score(**run._asdict(), column=column, metric=metric, value=value) for column, metric, value in rows]
+    parts = {job.label: rows} | {f"{job.label}, {name}": figures for name, figures in ablations.items()}
+    return [
+        Score(**job.run._replace(method=label)._asdict(), column=column, metric=metric, value=value)
+        for label, figures in parts.items()
+        for column, metric, value in figures
+    ]
+
+
+def _figures(job: Job, measured: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:
+    """Return the figures in a record, or of one of its ablations, each with its column and its metric."""
+    tests = dict(measured["tests"])
+    if measured["metrics"] is not None:
+        tests["test"] = measured["metrics"]
+    figures = job.protocol.figures(tests)
+    return [(column, name, value) for column, values in figures.items() for name, value in values.items()]
 
 
 class _Failures:

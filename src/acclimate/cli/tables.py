@@ -66,7 +66,7 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
         out.print("Nothing was measured: the data have no test images.")
         return
     method = record["method"]
-    without = {f"{method}, {name}": metrics for name, metrics in record.get("ablations", {}).items()}
+    without = {f"{method}, {name}": one["metrics"] for name, one in record.get("ablations", {}).items()}
     alone = {"task-specific model": record.get("task_model", {}).get("metrics")}
     beside = {name: metrics for name, metrics in (record["baselines"] | alone).items() if metrics}
     rows = {**beside, **without, method: record["metrics"]}

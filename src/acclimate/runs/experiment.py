@@ -203,9 +203,9 @@ class Experiment:
         self.spend("evaluation", started)
         return metrics
 
-    def score_all(self, method: Method) -> dict[str, dict[str, Any] | None]:
-        """Return the metrics of every test by name, and leave the method with its own classes."""
-        tests = {name: self.score(method, name) for name in self.trial.tests}
+    def score_all(self, method: Method, ranked: bool = True) -> dict[str, dict[str, Any] | None]:
+        """Return the metrics of every test by name, see `score`, and leave the method with its own classes."""
+        tests = {name: self.score(method, name, ranked) for name in self.trial.tests}
         self._fit_to(method, self.trial.train, self.prompts)
         return tests
 

@@ -31,7 +31,8 @@ def make_record(
     ablations = {}
     for name, without in method.ablations().items():
         with without:
-            ablations[name] = experiment.score(method, ranked=False)
+            scores = experiment.score_all(method, ranked=False)
+            ablations[name] = {"metrics": scores.pop("test", None), "tests": scores}
     beside = _baselines(experiment, method, tests.get("test")) if baselines else {}
     train, backbone, encoder = experiment.trial.train, experiment.backbone, experiment.domain_encoder
     record: dict[str, Any] = {
