@@ -195,8 +195,8 @@ def test_an_encoder_that_has_seen_what_is_measured_is_refused_before_anything_ru
         f"suites[0]: domain_encoder of 'gdpl' on animals: animals: domain_encoder: {tmp_path / 'all'} has learned from "
         f"{len(load_source('animals', Source(animals)).test)} of the "
         f"{len(load_source('animals', Source(animals)).test)} test images, such as "
-        f"{load_source('animals', Source(animals)).test.keys[0]}; name another one, or give the data the split that it "
-        "was made with"
+        f"{load_source('animals', Source(animals)).test.keys[0]}; name another one, for it "
+        "was made with `split='all'`"
     )
 
 

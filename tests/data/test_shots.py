@@ -117,7 +117,7 @@ def test_a_budget_says_which_classes_it_misses(caplog: pytest.LogCaptureFixture)
     data = data_of([(f"a{n:03}", "a", "", "") for n in range(200)] + [("b", "rare", "", "")])
     with caplog.at_level(logging.INFO, "acclimate.data"):
         assert sample_shots(data, "budget:3", 0).counts() == {"a": 3, "rare": 0}
-    assert "made: a budget of 3 holds no image of 1 classes: rare" in caplog.text
+    assert "made: a budget of 3 holds no image of 1 class: rare" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO, "acclimate.data"):
         assert len(sample_shots(data, "budget:300", 0)) == 201

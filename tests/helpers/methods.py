@@ -51,7 +51,7 @@ def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **setti
 def on_vit_b_16(name, **settings):
     """An unbound method with its learned tensors on towers, and beside a domain encoder, of published sizes."""
     sizes = {"text_width": 512, "vision_width": 768, "embed_dim": 512, "text_layers": 12, "vision_layers": 12}
-    backbone = SimpleNamespace(**sizes, device=torch.device("cpu"))
+    backbone = SimpleNamespace(**sizes, device=torch.device("cpu"), kind="dual", name="ViT-B/16")
     kind = get_method(name)
     config = make_config(kind.Config, {"context_init": None, **settings})
     method = kind(backbone, config, PromptSet("natural"), SimpleNamespace(width=512))

@@ -111,7 +111,7 @@ def test_number_of_learned_parameters(world):
 
 def test_the_published_count_at_vit_b_16():
     sizes = {"text_width": 512, "text_layers": 12, "vision_width": 768, "vision_layers": 12, "device": "cpu"}
-    backbone = SimpleNamespace(**sizes, tokenize=list)
+    backbone = SimpleNamespace(**sizes, tokenize=list, kind="dual", name="x")
     for settings, expected in (({}, 184_320), ({"layers": "mid"}, 61_440), ({"towers": "vision"}, 110_592)):
         method = CLIPLoRA(backbone, CLIPLoRAConfig(**settings), PromptSet("natural"))
         method.build()
@@ -131,7 +131,7 @@ def test_initial_values(world):
 
 def test_parts_of_a_tower():
     def changed(depth, part):
-        backbone = SimpleNamespace(text_width=8, text_layers=depth, device="cpu")
+        backbone = SimpleNamespace(text_width=8, text_layers=depth, device="cpu", kind="dual", name="x")
         method = CLIPLoRA(backbone, CLIPLoRAConfig(towers="text", layers=part), PromptSet("natural"))
         method.build()
         return list(method.changed["text"])

@@ -89,6 +89,8 @@ def test_number_of_learned_parameters_on_a_large_backbone():
     """ViT-B/16: the 4 x 512 of the context, and a meta-net of 512 -> 32 -> 512."""
     kind = get_method("cocoop")
     backbone = SimpleNamespace(
+        kind="dual",
+        name="ViT-B/16",
         embed_dim=512,
         text_width=512,
         device=torch.device("cpu"),

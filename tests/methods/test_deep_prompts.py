@@ -133,7 +133,9 @@ def published(name, sizes):
     """A method with published sizes on towers of given ones; making prompts needs no weights."""
     kind = get_method(name)
     settings = {} if name == "vpt" else {"context_init": None}
-    method = kind(SimpleNamespace(**sizes), make_config(kind.Config, settings), PromptSet("natural"))
+    method = kind(
+        SimpleNamespace(**sizes, kind="dual", name="x"), make_config(kind.Config, settings), PromptSet("natural")
+    )
     method.make()
     return method
 

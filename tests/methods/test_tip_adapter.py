@@ -206,7 +206,7 @@ def test_a_cache_of_more_classes_is_refused(world, name):
     other = make(world, name, CLASSES[:2])
     with pytest.raises(
         ConfigError,
-        match=f"do not belong to this {name}: 18 keys and 18 labels that know 3 classes or more, and 2 classes are",
+        match=f"do not belong to this {name}: 18 keys and 18 labels that know 3 classes or more, and it is bound to 2",
     ):
         other.load_learned_state(state)
     wide = {**state, "keys": torch.zeros(18, 3)}

@@ -259,7 +259,10 @@ def test_the_scores_are_log_probabilities_of_the_answers(world, batch):
 
 def test_written_answers_and_likelihoods_of_others(world, batch):
     method = vitask(world).eval()
-    assert method.write(batch) == method.generate(batch, [method.asked(training=False)] * len(batch))
+    longest = max(int(method.conversation(label).response.sum()) for label in range(len(CLASSES)))
+    written = method.write(batch)
+    assert written == method.generate(batch, [method.asked(training=False)] * len(batch), longest + 2)
+    assert all(len(method.backbone.tokenizer.plain(text)) <= longest + 2 for text in written)
     asked = [method.asked(training=False), "what is it?"]
     few = type(batch)(**{name: value[:2] for name, value in vars(batch).items() if name != "reader"})
     found = method.log_likelihood(few, asked, [list(method.answers)] * 2)

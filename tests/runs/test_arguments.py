@@ -41,7 +41,7 @@ WRONG = {
     "adapt": {
         "data": (None, *THINGS),
         "method": (None, *TEXT),
-        "backbone": (None, *PATH, "nonsense"),
+        "backbone": (*PATH, "nonsense"),
         "shots": (2.5, b"x", ["x"], {"x": 1}, object(), "", True, None, float("nan"), 0, -1, "0", "budget:0", "some"),
         "seed": WHOLE,
         "domain": TEXT,
@@ -117,7 +117,7 @@ def test_every_argument_is_tried_unless_it_takes_anything(calls):
     """Truth values are taken as Python takes them."""
     import inspect
 
-    anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self"}
+    anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self", "swap"}
     for name in (*WRONG,):
         call = {"adapt": acclimate.adapt}.get(name, calls[name][0])
         tried = set(WRONG[name]) | anything | {"images", "on_corrupt"}

@@ -77,7 +77,7 @@ def adapt(
     from acclimate.tasks import open_data, task_of
 
     opt.use_plugins(plugin)
-    backbone = backbone or get_method(method).default_backbone
+    backbone = get_method(method).default_backbone if backbone is None else backbone
     images = open_data(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
     task = task_of(images)
     own = check_templates(template, "`template`") if template else ()

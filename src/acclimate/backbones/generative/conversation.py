@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from acclimate.counting import counted
 from acclimate.errors import BackboneError
 
 EXEMPLAR = -1  # the id that stands for a vector of the caller's own; in no tokenizer
@@ -85,7 +86,7 @@ def expand(ids: Sequence[int], image_id: int, closing: int | None, tokens: int, 
     places = [index for index, found in enumerate(ids) if found == image_id]
     each, rest = divmod(tokens, len(places))
     if rest or not each:
-        raise BackboneError(f"{tokens} image tokens cannot be laid into {len(places)} part(s) of an image")
+        raise BackboneError(f"{tokens} image tokens cannot be laid into {counted(len(places), 'part')} of an image")
     last = places[-1] if closing is None else next(i for i in range(places[-1], len(ids)) if ids[i] == closing)
     out: list[int] = []
     for index, found in enumerate(ids):
