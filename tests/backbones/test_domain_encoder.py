@@ -327,3 +327,22 @@ def test_siglip_without_pooling_head(folders, tmp_path):
     folder = shutil.copytree(folders("siglip_vision_model")[0], tmp_path / "headless")
     edit(folder / "config.json", vision_use_head=False)
     assert "no pooling head" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tokens_of_the_patches(folders, name):
+    """They are the last tokens of the model, as many as there are patches, in their order."""
+    encoder = load_domain_encoder(folders(name)[0])
+    if not VISION_FAMILIES[encoder.family].patches:
+        assert set(encoder.widths) == {"domain_features"}
+        return
+    images = torch.randn(2, 3, *encoder.image_size, generator=torch.Generator().manual_seed(0))
+    found = encoder.encode(images, {"domain_features", "domain_tokens"})
+    tokens = found["domain_tokens"].unflatten(1, (encoder.patches, encoder.width))
+    assert torch.equal(found["domain_features"], encoder.encode_image(images))
+    if encoder.pooling == "patch-mean":
+        close(tokens.mean(1), found["domain_features"])
+    embedding = next(module for module in encoder._holder.modules() if isinstance(module, torch.nn.Conv2d))
+    height, width = (whole // side for whole, side in zip(encoder.image_size, embedding.stride, strict=True))
+    assert encoder.patches == height * width
+    assert encoder.encode(images[:0], {"domain_tokens"})["domain_tokens"].shape == (0, encoder.patches * encoder.width)

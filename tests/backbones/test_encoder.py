@@ -14,8 +14,8 @@ from tests.helpers.tiny_domain_encoders import CASES
 WIDTHS = {
     "clip": {"image_features": 24, "pooled_features": 48},
     "siglip": {"image_features": 32, "pooled_features": 32},
-    "domain": {"domain_features": 24},
-    "mae": {"domain_features": 192},
+    "domain": {"domain_features": 24, "domain_tokens": 16 * 24},
+    "mae": {"domain_features": 192, "domain_tokens": 16 * 192},
 }
 
 

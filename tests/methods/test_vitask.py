@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from acclimate.errors import ConfigError
 from acclimate.methods.parts.generative import Visual
 from acclimate.prompts import PromptSet
+from acclimate.training.feeding import evaluation_feed
+from acclimate.training.inputs import Given
 from tests.helpers.methods import CLASSES, FACTS, descend, make, some, stages_of, whole
 from tests.helpers.tensors import close
 
@@ -214,6 +216,34 @@ def test_controls(world, batch, exemplar):
         own.load_learned_state(method.learned_state())
         assert terms["exemplar"] != own.loss(batch)["exemplar"]
         assert terms["vanilla"] == own.loss(batch)["vanilla"]
+
+
+@pytest.mark.parametrize("exemplar", ["patches", "replace"])
+def test_patches_as_exemplars(world, exemplar):
+    given = Given(world.backbone, world.domain_encoder)
+    method = moved(make(world, "vitask", **SMALL, exemplar=exemplar, crt=0.0))
+    assert method.inputs.prediction == {"image_tokens", "domain_tokens"}
+    batch = some(evaluation_feed(method.inputs.all, world.data.train, given), 6)
+    count = world.domain_encoder.patches
+    shown = method.with_exemplar(batch)
+    assert (shown.count, shown.image_tokens) == ((count, None) if exemplar == "patches" else (0, count))
+    terms = method.loss(batch)
+    assert all(term.isfinite() for term in terms.values())
+    gradients = torch.autograd.grad(terms["exemplar"], list(method.connector.parameters()))
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)
+    method.eval()
+    with method.plain():
+        without = method.logits(batch)
+    assert (method.logits(batch) - without).abs().max() > 1e-3
+
+
+def test_an_encoder_without_patches(world):
+    bare = SimpleNamespace(width=8, widths={"domain_features": 8}, name="x", family="convnext")
+    other = SimpleNamespace(**{**vars(world), "domain_encoder": bare})
+    with pytest.raises(
+        ConfigError, match=r"exemplar=patches needs a domain encoder with a token for each patch, and 'x'"
+    ):
+        make(other, "vitask", rank=1, exemplar="patches")
 
 
 def test_contrast_of_the_tokens_in_which_labels_differ(world, batch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.preprocessing import image_transform
-from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily
+from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily, patch_tokens
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class DomainEncoder(Shared):
         read: normalised pixels (B, 3, H, W) to features (B, F).
         weights: gives the fingerprint.
         architecture: what the forward pass takes from its config.json.
+        patches: number P of its patches, 0 where it has none as wide as the feature.
 
     Attributes:
         image_size: height and width of the pixels it takes.
@@ -72,8 +74,9 @@ class DomainEncoder(Shared):
         read: Callable[[Tensor], Tensor],
         weights: Callable[[], str],
         architecture: Architecture,
+        patches: int = 0,
     ) -> None:
-        self.name, self.family, self.pooling, self.width = name, family, pooling, width
+        self.name, self.family, self.pooling, self.width, self.patches = name, family, pooling, width, patches
         self.transform, self.image_size = transform, transform.output_size
         self._holder, self._read, self._weights = holder, read, weights
         self.architecture = architecture
@@ -85,7 +88,7 @@ class DomainEncoder(Shared):
         if self.name == SELF:
             return _own_features, (self._holder,)
         parts = (self.name, self.family, self.pooling, self.width, self.transform, self._holder)
-        return DomainEncoder, (*parts, self._read, self._weights, self.architecture)
+        return DomainEncoder, (*parts, self._read, self._weights, self.architecture, self.patches)
 
     @property
     def device(self) -> torch.device:
@@ -114,8 +117,9 @@ class DomainEncoder(Shared):
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """The one kind of features."""
-        return {"domain_features": self.width}
+        """One feature, and the tokens of all patches, one behind another, where there are some."""
+        patches = {"domain_tokens": self.patches * self.width} if self.patches else {}
+        return {"domain_features": self.width, **patches}
 
     def copy_model(self) -> tuple[str, Any]:
         """The `model_type` and a copy in float32 of the transformers model, to learn its weights; "self": the tower."""
@@ -144,14 +148,15 @@ class DomainEncoder(Shared):
         return facts | {"image_size": list(self.image_size)}
 
     @torch.no_grad()
-    def encode_image(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixels: Tensor, patches: bool = False) -> Tensor:
         """Features of images.
 
         Args:
             pixels: (B, 3, H, W), normalised by `transform`; on any device.
+            patches: give the tokens of the patches in place of one feature.
 
         Returns:
-            (B, F), on the device of the encoder and in its type, without gradient.
+            (B, F), or (B, P F) of the patches, on the device of the encoder and in its type, without gradient.
 
         Raises:
             BackboneError: pixels of another shape.
@@ -163,15 +168,17 @@ class DomainEncoder(Shared):
                 "prepare images with its own transform"
             )
         if not len(pixels):
-            return torch.zeros(0, self.width, device=self.device, dtype=self.dtype)
+            width = self.widths["domain_tokens" if patches else "domain_features"]
+            return torch.zeros(0, width, device=self.device, dtype=self.dtype)
         at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
-        parts = [self._read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
+        read = partial(patch_tokens, self._holder, self.patches) if patches else self._read
+        parts = [read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
         """Features of images, see `Encoder`."""
         check_kinds(self, kinds)
-        return {kind: self.encode_image(pixels) for kind in set(kinds)}
+        return {kind: self.encode_image(pixels, kind == "domain_tokens") for kind in set(kinds)}
 
 
 def load_domain_encoder(
@@ -236,7 +243,14 @@ def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransfo
         partial(POOLINGS[family.pooling], model),
         partial(_weights, model, family),
         Architecture.of(vision=model.config),
+        _patches(model.config, transform) if family.patches else 0,
     )
+
+
+def _patches(config: Any, transform: ImageTransform) -> int:
+    size = config.patch_size
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    return math.prod(whole // side for whole, side in zip(transform.output_size, sides, strict=True))
 
 
 def _own_features(own: Backbone | None) -> DomainEncoder:

@@ -11,15 +11,26 @@ from torch import Tensor
 
 
 def _cls(model: Any, pixels: Tensor) -> Tensor:
-    return model(pixel_values=pixels).last_hidden_state[:, 0]
+    return _hidden(model, pixels)[:, 0]
 
 
 def _patch_mean(model: Any, pixels: Tensor) -> Tensor:
+    return _hidden(model, pixels)[:, 1:].mean(1)
+
+
+def patch_tokens(model: Any, count: int, pixels: Tensor) -> Tensor:
+    """Return the tokens of the patches (B, P F) of images, one behind another; they are the last ones everywhere."""
+    return _hidden(model, pixels)[:, -count:].flatten(1)
+
+
+def _hidden(model: Any, pixels: Tensor) -> Tensor:
+    if model.config.model_type != "vit_mae":
+        return model(pixel_values=pixels).last_hidden_state
     # A masked autoencoder shuffles its patches by the order of some noise; rising noise leaves them in place. With
     # `mask_ratio` 0 (set on loading) it drops none.
     count = model.embeddings.patch_embeddings.num_patches
     noise = torch.arange(count, dtype=torch.float32, device=pixels.device).expand(len(pixels), count)
-    return model(pixel_values=pixels, noise=noise).last_hidden_state[:, 1:].mean(1)
+    return model(pixel_values=pixels, noise=noise).last_hidden_state
 
 
 def _pooler(model: Any, pixels: Tensor) -> Tensor:
@@ -48,6 +59,7 @@ class VisionFamily:
         processor: family of its image processor, for files that do not name theirs.
         width: the entry of its configuration that holds the width of the feature, the last one where it is a list.
         any_size: whether it takes images of other sizes than its configuration names.
+        patches: whether it has a token for each patch, all as wide as the feature.
         options: passed to the class.
         settings: entries of the configuration to change after loading.
     """
@@ -57,27 +69,28 @@ class VisionFamily:
     processor: str
     width: str = "hidden_size"
     any_size: bool = False
+    patches: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CLIP = VisionFamily("CLIPVisionModel", "pooler", "clip")
-_SIGLIP = VisionFamily("SiglipVisionModel", "pooler", "siglip")
+_CLIP = VisionFamily("CLIPVisionModel", "pooler", "clip", patches=True)
+_SIGLIP = VisionFamily("SiglipVisionModel", "pooler", "siglip", patches=True)
 _SAM = VisionFamily("SamVisionModel", "spatial-mean", "sam", width="output_channels")
 
 # By the `model_type` of config.json.
 VISION_FAMILIES: dict[str, VisionFamily] = {
-    "vit": VisionFamily("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
-    "vit_mae": VisionFamily("ViTMAEModel", "patch-mean", "vit", settings={"mask_ratio": 0.0}),
-    "dinov2": VisionFamily("Dinov2Model", "cls", "bit", any_size=True),
-    "dinov2_with_registers": VisionFamily("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
-    "dinov3_vit": VisionFamily("DINOv3ViTModel", "cls", "dinov3", any_size=True),
+    "vit": VisionFamily("ViTModel", "cls", "vit", patches=True, options={"add_pooling_layer": False}),
+    "vit_mae": VisionFamily("ViTMAEModel", "patch-mean", "vit", patches=True, settings={"mask_ratio": 0.0}),
+    "dinov2": VisionFamily("Dinov2Model", "cls", "bit", any_size=True, patches=True),
+    "dinov2_with_registers": VisionFamily("Dinov2WithRegistersModel", "cls", "bit", any_size=True, patches=True),
+    "dinov3_vit": VisionFamily("DINOv3ViTModel", "cls", "dinov3", any_size=True, patches=True),
     "dinov3_convnext": VisionFamily("DINOv3ConvNextModel", "pooler", "dinov3", width="hidden_sizes", any_size=True),
     "swin": VisionFamily("SwinModel", "pooler", "vit", any_size=True),
     "swinv2": VisionFamily("Swinv2Model", "pooler", "vit", any_size=True),
     "convnext": VisionFamily("ConvNextModel", "pooler", "convnext", width="hidden_sizes", any_size=True),
     "convnextv2": VisionFamily("ConvNextV2Model", "pooler", "convnext", width="hidden_sizes", any_size=True),
-    "beit": VisionFamily("BeitModel", "pooler", "beit"),
+    "beit": VisionFamily("BeitModel", "pooler", "beit", patches=True),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.generative import Visual
 from acclimate.methods.prerequisites import TaskModel
@@ -69,8 +70,13 @@ class VITask(Instruct):
         self._with_exemplar = True
         if config.exemplar == "learned":
             self.connector: torch.nn.Module | None = LearnedTokens(config.exemplar_tokens, backbone.token_width)
-        elif config.reads_encoder and self.domain_encoder is not None:
-            self.connector = Connector(self.domain_encoder.width, backbone.token_width, config.connector)
+        elif config.reads_encoder and (encoder := self.domain_encoder) is not None:
+            if config.exemplar in ("patches", "replace") and DOMAIN_TOKENS not in encoder.widths:
+                raise ConfigError(
+                    f"exemplar={config.exemplar} needs a domain encoder with a token for each patch, and "
+                    f"'{encoder.name}' ({encoder.family}) has none; use exemplar=cls, or a ViT"
+                )
+            self.connector = Connector(encoder.width, backbone.token_width, config.connector)
         else:
             self.connector = None
         self.to(backbone.device)
