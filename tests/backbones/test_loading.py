@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, SiglipModel
 
 from acclimate.backbones import load_backbone
+from acclimate.backbones.kinds import DUAL, GENERATIVE, kind_of
 from acclimate.errors import BackboneError
 from tests.helpers.tensors import close
 from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
@@ -236,3 +237,10 @@ def test_repr_and_description(original, caplog):
     assert json.loads(json.dumps(backbone.describe()))["text_heads"] == 4
     siglip = SiglipModel.config_class()
     assert siglip.model_type == "siglip"
+
+
+def test_the_kind_of_a_backbone(original):
+    """It is read from config.json, before anything is loaded."""
+    assert [kind_of(name) for name in ("mini-clip", "mini-vlm", str(original))] == [DUAL, GENERATIVE, DUAL]
+    with pytest.raises(BackboneError, match="no backbone folder"):
+        kind_of("mini-clop")
