@@ -324,5 +324,5 @@ def test_views_of_several_kinds_run_together_as_alone(world, batch):
 def test_stages_are_prepared_for_so_many_images(world):
     method = make(world, "vitask", rank=1)
     epochs = [stage.epochs for stage in method.stages(FACTS)]
-    assert sum(epochs) == 30  # of 18 images, two steps each
+    assert sum(epochs) == 60  # of 18 images, two steps each
     assert method.config.passes(16 * 1000) == (1, 1)

@@ -12,7 +12,7 @@ from acclimate.training.recipe import Recipe
 
 WARMUP = 0.03  # share of a stage, as in the second-stage recipe of InternVL 2
 STEPS = 120  # of both stages together, in a training whose length nobody chose
-LEAST_EPOCHS, MOST_EPOCHS = 2, 30
+LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class TuningConfig(AnswerConfig, Recipe):
     alpha: float = option(32.0, "strength of the changes, before the division by the rank", low=0.0)
     dropout: float = option(0.05, "chance that an input of a change is dropped in training", low=0.0, high=0.99)
     epochs: int | None = option(
-        None, "passes over the training images, both stages together; none: as many as make 120 steps, 2 to 30", low=2
+        None, "passes over the training images, both stages together; none: as many as make 120 steps, 2 to 100", low=2
     )
     batch_size: int = option(16, "images in a step", low=1)
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
-    lr: float = option(1e-3, "peak learning rate; 4e-5 is that of the recipe for models of billions", low=0.0)
+    lr: float = option(3e-3, "peak learning rate; 4e-5 is that of the recipe for models of billions", low=0.0)
     weight_decay: float = option(0.01, "weight decay", low=0.0)
     second_stage: float = option(0.5, "share of the epochs that belongs to the second stage", low=0.0, high=1.0)
 
