@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from acclimate.errors import ConfigError
+from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.parts.generative import Visual
 from acclimate.prompts import PromptSet
 from acclimate.training.feeding import evaluation_feed
@@ -298,6 +298,26 @@ def test_written_answers_and_likelihoods_of_others(world, batch):
     found = method.log_likelihood(few, asked, [list(method.answers)] * 2)
     close(found[0], method.logits(few)[0], 1e-3)
     assert found.shape == (2, 3)
+
+
+def test_classes_that_cannot_be_answered_are_refused_before_anything_is_learned(world):
+    method = make(world, "instruct", rank=1, label_list="never")
+    with pytest.raises(ConfigError, match=r"class '<image>': the response .* write it otherwise, with `names`"):
+        method.bind(("dog", "<image>"))
+    with pytest.raises(BackboneError, match="of them the response"):
+        method.bind(("dog", "lo " * world.backbone.context_length))
+
+
+def test_more_exemplars_than_there_is_room_for_are_counted_in_the_message(world, batch):
+    method = make(world, "vitask", **SMALL, exemplar="learned", exemplar_tokens=500)
+    with pytest.raises(BackboneError, match=r"500 of them behind it.*take fewer visual tokens"):
+        method.loss(batch.without("domain_features"))
+
+
+def test_an_instruction_of_nothing_but_the_list_needs_the_list(world):
+    assert make(world, "instruct", rank=1, instruction="{labels}?").asked(training=False) == "cat; dog; river?"
+    with pytest.raises(ConfigError, match=r"asks nothing where label_list=training"):
+        make(world, "instruct", rank=1, instruction="{labels}?", label_list="training")
 
 
 def test_two_classes_that_read_the_same_are_refused(world):
