@@ -246,6 +246,13 @@ def test_an_encoder_without_patches(world):
         make(other, "vitask", rank=1, exemplar="patches")
 
 
+@pytest.mark.parametrize("exemplar", ["patches", "replace", "none"])
+def test_no_contrast_of_exemplars_where_other_images_have_none(world, exemplar):
+    with pytest.raises(ConfigError, match=f"which exemplar={exemplar} does not give; use crt_branch=plain"):
+        make(world, "vitask", rank=1, exemplar=exemplar, crt_branch="exemplar")
+    make(world, "vitask", rank=1, exemplar=exemplar, crt_branch="exemplar", crt=0.0)
+
+
 def test_contrast_of_the_tokens_in_which_labels_differ(world, batch):
     method = vitask(world, crt=1.0, crt_tokens="label")
     method.bind(("a red cat", "a red dog", "a red river"))
