@@ -82,6 +82,50 @@ def test_what_cannot_be_asked(place, words, message):
     assert message in done.error
 
 
+def test_an_image_where_the_question_is(place):
+    one, two = pictures(place)[:2]
+    done = acclimate("ask", place / "run", one, two)
+    assert done.code == 2
+    assert f"'{two}' is a file and stands where the question is" in done.error
+
+
+def test_an_answer_longer_than_the_model_reads(place):
+    done = acclimate("ask", place / "run", pictures(place)[0], "What is it?", "--max-tokens", 300)
+    assert done.code == 2
+    assert "the longest answer may have 300 tokens" in done.error
+
+
+def test_a_folder_is_asked_about_image_by_image_and_what_cannot_be_read_comes_last(place, tmp_path):
+    for number, path in enumerate(pictures(place)[:2]):
+        (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
+    (tmp_path / "0a.png").write_bytes(b"no image")
+    done = acclimate("ask", place / "run", tmp_path, "What is it?", "-q", "--max-tokens", 2)
+    assert done.code == 2
+    assert "1 of 3 images could not be read, the others are answered" in done.error
+    assert [line.endswith(f"{number}.png") for number, line in enumerate(done.out.splitlines())] == [True, True]
+    rows = acclimate("ask", place / "run", tmp_path, "What is it?", "--json", "--max-tokens", 2).out.splitlines()
+    assert [bool(json.loads(row)["error"]) for row in rows] == [False, True, False]
+
+
+def test_a_warm_start_from_other_settings(place, domain_folder):
+    words = ("--backbone", place / "llava", "--domain-encoder", domain_folder, "--start", place / "run")
+    words = (*words, "--out", place / "warm", *QUICK, "--set", "rank=2")
+    done = acclimate("adapt", place / "animals", "--method", "vitask", *words)
+    assert done.code == 2
+    assert "other shapes than these settings have (rank=1 there and 2 here)" in done.error
+
+
+def test_a_bench_whose_backbones_do_not_fit(place, tmp_path):
+    data = f"{{animals: {{path: {place / 'animals'}, domain: natural}}}}"
+    (tmp_path / "spec.yaml").write_text(
+        f"{{title: x, backbones: [mini-clip], data: {data}, shots: 4, seeds: [1], methods: [instruct], "
+        "suites: [{protocol: few-shot, data: [animals]}]}"
+    )
+    done = acclimate("bench", tmp_path / "spec.yaml", "--out", tmp_path / "bench", "--dry-run")
+    assert done.code == 2
+    assert "give `backbones` such a one" in done.error
+
+
 def test_a_backbone_of_the_other_kind(place, tiny_folders):
     coop = acclimate("adapt", place / "animals", "--method", "coop", "--backbone", place / "llava")
     assert coop.code == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from acclimate.errors import ConfigError
+from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.parts.generative import Visual
 from acclimate.prompts import PromptSet
 from acclimate.training.feeding import evaluation_feed
@@ -246,6 +246,13 @@ def test_an_encoder_without_patches(world):
         make(other, "vitask", rank=1, exemplar="patches")
 
 
+@pytest.mark.parametrize("exemplar", ["patches", "replace", "none"])
+def test_no_contrast_of_exemplars_where_other_images_have_none(world, exemplar):
+    with pytest.raises(ConfigError, match=f"which exemplar={exemplar} does not give; use crt_branch=plain"):
+        make(world, "vitask", rank=1, exemplar=exemplar, crt_branch="exemplar")
+    make(world, "vitask", rank=1, exemplar=exemplar, crt_branch="exemplar", crt=0.0)
+
+
 def test_contrast_of_the_tokens_in_which_labels_differ(world, batch):
     method = vitask(world, crt=1.0, crt_tokens="label")
     method.bind(("a red cat", "a red dog", "a red river"))
@@ -298,6 +305,26 @@ def test_written_answers_and_likelihoods_of_others(world, batch):
     found = method.log_likelihood(few, asked, [list(method.answers)] * 2)
     close(found[0], method.logits(few)[0], 1e-3)
     assert found.shape == (2, 3)
+
+
+def test_classes_that_cannot_be_answered_are_refused_before_anything_is_learned(world):
+    method = make(world, "instruct", rank=1, label_list="never")
+    with pytest.raises(ConfigError, match=r"class '<image>': the response .* write it otherwise, with `names`"):
+        method.bind(("dog", "<image>"))
+    with pytest.raises(BackboneError, match="of them the response"):
+        method.bind(("dog", "lo " * world.backbone.context_length))
+
+
+def test_more_exemplars_than_there_is_room_for_are_counted_in_the_message(world, batch):
+    method = make(world, "vitask", **SMALL, exemplar="learned", exemplar_tokens=500)
+    with pytest.raises(BackboneError, match=r"500 of them behind it.*take fewer visual tokens"):
+        method.loss(batch.without("domain_features"))
+
+
+def test_an_instruction_of_nothing_but_the_list_needs_the_list(world):
+    assert make(world, "instruct", rank=1, instruction="{labels}?").asked(training=False) == "cat; dog; river?"
+    with pytest.raises(ConfigError, match=r"asks nothing where label_list=training"):
+        make(world, "instruct", rank=1, instruction="{labels}?", label_list="training")
 
 
 def test_two_classes_that_read_the_same_are_refused(world):

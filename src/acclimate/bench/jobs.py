@@ -166,10 +166,10 @@ def _check_kinds(spec: Spec, backbones: Mapping[str, Backbone]) -> None:
     for method in kinds:
         if not any(encoder.kind in method.backbones for encoder in backbones.values()):
             for name, encoder in backbones.items():
-                method.check_backbone(encoder.kind, name)
+                method.check_backbone(encoder.kind, name, "backbones")
     for name, encoder in backbones.items():
         if kinds and not any(encoder.kind in method.backbones for method in kinds):
-            kinds[0].check_backbone(encoder.kind, name)
+            kinds[0].check_backbone(encoder.kind, name, "backbones")
 
 
 def _contents(

@@ -16,7 +16,6 @@ from acclimate.cli.console import tell
 from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
 from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
 from acclimate.counting import counted
-from acclimate.errors import DataError
 from acclimate.options import parse_assignments
 
 if TYPE_CHECKING:
@@ -202,10 +201,7 @@ def predict(
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
         show_next_to_labels(run, given_words(context, only=ABOUT_RUN), quiet)
-    if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        others = ", the others are labelled" if len(failed) < count else ""
-        raise DataError(f"{len(failed)} of {counted(count, 'image')} could not be read{others}: {failed[0]}{more}")
+    console.refuse_unread(failed, count, "labelled")
 
 
 def _label(

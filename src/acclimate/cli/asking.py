@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -34,9 +35,14 @@ def ask(
     *files, question = images
     if not files:
         raise ConfigError(f"'{question}' is alone; give an image, and behind it the question, in quotes")
+    if os.path.lexists(question):
+        raise ConfigError(f"'{question}' is a file and stands where the question is; ask behind the images, in quotes")
     model = load(run, backbone, device.value, domain_encoder=domain_encoder, swap=swap)
-    for answer in model.ask(files, question, max_tokens):
+    answers = model.ask(files, question, max_tokens, on_corrupt="skip")
+    for answer in answers:
         if as_json:
-            tables.print_json({"path": answer.path, "question": question, "answer": answer.answer}, indent=None)
-        else:
-            show_line(console.out, answer.answer if len(files) == 1 else f"{answer.answer:<24}  {answer.path}")
+            row = {"path": answer.path, "question": question, "answer": answer.answer, "error": answer.error}
+            tables.print_json(row, indent=None)
+        elif not answer.error:
+            show_line(console.out, answer.answer if len(answers) == 1 else f"{answer.answer:<24}  {answer.path}")
+    console.refuse_unread([answer.error for answer in answers if answer.error], len(answers), "answered")

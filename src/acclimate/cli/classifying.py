@@ -11,6 +11,7 @@ from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import next_command
 from acclimate.cli.verdicts import show_commands
+from acclimate.counting import counted
 from acclimate.options import parse_assignments
 
 FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mean_average_precision": "mean AP"}
@@ -109,8 +110,8 @@ def _show(record: dict[str, Any], out: Path) -> None:
     chosen = "" if kept is None else f", of which {kept + 1} was the best on validation images"
     console.tell(
         console.out,
-        f"{record['data']['images']} images, {record['settings']['epochs']} epochs{chosen}; {cost['total']:.0f} s, "
-        f"{weights / 1e6:.1f} million weights",
+        f"{record['data']['images']} images, {counted(record['settings']['epochs'], 'epoch')}{chosen}; "
+        f"{cost['total']:.0f} s, {weights / 1e6:.1f} million weights",
     )
     for name in record["data"]["sets"]:
         for part in ("validation", "tests"):

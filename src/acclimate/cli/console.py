@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -12,7 +13,8 @@ from rich.theme import Theme
 from acclimate.cli.layout import wrap
 from acclimate.cli.terminal import SafeConsole, one_line
 from acclimate.cli.wording import in_dashes
-from acclimate.errors import on_a_screen
+from acclimate.counting import counted
+from acclimate.errors import DataError, on_a_screen
 
 THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": "bold"})
 
@@ -96,3 +98,20 @@ def show_notes(quiet: bool = False, without: str = "") -> None:
 def show_error(message: str) -> None:
     """Print the one line of an error."""
     tell(err, in_dashes(" ".join(message.split())), label="error: ", label_style="error")
+
+
+def refuse_unread(reasons: Sequence[str], count: int, done: str) -> None:
+    """Refuse images that could not be read, once everything else is done.
+
+    Args:
+        reasons: why, image by image.
+        count: number of all images.
+        done: what has become of the others.
+
+    Raises:
+        DataError: there are such images.
+    """
+    if reasons:
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        others = f", the others are {done}" if len(reasons) < count else ""
+        raise DataError(f"{len(reasons)} of {counted(count, 'image')} could not be read{others}: {reasons[0]}{more}")

@@ -118,12 +118,13 @@ class Method(nn.Module):
         return f"{self.name} reads {self.inputs}"
 
     @classmethod
-    def check_backbone(cls, kind: str, name: str) -> None:
+    def check_backbone(cls, kind: str, name: str, option: str = "backbone") -> None:
         """Refuse a backbone of a kind that the method does not adapt.
 
         Args:
             kind: of the backbone.
             name: of the backbone, for the message.
+            option: where backbones are named, for the message.
 
         Raises:
             ConfigError: so it is.
@@ -134,7 +135,7 @@ class Method(nn.Module):
             )
             given = KINDS[kind]
             raise ConfigError(
-                f"'{name}' is a {given.title}, and {cls.name} adapts {own}; give `backbone` such a one, or take a "
+                f"'{name}' is a {given.title}, and {cls.name} adapts {own}; give `{option}` such a one, or take a "
                 f"method for a {given.title}, such as {given.method}"
             )
 

@@ -219,22 +219,24 @@ class AdaptedModel:
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
         return stream_predictions(self.task, self.method, each_image(images), batch_size, on_corrupt)
 
-    def ask(self, images: Several, question: str, max_tokens: int = 64) -> list[Answer]:
+    def ask(self, images: Several, question: str, max_tokens: int = 64, on_corrupt: str = "error") -> list[Answer]:
         """Return what a generative model answers about each image.
 
         Args:
             images: as in `predict`.
             question: what is asked about each of them.
             max_tokens: longest answer in tokens of the model, 1 or more.
+            on_corrupt: as in `stream`; what is skipped has an answer with its `error`.
 
         Raises:
-            ConfigError: a method that writes no text, or an empty question.
+            ConfigError: a method that writes no text, an empty question, or an option out of its range.
             BackboneError: question and answer do not fit into the context of the model.
             DataError: an image that cannot be read.
         """
         asking = Asking(arguments.text("question", question), arguments.whole("max_tokens", max_tokens, 1))
         asking.check_predicts(self.method)
-        return list(stream_predictions(asking, self.method, each_image(images)))
+        arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
+        return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
 
     def describe(self) -> dict[str, Any]:
         """Return what `adapter.json` holds."""

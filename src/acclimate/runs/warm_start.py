@@ -43,6 +43,7 @@ class WarmStart(RunPart):
             raise ConfigError(
                 f"`start={str(self.run)!r}` holds what {info.get('method')} has learned, and this run is of {method}"
             )
+        self.config: Mapping[str, Any] = info.get("config") or {}
         earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
         self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
         advice = "start from another run, or give the data the split of that run"
@@ -57,8 +58,23 @@ class WarmStart(RunPart):
         return {"start": self.sha256}
 
     def begin(self, method: Method) -> None:
-        """Put the learned tensors into the method."""
-        method.load_learned_state(self.state)
+        """Put the learned tensors into the method.
+
+        Raises:
+            ConfigError: they are of other shapes, such as with other settings.
+        """
+        try:
+            method.load_learned_state(self.state)
+        except ConfigError as error:
+            own = vars(method.config)
+            other = [name for name in own if name in self.config and self.config[name] != own[name]]
+            if not other:
+                raise
+            unlike = ", ".join(f"{name}={self.config[name]} there and {own[name]} here" for name in other)
+            raise ConfigError(
+                f"`start={str(self.run)!r}` holds tensors of other shapes than these settings have ({unlike}); give "
+                "the settings of that run"
+            ) from error
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
         """Return the earlier run and the hash of its adapter."""

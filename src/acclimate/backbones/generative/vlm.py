@@ -80,9 +80,11 @@ class GenerativeVLM(FrozenVLM):
             ids += self.tokenizer.response(response)
         if len(ids) > self.context_length:
             answer = f", {len(ids) - prompt} of them the response" if response is not None else ""
+            answer = (f", {exemplars} of them behind it" if exemplars else "") + answer
+            advice = "take fewer visual tokens, or " if exemplars > 1 else ""
             raise BackboneError(
                 f"a conversation has {len(ids)} tokens ({count} of them the image{answer}), and {self.name} reads "
-                f"{self.context_length}; shorten the instruction or the response"
+                f"{self.context_length}; {advice}shorten the instruction or the response"
             )
         marked = torch.zeros(len(ids), dtype=torch.bool)
         marked[prompt:] = True
@@ -179,7 +181,7 @@ class GenerativeVLM(FrozenVLM):
         """
         if not len(conversations):
             return []
-        self._check_room(conversations, max_new_tokens, "`max_new_tokens` is")
+        self._check_room(conversations, max_new_tokens, "the longest answer may have")
         with self.lock:
             prefix = self._prefix(conversations, image_tokens, exemplars)
             made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.kinds import GENERATIVE
-from acclimate.errors import ConfigError
+from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.capabilities import AnsweringClassifier
 from acclimate.options import Checked, option
 from acclimate.prompts import PromptSet, check_instruction, render_instruction
@@ -44,6 +44,11 @@ class AnswerConfig(Checked):
         super().__post_init__()
         if self.instruction is not None:
             check_instruction(self.instruction, f"instruction={self.instruction!r}")
+            if self.label_list != "always" and not any(map(str.isalnum, render_instruction(self.instruction))):
+                raise ConfigError(
+                    f"instruction={self.instruction!r} asks nothing where label_list={self.label_list} leaves the "
+                    "classes out; add a sentence without {labels}"
+                )
 
 
 class GenerativeClassifier(AnsweringClassifier):
@@ -69,7 +74,8 @@ class GenerativeClassifier(AnsweringClassifier):
         """Put the classes into words.
 
         Raises:
-            ConfigError: two classes read the same.
+            ConfigError: two classes read the same, or one has words that have a meaning of their own in the backbone.
+            BackboneError: question and answer do not fit into the context of the backbone.
         """
         self.answers = tuple(self.prompts.words(self.class_names))
         alike = {answer for answer in self.answers if self.answers.count(answer) > 1}
@@ -80,7 +86,17 @@ class GenerativeClassifier(AnsweringClassifier):
                 "them apart; give one of them other words with `names`"
             )
         self.asked = lru_cache(maxsize=None)(self._asked)
-        _ = self.conversation(exemplars=0)  # refuses what is longer than the context, before any image is read
+        _ = self.backbone.conversation(self.asked(training=False), self._longest())  # fits, before any image is read
+
+    def _longest(self) -> str:
+        """Return the longest answer in tokens."""
+        lengths = {}
+        for name, answer in zip(self.class_names, self.answers, strict=True):
+            try:
+                lengths[answer] = len(self.backbone.tokenizer.response(answer))
+            except BackboneError as error:
+                raise ConfigError(f"class {name!r}: {error}, with `names`") from error
+        return max(lengths, key=lengths.__getitem__)
 
     def _asked(self, training: bool) -> str:
         listed = self.config.label_list == "always" or (training and self.config.label_list == "training")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from acclimate.errors import ConfigError
 from acclimate.methods.parts.generative import AnswerConfig
 from acclimate.options import option
 from acclimate.training.recipe import Recipe
@@ -81,6 +82,19 @@ class VITaskConfig(TuningConfig):
         "vision encoder that is fine-tuned where no domain encoder is named: a Hub id, a folder, a backbone",
     )
     task_epochs: int | None = option(None, "passes of that fine-tuning; none: its own rule", low=1)
+
+    def __post_init__(self) -> None:
+        """Refuse a contrast of exemplars where another image has no exemplar of its own.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        super().__post_init__()
+        if self.crt and self.crt_branch == "exemplar" and self.exemplar in ("patches", "replace", "none"):
+            raise ConfigError(
+                "crt_branch=exemplar contrasts an image with another one and its exemplar, which exemplar="
+                f"{self.exemplar} does not give; use crt_branch=plain, or exemplar=cls"
+            )
 
     @property
     def reads_encoder(self) -> bool:
