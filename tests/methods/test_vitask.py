@@ -353,3 +353,20 @@ def test_stages_are_prepared_for_so_many_images(world):
     epochs = [stage.epochs for stage in method.stages(FACTS)]
     assert sum(epochs) == 60  # of 18 images, two steps each
     assert method.config.passes(16 * 1000) == (1, 1)
+
+
+def test_every_step_learns(world):
+    """Also the only one of a stage; and the settings of the warm-up mean something."""
+    config = make(world, "instruct", rank=1, lr=0.01).config
+    rates = [config.learning_rate(step / 10, 10) for step in range(100)]
+    assert rates[0] == pytest.approx(0.001)
+    assert max(rates) == pytest.approx(0.01)
+    assert 0 < rates[-1] < 1e-5
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    constant = make(world, "instruct", rank=1, lr=0.01, warmup="constant", warmup_lr=0.002, warmup_epochs=2).config
+    assert [constant.learning_rate(epoch, 10) for epoch in (0, 1.9)] == [0.002, 0.002]
+    assert constant.learning_rate(2, 10) == pytest.approx(0.01)
+    method = make(world, "instruct", rank=1, epochs=2, batch_size=18, lr=0.01, second_stage=0.0)
+    before = {name: value.clone() for name, value in method.learned_state().items()}
+    descend(method, stages_of(method)[:1], world.train)
+    assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())

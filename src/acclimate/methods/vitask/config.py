@@ -12,6 +12,7 @@ from acclimate.options import option
 from acclimate.training.recipe import Recipe
 
 WARMUP = 0.03  # share of a stage, as in the second-stage recipe of InternVL 2
+FIRST = 0.1  # share of the rate that a stage begins with: from nothing, a stage of one step would learn nothing
 STEPS = 120  # of both stages together, in a training whose length nobody chose
 LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 
@@ -32,13 +33,17 @@ class TuningConfig(AnswerConfig, Recipe):
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
     lr: float = option(3e-3, "peak learning rate; 4e-5 is that of the recipe for models of billions", low=0.0)
     weight_decay: float = option(0.01, "weight decay", low=0.0)
+    warmup_epochs: int = option(0, "epochs of warm-up of a stage, half of them at most; 0: 3 % of them", low=0)
+    warmup: Literal["constant", "linear"] = option("linear", "shape of the warm-up")
+    warmup_lr: float = option(0.0, "learning rate at the start of a stage; 0: a tenth of `lr`", low=0.0)
     second_stage: float = option(0.5, "share of the epochs that belongs to the second stage", low=0.0, high=1.0)
 
     def learning_rate(self, epoch: float, epochs: int) -> float:
-        """Learning rate at a moment of a stage, in epochs from its start: a linear warm-up, then a cosine to zero."""
-        warmup = WARMUP * epochs
+        """Learning rate at a moment of a stage, in epochs from its start: a warm-up, then a cosine to zero."""
+        warmup = min(self.warmup_epochs or WARMUP * epochs, epochs / 2)
         if epoch < warmup:
-            return self.lr * epoch / warmup
+            first = self.warmup_lr or FIRST * self.lr
+            return first if self.warmup == "constant" else first + (self.lr - first) * epoch / warmup
         return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
 
     def passes(self, images: int) -> tuple[int, int]:
