@@ -13,7 +13,9 @@ from tests.helpers.tiny_domain_encoders import CASES
 BLOCKS = {"dinov3_convnext": 8, "swin": 4, "swinv2": 4, "convnext": 7, "convnextv2": 7}  # and the joints between stages
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [name if name in ("vit", "vit_mae") else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_trained_saved_and_read_again(name, tmp_path):
     CASES[name].save(tmp_path / "a")
     encoder = load_domain_encoder(tmp_path / "a")

@@ -26,6 +26,7 @@ def classifier(*words):
     return acclimate("pretrain", "classifier", *words, *QUICK)
 
 
+@pytest.mark.slow
 def test_the_printed_commands_work_as_printed(folders, domain_folder, tiny_folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "a classifier"
@@ -63,6 +64,7 @@ def test_the_image_tower_of_a_dual_encoder_and_the_split_that_was_asked_for(fold
     assert "--split-seed 5" in done.out
 
 
+@pytest.mark.slow
 def test_several_labels(tmp_path, domain_folder):
     folder = make_split_pictures(tmp_path / "weather", ("a", "b"))
     rows = [

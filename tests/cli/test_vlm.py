@@ -10,6 +10,8 @@ from tests.helpers.command import acclimate
 from tests.helpers.pictures import make_split_pictures
 from tests.helpers.tiny_vlms import tiny_llava
 
+pytestmark = pytest.mark.slow  # half a dozen runs
+
 QUICK = ("--shots", 4, "--domain", "natural", "--device", "cpu", "--set", "epochs=2", "--set", "rank=1")
 
 
@@ -148,7 +150,6 @@ def test_other_classes_in_one_question(place):
     assert done.json["accuracy"] == record["metrics"]["accuracy"]
 
 
-@pytest.mark.slow
 def test_a_bench_has_rows_with_and_without_exemplar(place, domain_folder, tmp_path):
     (tmp_path / "spec.yaml").write_text(
         f"""

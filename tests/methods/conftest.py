@@ -20,8 +20,11 @@ from tests.helpers.tiny_vlms import tiny_llava
 def pytest_collection_modifyitems(items):
     """Training on the second family is slow work that tells little more; equality with the plain way stays quick."""
     for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        if item.get_closest_marker("one_family") and "siglip" in (params.get("world"), *params.get("pair", ())):
+        if not hasattr(item, "callspec") or not item.get_closest_marker("one_family"):
+            continue
+        params = item.callspec.params
+        family, method = params.get("pair", (params.get("world"), ""))
+        if family == "siglip" or (family == "llava" and method.endswith("linear-probe")):
             item.add_marker(pytest.mark.slow)
 
 

@@ -137,6 +137,7 @@ def test_of_epochs_that_are_equally_right_the_surer_one_is_better(world):
     assert 0 < before - plain < 1 / len(labels) / 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["folder", None])
 def test_from_adapt_to_a_folder_and_back(named, pictures, tiny, domain_folder, tmp_path):
     """Through the transform of its own encoder, which is not that of the backbone; by default the backbone's tower."""
@@ -160,6 +161,7 @@ def test_from_adapt_to_a_folder_and_back(named, pictures, tiny, domain_folder, t
     assert math.isfinite(loaded.record["metrics"]["nll"]["value"])
 
 
+@pytest.mark.slow
 def test_views_for_learning_go_through_the_transform_of_the_encoder(pictures, tiny, domain_folder):
     one, two = (
         quick(pictures, tiny, method="fine-tune", domain_encoder=domain_folder, settings={**SETTINGS, "augment": views})

@@ -101,6 +101,7 @@ def test_the_epoch_is_the_best_on_validation_images(made):
     assert max(values) == pytest.approx(np.mean(measured), abs=2e-6)
 
 
+@pytest.mark.slow
 def test_the_images_that_it_has_learned_from_and_was_chosen_by(made, animals, weather, tiny, caplog):
     """Neither may be measured; that its epoch was chosen by validation images is no reason to warn of them."""
     out, record = made
@@ -122,6 +123,7 @@ def test_the_images_that_it_has_learned_from_and_was_chosen_by(made, animals, we
         train(swapped, out.parent / "never", out)
 
 
+@pytest.mark.slow
 def test_goes_on_from_an_earlier_one(made, animals, weather, domain_folder, tmp_path):
     """With its images, and with its part of the head for the very same classes."""
     out, _ = made
@@ -183,6 +185,7 @@ def test_sets_with_the_very_same_classes_share_their_outputs(animals, weather, t
         Slices.of([sets[0], sets[0]])
 
 
+@pytest.mark.slow
 def test_several_labels_of_an_image(several, domain_folder, tmp_path):
     record = train(several, tmp_path / "tsm", domain_folder, LEARN, multi_label=True)
     figures = record["tests"]["several"]
@@ -211,6 +214,7 @@ def test_a_validation_image_that_is_learned_from_in_another_set_chooses_nothing(
     assert "1 validation images choose nothing: copies of them are learned from" in caplog.text
 
 
+@pytest.mark.slow
 def test_in_memory_it_is_the_same_encoder(made, animals, weather, domain_encoder):
     """As a run makes it that builds on one."""
     out, record = made

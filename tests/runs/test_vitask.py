@@ -85,6 +85,7 @@ def test_without_the_task_specific_model(run, pictures, vlm, tmp_path):
     assert kept.keys() == own.keys()
 
 
+@pytest.mark.slow
 def test_another_task_specific_model(run, pictures, vlm, tsm, tmp_path, tiny_folders):
     other = tmp_path / "other"
     pretrain_classifier(pictures, other, encoder=tsm, settings={"epochs": 1, "lr": 0.01}, device="cpu")

@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers.tiny_vlms import FAMILIES, load_vlm_pair
+
+QUICK = {"llava", "qwen3_vl", "gemma3-near"}  # the plainest, and two with positions and masks of their own
+
+
+def pytest_collection_modifyitems(items):
+    """The other families are tested with all tests."""
+    for item in items:
+        here = hasattr(item, "callspec") and item.path.parent == Path(__file__).parent  # all tests come by
+        if here and item.callspec.params.get("pair", "llava") not in QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def test_the_embedded_model_answers(mini):
     assert counts.tolist() == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_sixteen_bits(llava):
     vlm = load_vlm(llava.folder, dtype=torch.bfloat16)
     assert vlm.dtype == torch.bfloat16
