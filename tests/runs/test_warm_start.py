@@ -60,7 +60,7 @@ def test_other_runs_are_refused(run, other, tiny, tiny_backbones, tmp_path):
         quick(other, tiny_backbones["siglip"], start=run.folder)
     with pytest.raises(RunError, match="give the folder of a finished run to `start`"):
         quick(other, tiny, start=tmp_path)
-    with pytest.raises(ConfigError, match="do not belong to this coop"):
+    with pytest.raises(ConfigError, match=r"shapes .* \(context_tokens=4 there and 5 here\); give the settings"):
         quick(other, tiny, start=run.folder, settings={**QUICK, "context_tokens": 5})
 
 
