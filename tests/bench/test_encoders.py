@@ -196,7 +196,7 @@ def test_an_encoder_that_has_seen_what_is_measured_is_refused_before_anything_ru
         f"{len(load_source('animals', Source(animals)).test)} of the "
         f"{len(load_source('animals', Source(animals)).test)} test images, such as "
         f"{load_source('animals', Source(animals)).test.keys[0]}; name another one, for it "
-        "was made with `split='all'`"
+        "has learned from all images of its data"
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import acclimate
+from acclimate.backbones.kinds import DUAL
 from acclimate.data import load_data
 from acclimate.data.frozen import load_splits
 from acclimate.errors import BackboneError, ConfigError, DataError, RunError, TrainingError
@@ -172,7 +173,11 @@ SHORT = {  # of the methods whose default is long
 
 
 AT_ONCE = {"zero-shot", "linear-probe", "domain-linear-probe", "coop", "gdpl", "spg", "aape", "tip-adapter-f"}
-EVERY = [pytest.param(one.name, marks=[] if one.name in AT_ONCE else pytest.mark.slow) for one in list_methods()]
+EVERY = [
+    pytest.param(one.name, marks=[] if one.name in AT_ONCE else pytest.mark.slow)
+    for one in list_methods()
+    if DUAL in one.backbones  # the others have tests/runs/test_vitask.py
+]
 
 
 @pytest.mark.parametrize("method", EVERY)

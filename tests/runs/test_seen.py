@@ -66,7 +66,7 @@ def test_an_encoder_of_another_split_is_refused_before_anything_is_written(folde
     count = len(data.test)
     words = refusal(data, tiny, encoders / "all")
     assert f"has learned from {count} of the {count} test images" in words
-    assert words.endswith("; name another one, for it was made with `split='all'`")  # no split would do
+    assert words.endswith("; name another one, for it has learned from all images of its data")  # no split would do
 
 
 def test_copies_are_known_by_their_bytes(folder, encoders, tiny, tmp_path):

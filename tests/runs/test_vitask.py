@@ -170,3 +170,13 @@ def test_killed_and_started_again(picture_folder, vlm_folder, domain_folder, tmp
     one, two = (read_tensors(tmp_path / name / "adapter.safetensors")[0] for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["instruct", "vlm-zero-shot", "linear-probe"])
+def test_other_methods_on_a_generative_model(method, pictures, vlm, tmp_path):
+    settings = {} if method != "instruct" else SETTINGS
+    model = quick(pictures, vlm, method=method, settings=settings, out=tmp_path / "run")
+    loaded = acclimate.load(tmp_path / "run", vlm)
+    assert loaded.evaluate(pictures.test) == model.record["metrics"]
+    assert [row.label for row in loaded.predict(pictures.test)] == [row.label for row in model.predict(pictures.test)]

@@ -177,7 +177,7 @@ def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder
         known = known or {}
         learned, chosen = frozenset(images[: len(images) - chosen_by]), frozenset(images[len(images) - chosen_by :])
         if known.get("part") == "all":
-            return Seen(what, "name another one, for it was made with `split='all'`", learned, chosen)
+            return Seen(what, "name another one, for it has learned from all images of its data", learned, chosen)
         advice = "name another one, or give the data the split that it was made with"
         return Seen(what, advice, learned, chosen, made=known.get("split_made"))
     if known is not None:
