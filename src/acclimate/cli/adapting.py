@@ -103,18 +103,8 @@ def _again(
     """Return the command that adapts by another method with its defaults, and the folder of its run."""
     from acclimate.methods import get_method
 
-    own = {
-        "backbone",
-        "method",
-        "set_",
-        "reference_prompts",
-        "start",
-        "look_at",
-        "out",
-        "overwrite",
-        "as_json",
-        "quiet",
-    }
+    own = {"backbone", "method", "set_", "reference_prompts", "start", "look_at", "out"}
+    own |= {"overwrite", "as_json", "quiet"}
     if not get_method(method).inputs.domain_encoder:
         own.add("domain_encoder")
     words, told = given_words(context, without=own), context.params

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from acclimate.backbones.mae import check_shape
 from acclimate.options import Checked, option
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import Recipe, warm_cosine
 
 BASE_RATE, REFERENCE_BATCH = 1.5e-4, 256  # the published rate, and the batch that it belongs to
 LEAST_RATE = 3e-4  # the published rule is made for batches of thousands and starves small ones
@@ -27,10 +27,7 @@ class MaeRecipe(Recipe):
 
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment, in epochs from the start."""
-        warmup = WARMUP * epochs
-        if epoch < warmup:
-            return self.lr * epoch / warmup
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+        return warm_cosine(self.lr, epoch, epochs, WARMUP * epochs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from acclimate.backbones.vision_network import VisionNetwork
 from acclimate.options import option
 from acclimate.training.batch import Batch
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import Recipe, warm_cosine
 from acclimate.training.stages import GradientStage
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ class FineTuneRecipe(Recipe):
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment, in epochs from the start: warm-up, then half a cosine down to zero."""
         warmup = min(self.warmup_epochs, epochs / 4)
-        if epoch < warmup:
-            rise = self.lr - self.warmup_lr if self.warmup == "linear" else 0.0
-            return self.warmup_lr + rise * epoch / warmup
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+        return warm_cosine(self.lr, epoch, epochs, warmup, self.warmup_lr, self.warmup == "linear")
 
     def passes(self, images: int) -> int:
         """Return the number of epochs for so many images: few images need more passes to make the same steps."""

@@ -11,6 +11,22 @@ from acclimate.errors import ConfigError
 from acclimate.options import Checked, option
 
 
+def warm_cosine(lr: float, epoch: float, epochs: int, warmup: float, first: float = 0.0, rises: bool = True) -> float:
+    """Return the learning rate at a moment: a warm-up, then half a cosine from the peak down to zero.
+
+    Args:
+        lr: the peak.
+        epoch: the moment, in epochs from the start.
+        epochs: of the whole training.
+        warmup: epochs of the warm-up, fewer than `epochs`.
+        first: rate at the start of the warm-up.
+        rises: whether the warm-up rises to the peak, or stays at `first`.
+    """
+    if epoch < warmup:
+        return first + (lr - first if rises else 0.0) * epoch / warmup
+    return lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Views(Checked):
     """Which views of the training images are learned from."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from acclimate.errors import ConfigError
 from acclimate.methods.parts.generative import AnswerConfig
 from acclimate.options import option
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import Recipe, warm_cosine
 
 WARMUP = 0.03  # share of a stage, as in the second-stage recipe of InternVL 2
 FIRST = 0.1  # share of the rate that a stage begins with: from nothing, a stage of one step would learn nothing
@@ -41,10 +41,8 @@ class TuningConfig(AnswerConfig, Recipe):
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment of a stage, in epochs from its start: a warm-up, then a cosine to zero."""
         warmup = min(self.warmup_epochs or WARMUP * epochs, epochs / 2)
-        if epoch < warmup:
-            first = self.warmup_lr or FIRST * self.lr
-            return first if self.warmup == "constant" else first + (self.lr - first) * epoch / warmup
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+        first = self.warmup_lr or FIRST * self.lr
+        return warm_cosine(self.lr, epoch, epochs, warmup, first, self.warmup == "linear")
 
     def passes(self, images: int) -> tuple[int, int]:
         """Return the epochs of the first and of the second stage for so many training images."""

@@ -18,7 +18,7 @@ from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig
 from acclimate.methods.vitask.connector import Connector, LearnedTokens
-from acclimate.methods.vitask.instruct import Instruct
+from acclimate.methods.vitask.instruct import Instruct, Responses
 from acclimate.methods.vitask.losses import alignment, among, contrast, cross_entropy
 from acclimate.training.batch import Batch
 from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, IMAGE_TOKENS, NEGATIVES, Inputs
@@ -158,7 +158,7 @@ class VITask(Instruct):
                     terms["alignment"] = config.rda * alignment(z, ep, told.lengths, **how)  # type: ignore[arg-type]
                 z, others = (z, others) if plain_too else (ep, more)
         if others:
-            terms["contrast"] = config.crt * self._contrast(batch, z, others[0])
+            terms["contrast"] = config.crt * self._contrast(batch, told, z, others[0])
         return terms
 
     def _shown(self, batch: Batch) -> Visual:
@@ -167,9 +167,8 @@ class VITask(Instruct):
             return self.with_exemplar(batch)
         return self.with_exemplar(batch, batch.domain_features.roll(1, 0))
 
-    def _contrast(self, batch: Batch, own: Tensor, other: Tensor) -> Tensor:
+    def _contrast(self, batch: Batch, told: Responses, own: Tensor, other: Tensor) -> Tensor:
         """Return L_CRT of the chosen tokens of the images that have a negative."""
-        told = self.responses(batch)
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
             distinct = torch.cat([self._distinct()[label] for label in batch.labels.tolist()])
