@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,12 +132,22 @@ def test_every_described_recipe_is_there() -> None:
 
 
 def test_the_same_name_is_the_same_data_set_in_all_published_recipes() -> None:
-    """Their templates are those of the methods of a recipe, which may want an ensemble."""
     known: dict[str, object] = {}
     for path in PUBLISHED:
         for title, source in read_spec(path, Path("DATA")).data.items():
-            alike = replace(source, templates=())
-            assert known.setdefault(title, alike) == alike, f"{name(path)}: {title}"
+            assert known.setdefault(title, source) == source, f"{name(path)}: {title}"
+
+
+def test_zero_shot_reads_the_template_of_a_data_set_and_other_methods_the_sentences_of_their_papers() -> None:
+    spec = read_spec(ROOT / "recipes" / "published" / "promptsrc-base-to-novel.yaml", Path("DATA"))
+    assert spec.data["oxford_pets"].templates == ("a photo of a {}, a type of pet.",)
+    contenders = {one.label: one.templates for one in spec.suites[0].contenders}
+    assert contenders["zero-shot"] is None
+    assert contenders["promptsrc"] == ()
+    maple = read_spec(ROOT / "recipes" / "published" / "maple-base-to-novel.yaml", Path("DATA"))
+    contenders = {one.label: one.templates for one in maple.suites[0].contenders}
+    assert contenders["zero-shot"] is None
+    assert contenders["vision prompts"] == ("a photo of a {}.",)
 
 
 @pytest.mark.parametrize("path", planned(PUBLISHED), ids=name)

@@ -12,7 +12,8 @@ import pytest
 
 from acclimate.backbones import load_backbone
 from acclimate.bench import Job
-from acclimate.bench.jobs import load_source, plan, prompts_of
+from acclimate.bench.facts import prompts_of
+from acclimate.bench.jobs import load_source, plan
 from acclimate.bench.work import Worker
 from acclimate.data import freeze_splits, load_data
 from acclimate.errors import AcclimateError, ConfigError, DataError
@@ -367,3 +368,18 @@ def test_templates_of_a_data_set_are_part_of_its_jobs_and_only_where_they_are_gi
     assert prompts_of(facts, ["animals"]).sentences(["cat"]) == ["a drawing of a cat."]
     assert prompts_of(facts, ["animals"]).ensemble(["cat"]) == [["a drawing of a cat."]]
     assert hashes(planned(data={"animals": {**own, "templates": ["a  drawing of a {}."]}})) == hashes(drawn)
+
+
+def test_templates_of_a_method_win_over_those_of_a_data_set(planned, animals):
+    """Its jobs are those of a bench whose data set has them."""
+    own = {"path": str(animals), "domain": "natural", "templates": "a drawing of a {}."}
+    bare = {"path": str(animals), "domain": "natural"}
+
+    def of(templates, data):
+        entry = {"method": "zero-shot", **({} if templates is None else {"templates": templates})}
+        return hashes(planned(data={"animals": data}, methods=[entry]))
+
+    assert of("domain", own) == of(None, bare) != of(None, own)
+    assert of("a drawing of a {}.", bare) == of(None, own) == of(["a drawing of a {}."], own)
+    with pytest.raises(ConfigError, match=r"methods\[0\].templates: sentence: 'a drawing' must contain {} once"):
+        of("a drawing", own)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -14,18 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.bench.encoders import Encoders, identity
 from acclimate.bench.entries import at
+from acclimate.bench.facts import facts_of, prompts_of, read_with
 from acclimate.bench.references import References
 from acclimate.bench.scores import Run
 from acclimate.bench.spec import NAMED, Contender, Source, Spec, Suite
 from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData
-from acclimate.data.frozen import assignment_hash, split_table
 from acclimate.errors import ConfigError
-from acclimate.files import fingerprint
 from acclimate.methods import get_method
 from acclimate.options import identifying, make_config, nearest
-from acclimate.prompts import PromptSet, get_domain, guess_domain
-from acclimate.prompts.domains import DEFAULT_DOMAIN
 from acclimate.protocols import Protocol, Trial, get_protocol
 from acclimate.runs import folder
 from acclimate.runs.prerequisites import given_files
@@ -40,10 +35,6 @@ FORMAT = 1  # of the dictionary; part of its hash
 DONE = "done"
 JOB = "job.json"
 OUTPUT = "output.txt"
-
-READERS = 8  # threads that read images for their digests
-
-logger = logging.getLogger("acclimate.bench")
 
 
 @dataclass(frozen=True)
@@ -131,7 +122,7 @@ def plan(spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, Image
         ConfigError: a protocol or a method cannot be run as the spec says, or not on these data; a domain encoder is
             missing; the same job has two names, or two jobs have the same.
     """
-    facts = {name: _facts(data, spec.data[name]) for name, data in sets.items()}
+    facts = {name: facts_of(data, spec.data[name]) for name, data in sets.items()}
     jobs: dict[str, Job] = {}
     names: dict[Run, Job] = {}
     encoders, references = Encoders(spec.data, backbones), References(spec.data)
@@ -149,7 +140,7 @@ def plan(spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, Image
                         job = replace(job, content={**content, "domain_encoder": known}, domain_encoder=name)
                 if contender.inputs.reference_prompts and class_names:
                     file, sentences = references.find(
-                        contender, job.sources, class_names, prompts_of(facts, job.sources)
+                        contender, job.sources, class_names, prompts_of(content["data"], job.sources)
                     )
                     job = replace(job, content={**job.content, "reference_prompts": sentences}, reference_prompts=file)
                 _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
@@ -189,12 +180,14 @@ def _contents(
             domains = drawn.train.domain_names
             for one in suite.contenders:
                 task.check(get_method(one.method), drawn.train.name)
+                if one.templates is not None and not task.has_classes:
+                    raise ConfigError(f"templates of '{one.label}': {drawn.train.name} has no classes; leave them out")
             given = {one.label: given_labels(one.method, one.settings, domains) for one in suite.contenders}
             for contender, shots, seed in product(suite.contenders, numbers, suite.seeds):
                 content = {
                     "format": FORMAT,
                     "protocol": {"name": protocol.name, **vars(protocol)},
-                    "data": {name: facts[name] for name in group},
+                    "data": {name: read_with(facts[name], contender) for name in group},
                     "trial": trial,
                     "shots": shots,
                     "seed": seed,
@@ -257,47 +250,6 @@ def select_by(protocol: Protocol, contender: Contender) -> dict[str, Any]:
             )
         config = make_config(kind, {**settings, "select": wanted})
     return identifying(config)
-
-
-def _facts(data: ImageData, source: Source) -> dict[str, Any]:
-    """Return what decides results on a data set: its images with their labels and splits, and its words."""
-    with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(data.digest, range(len(data))))
-    domain, task = source.domain, task_of(data)
-    if domain is None and not task.has_classes:
-        domain = DEFAULT_DOMAIN
-    if domain is None:
-        guessed, reason = guess_domain(data.class_names, data.name)
-        logger.info(
-            "%s: domain '%s' (%s); name another one in data.%s.domain", data.name, guessed.id, reason, data.name
-        )
-        domain = guessed.id
-    facts = {
-        "listing": listing(data),
-        "images": listing(data, digests=True),
-        "domain": domain,
-        "names": dict(source.names),
-        **task.facts_of(data),
-    }
-    if source.templates:
-        facts["templates"] = list(source.templates)
-    facts["prompts"] = fingerprint(prompts_of({"": facts}, [""]).to_dict())[:16]
-    if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
-        facts["classes"] = fingerprint(list(data.class_names))[:16]
-    return facts
-
-
-def prompts_of(facts: Mapping[str, Any], names: Sequence[str]) -> PromptSet:
-    """Return the templates of the first of some data sets, with the words of all, from what jobs know of them."""
-    words = {key: word for name in reversed(names) for key, word in facts[name]["names"].items()}
-    first = facts[names[0]]
-    return PromptSet(get_domain(first["domain"]).with_templates(first.get("templates", ())), overrides=words)
-
-
-def listing(data: ImageData, digests: bool = False) -> str:
-    """Return a hash of the images of a data set: names, labels, domains, groups, splits, and bytes if asked for."""
-    splits = {name: data.split(name) for name in ("train", "val", "test")}
-    return assignment_hash(split_table(splits, digests))[:16]
 
 
 def load_source(name: str, source: Source) -> ImageData:

@@ -29,6 +29,9 @@ METRIC = "balanced_accuracy"
 PLACEHOLDER = "{data}"
 """Stands for the name of the data set in the name of a domain encoder or of a file of reference prompts."""
 
+OF_DOMAIN = "domain"
+"""In the place of a method's own templates: those of the domain, whatever the data set names."""
+
 NAMED = ("domain_encoder", "reference_prompts")
 """What a method may read beside the images: named at the top, for a data set, or for a method, which wins."""
 
@@ -44,6 +47,8 @@ class Contender:
         domain_encoder: name of the one that it reads in place of that of the data set, `{data}` for the name of the
             data set; or none.
         reference_prompts: the same of a file of reference prompts.
+        templates: sentences that it reads in place of those of each data set, none of them for those of its domain; or
+            none, for those of the data set.
     """
 
     label: str
@@ -51,6 +56,7 @@ class Contender:
     settings: Mapping[str, Any] = field(default_factory=dict)
     domain_encoder: str | None = None
     reference_prompts: str | None = None
+    templates: tuple[str, ...] | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -164,6 +170,10 @@ def _budget(shots: Any) -> Any:
     return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
 
 
+def _sentences_or_domain(given: tuple[str, ...]) -> tuple[str, ...]:
+    return () if given == (OF_DOMAIN,) else check_templates(given, "sentence")
+
+
 _Named = Annotated[Text, AfterValidator(_check_placeholders)]
 
 
@@ -173,6 +183,7 @@ class _Method(Entry):
     settings: Open[Names[Any]]
     domain_encoder: Open[_Named]
     reference_prompts: Open[_Named]
+    templates: Open[Annotated[Many[Text], AfterValidator(_sentences_or_domain)]]
 
 
 class _Source(Entry):

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from acclimate.bench.encoders import identity
-from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, listing, load_source, prompts_of
+from acclimate.bench.facts import listing, prompts_of
+from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, load_source
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
