@@ -1,7 +1,7 @@
 """Adapt vision-language models to specialised domains from a few labelled images.
 
-The whole interface: `load_data`, `load_captions`, `adapt`, `load`, and the `AdaptedModel` that the last two return.
-Everything is imported on first use, so that `import acclimate` costs nothing.
+The whole interface: `load_data`, `load_captions`, `load_questions`, `adapt`, `load`, and the `AdaptedModel` that the
+last two return. Everything is imported on first use, so that `import acclimate` costs nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "load_captions",
     "load_data",
+    "load_questions",
 ]
 
 _HOMES = {
@@ -33,11 +34,12 @@ _HOMES = {
     "load": "runs",
     "load_captions": "data",
     "load_data": "data",
+    "load_questions": "data",
 }
 
 if TYPE_CHECKING:
     from acclimate.cli.progress import Progress
-    from acclimate.data import ImageData, load_captions, load_data
+    from acclimate.data import ImageData, load_captions, load_data, load_questions
     from acclimate.errors import AcclimateError
     from acclimate.runs import AdaptedModel, adapt, load
 

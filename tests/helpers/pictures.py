@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
@@ -93,3 +95,18 @@ def wide_png(values: np.ndarray) -> bytes:
     rows = b"".join(b"\x00" + row.tobytes() for row in values.astype(">u2"))
     head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def make_questions(scenes: Path, folder: Path) -> Path:
+    """A copy of a folder with captions that has two questions about each image in their place."""
+    shutil.copytree(scenes, folder)
+    with (folder / "captions.csv").open(newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    (folder / "captions.csv").unlink()
+    lines = ["image,question,answer,split"]
+    for image, row in rows.items():
+        kind = next(word for word in row["caption"].split() if word in CLASSES)
+        answer = "yes" if kind == "cat" else "no"
+        lines += [f"{image},what is it?,{kind},{row['split']}", f"{image},is it a cat?,{answer},{row['split']}"]
+    (folder / "questions.csv").write_text("\n".join(lines) + "\n")
+    return folder

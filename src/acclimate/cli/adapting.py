@@ -67,7 +67,7 @@ def adapt(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Adapt a backbone to the labelled images in DATA, or to images with captions, and measure the result."""
+    """Adapt a backbone to labelled images in DATA, or images with captions or questions, and measure the result."""
     console.show_notes(quiet)
     from acclimate.cli.progress import Progress
     from acclimate.methods import get_method
@@ -141,7 +141,7 @@ def evaluate(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Measure a saved adapter on other data: labelled images, or images with captions."""
+    """Measure a saved adapter on other data: labelled images, or images with captions or questions."""
     console.show_notes(quiet, without="split_made")
     from acclimate.cli.progress import Progress
     from acclimate.runs import evaluate_beside, load

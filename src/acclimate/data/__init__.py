@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from acclimate.data.images import open_image
     from acclimate.data.joining import join_data
     from acclimate.data.load import load_data
+    from acclimate.data.questions import Question, QuestionData, find_questions, load_questions
     from acclimate.data.shots import parse_budget, parse_shots, sample_shots
     from acclimate.data.splits import make_splits
     from acclimate.data.transforms import ImageTransform
@@ -32,14 +33,18 @@ _HOMES = {
     "Finding": "check",
     "ImageData": "dataset",
     "ImageTransform": "transforms",
+    "Question": "questions",
+    "QuestionData": "questions",
     "apply_splits": "frozen",
     "check_data": "check",
     "each_image": "given",
     "find_captions": "captions",
+    "find_questions": "questions",
     "freeze_splits": "frozen",
     "join_data": "joining",
     "load_captions": "captions",
     "load_data": "load",
+    "load_questions": "questions",
     "load_splits": "frozen",
     "make_splits": "splits",
     "open_image": "images",
@@ -56,14 +61,18 @@ __all__ = [
     "Finding",
     "ImageData",
     "ImageTransform",
+    "Question",
+    "QuestionData",
     "apply_splits",
     "check_data",
     "each_image",
     "find_captions",
+    "find_questions",
     "freeze_splits",
     "join_data",
     "load_captions",
     "load_data",
+    "load_questions",
     "load_splits",
     "make_splits",
     "open_image",

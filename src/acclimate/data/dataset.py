@@ -124,6 +124,14 @@ class ImageData:
         found = Counter(self.labels.tolist())
         return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
 
+    def told(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each image which question is asked (N,), one and the same, and which answer is learned (N,)."""
+        return np.zeros(len(self), dtype=np.int64), self.labels
+
+    def once(self) -> tuple[ImageData, np.ndarray | None]:
+        """Return data that have each image once, and for each row which it shows (N,); none where rows are images."""
+        return self, None
+
     @property
     def train(self) -> Self:
         """The images of the training split."""

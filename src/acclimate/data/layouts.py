@@ -24,7 +24,7 @@ log = logging.getLogger("acclimate.data")
 LAYOUTS = ("class", "split/class", "class/split", "domain/class", "split/domain/class", "domain/split/class")
 """What the levels of folders above the images can mean. Deeper folders belong to the last level."""
 
-TABLES = ("labels.", "metadata.", "captions.")
+TABLES = ("labels.", "metadata.", "captions.", "questions.", "vqa.", "instructions.")
 """Beginnings of the names of tables that say what the images beside them are, in lower case."""
 
 WRAPPERS = frozenset(("data", "dataset", "images", "image", "imgs", "img", "pictures", "photos"))

@@ -47,7 +47,7 @@ def read_manifest(file: Path, images_root: Path | None = None) -> Rows:
 
 def table_name(file: Path) -> str:
     """Return what data are called that a table lists: its own name, or that of its folder where it has a usual one."""
-    usual = ("labels", "metadata", "manifest", "captions")
+    usual = ("labels", "metadata", "manifest", "captions", "questions", "vqa", "instructions")
     return file.resolve().parent.name if file.stem.lower() in usual else file.stem
 
 

@@ -8,6 +8,7 @@ from acclimate.modules import on_first_use
 
 if TYPE_CHECKING:
     from acclimate.methods.capabilities import (
+        Answerer,
         AnsweringClassifier,
         Classifier,
         Generator,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
+    "Answerer",
     "AnsweringClassifier",
     "Classifier",
     "Generator",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answerer": "capabilities",
     "AnsweringClassifier": "capabilities",
     "Classifier": "capabilities",
     "Generator": "capabilities",

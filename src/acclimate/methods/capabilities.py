@@ -14,6 +14,7 @@ from acclimate import arguments
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import Method, TrainingFacts
 from acclimate.methods.parts.scores import accuracy
+from acclimate.training.inputs import LESSONS, Inputs
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -161,7 +162,38 @@ class Generator(Method):
         raise NotImplementedError
 
 
-class AnsweringClassifier(Classifier, Generator):
+class Answerer(Generator):
+    """A method that can learn answers to questions about images.
+
+    Attributes:
+        lessons: pairs of question and answer that it learns; none where it learns classes.
+    """
+
+    lessons: Sequence[tuple[str, str]] | None = None
+
+    def learn_answers(self, lessons: Sequence[tuple[str, str]]) -> None:
+        """Make what is learned, for these pairs of question and answer, of which "lessons" gives an index."""
+        self.lessons = tuple(lessons)
+        self.inputs = Inputs(self.inputs.prediction, self.inputs.training | {LESSONS})
+        self.build()
+
+    def check_lesson(self, asked: str, answer: str) -> None:
+        """Refuse a question or an answer that cannot be learned.
+
+        Raises:
+            BackboneError: it is too long, or has words with a meaning of their own.
+        """
+
+    def answer_length(self, text: str) -> int:
+        """Return how many tokens an answer has, with the one that ends it."""
+        raise NotImplementedError
+
+    def answer_stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what the fit loop has to do with questions and answers: by default what it does with classes."""
+        return self.stages(facts)
+
+
+class AnsweringClassifier(Classifier, Answerer):
     """A classifier that is asked in words, and can also write its answer.
 
     Attributes:

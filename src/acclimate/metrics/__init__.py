@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from acclimate.metrics.answers import evaluate_answers, exact_match, normalise_answer, right_answers, vqa_accuracy
 from acclimate.metrics.evaluate import evaluate_classification
 from acclimate.metrics.functional import (
     accuracy,
@@ -12,6 +13,7 @@ from acclimate.metrics.functional import (
     negative_log_likelihood,
 )
 from acclimate.metrics.measures import (
+    ANSWERING,
     CLASSIFICATION,
     MEASURES,
     RETRIEVAL,
@@ -26,6 +28,7 @@ from acclimate.metrics.several import evaluate_labels, mean_average_precision
 from acclimate.metrics.written import evaluate_written
 
 __all__ = [
+    "ANSWERING",
     "CLASSIFICATION",
     "MEASURES",
     "RETRIEVAL",
@@ -34,10 +37,12 @@ __all__ = [
     "balanced_accuracy",
     "compare_hits",
     "confusion_matrix",
+    "evaluate_answers",
     "evaluate_classification",
     "evaluate_labels",
     "evaluate_retrieval",
     "evaluate_written",
+    "exact_match",
     "expected_calibration_error",
     "find_figure",
     "first_answers",
@@ -46,4 +51,7 @@ __all__ = [
     "macro_f1",
     "mean_average_precision",
     "negative_log_likelihood",
+    "normalise_answer",
+    "right_answers",
+    "vqa_accuracy",
 ]

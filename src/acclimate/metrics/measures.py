@@ -65,17 +65,23 @@ _RETRIEVAL = tuple(
     for direction in DIRECTIONS
     for cutoff in CUTOFFS
 )
+_ANSWERING = (
+    _share("vqa_accuracy", "VQA accuracy", "VQA"),
+    _share("exact_match", "exact match", "exact"),
+)
 _COSTS = (
     Measure("seconds", "seconds", "s", "lower", digits=".1f", unit="s", is_cost=True),
     Measure("learned_parameters", "learned parameters", "parameters", "lower", digits=",.0f", is_cost=True),
 )
 
-MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL, *_COSTS)}
+MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL, *_ANSWERING, *_COSTS)}
 """All measures by name, in the order in which they are listed everywhere."""
 CLASSIFICATION = tuple(measure.name for measure in _CLASSIFICATION)
 """The figures of `evaluate_classification`."""
 RETRIEVAL = tuple(measure.name for measure in _RETRIEVAL)
 """The figures of `evaluate_retrieval`."""
+ANSWERING = tuple(measure.name for measure in _ANSWERING)
+"""The figures of `evaluate_answers`."""
 
 
 def get_measure(name: str) -> Measure:

@@ -13,6 +13,7 @@ from acclimate.backbones import load_domain_encoder
 from acclimate.backbones.backbone import as_dual
 from acclimate.backbones.kinds import DUAL
 from acclimate.data import ImageData
+from acclimate.errors import ConfigError
 from acclimate.methods import AnsweringClassifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
@@ -69,10 +70,11 @@ def adapt(
     start: str | os.PathLike[str] | None = None,
     look_at: Sequence[str] = (),
 ) -> AdaptedModel:
-    """Adapt a backbone to labelled images, or to images with captions.
+    """Adapt a backbone to labelled images, or to images with captions or questions.
 
     Args:
-        data: what `load_data` or `load_captions` returns or reads. Training, validation and test images are its splits.
+        data: what `load_data`, `load_captions` or `load_questions` returns or reads. Its splits are learned from and
+            measured on.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
             mini-clip or mini-vlm.
@@ -211,12 +213,17 @@ def adapt_trial(
         seen.check(experiment)
     parts: list[RunPart] = [Attribution(look_at, experiment)]
     if kind.inputs_of(config).domain_encoder and experiment.domain_encoder is None:
+        if not task.has_classes:
+            raise ConfigError(
+                f"{method} learns from a task-specific model, which is made from labels, and {trial.train.name} has "
+                "none; name one with `domain_encoder`, or take a method that needs none, such as instruct"
+            )
         made_from = kind.task_model(config)
         parts.append(OwnTaskModel(made_from, load_domain_encoder(made_from.encoder, device=device), experiment))
     wanted = kind.prerequisites(config, trial.train.domain_names)
     if wanted:
         parts.append(Prerequisites(wanted, lambda part: carry_out(Adaptation(part))))
-    if issubclass(kind, AnsweringClassifier):
+    if issubclass(kind, AnsweringClassifier) and task.has_classes:
         parts.append(ModuleProbes())
     if start is not None:
         parts.append(WarmStart(start, experiment))

@@ -143,7 +143,7 @@ class AdaptedModel:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
-            data: whatever `load_data` or `load_captions` returns or reads, of classes that the model knows.
+            data: whatever `load_data`, `load_captions` or `load_questions` returns or reads, of classes that it knows.
             resamples: bootstrap resamples, 1 or more.
             progress: told of every batch.
             split: `auto`: the images that the model has not seen. On the data that it was adapted to those are the test

@@ -3,11 +3,13 @@
 A task is registered when its module is imported, so this package imports each of its own here.
 """
 
+from acclimate.tasks.answering import Answering
 from acclimate.tasks.classification import Classification, Prediction, choose_prompts
 from acclimate.tasks.contract import Task, get_task, list_tasks, open_data, task_of
 from acclimate.tasks.retrieval import Retrieval
 
 __all__ = [
+    "Answering",
     "Classification",
     "Prediction",
     "Retrieval",

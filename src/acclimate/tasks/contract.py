@@ -304,7 +304,7 @@ def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) 
     """Return data of whatever task recognises the source, else labelled images; loaded data as they are.
 
     Args:
-        source: anything that `load_data` or `load_captions` reads.
+        source: anything that `load_data`, `load_captions` or `load_questions` reads.
         options: as in `load_data`; a layout that is named means labelled images.
     """
     if isinstance(source, ImageData):

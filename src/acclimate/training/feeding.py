@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import augmented_features, encode, encoders_of, image_features, view_features
-from acclimate.training.feeds import FeatureFeed, Feed, FreshFeed, JoinedFeed, LabelFeed, PixelFeed, label_tensors
+from acclimate.training.feeds import (
+    FeatureFeed,
+    Feed,
+    FreshFeed,
+    JoinedFeed,
+    LabelFeed,
+    PixelFeed,
+    RepeatedFeed,
+    label_tensors,
+)
 from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, VIEWS, Given, find_kind
 from acclimate.training.recipe import Views
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from acclimate.backbones import Encoder
     from acclimate.data import ImageData
     from acclimate.data.augment import Augmentation
@@ -30,16 +42,18 @@ def evaluation_feed(names: Collection[str], data: ImageData, given: Given, reade
         given: what inputs are made of.
         reader: who reads it, for messages.
     """
-    labels, domains = label_tensors(data)
-    feeds: list[Feed] = [LabelFeed(labels, domains)]
+    images, rows = data.once()
+    labels, domains = label_tensors(images)
+    feeds: list[Feed] = []
     encoders = encoders_of(names, given.backbone, given.domain_encoder)
     for encoder, part in encoders:
-        feeds += [_encoded(PixelFeed(data, encoder), encoder, part & VIEWS)] if part & VIEWS else []
+        feeds += [_encoded(PixelFeed(images, encoder), encoder, part & VIEWS)] if part & VIEWS else []
         for kind in sorted(part - VIEWS):
-            features = image_features(encoder, data, given.cache_dir, given.progress, kind)
+            features = image_features(encoder, images, given.cache_dir, given.progress, kind)
             feeds.append(FeatureFeed(features, labels, domains, kind=kind))
-    feeds += [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
-    return JoinedFeed(feeds, reader)
+    return _joined(
+        feeds, data, rows, [find_kind(name).feed(data, given) for name in other_names(names, encoders)], reader
+    )
 
 
 def training_feed(
@@ -65,13 +79,14 @@ def training_feed(
         seed: of the views.
     """
     fresh = bool(VIEWS.intersection(names)) or recipe.views == 0
-    labels, domains = label_tensors(data)
+    images, rows = data.once()
+    labels, domains = label_tensors(images)
     how: dict[str, Any] = {"cache_dir": given.cache_dir, "progress": given.progress}
     feeds: list[Feed] = []
     sources: dict[ImageTransform, PixelFeed] = {}  # one for both encoders where their transforms agree, as with "self"
     encoders = encoders_of(names, given.backbone, given.domain_encoder)
     for encoder, part in encoders:
-        pixels = sources.setdefault(encoder.transform, PixelFeed(data, encoder, augmentation, seed))
+        pixels = sources.setdefault(encoder.transform, PixelFeed(images, encoder, augmentation, seed))
         if fresh and part == {DOMAIN}:
             features = partial(view_features, encoder, pixels, kind=DOMAIN, **how)
             feeds.append(FreshFeed(features, labels, domains, DOMAIN))
@@ -79,11 +94,20 @@ def training_feed(
             feeds.append(_encoded(pixels, encoder, part))
         else:
             for kind in sorted(part):
-                plain = image_features(encoder, data, kind=kind, **how)
-                views = augmented_features(encoder, data, augmentation, recipe.views, seed, kind=kind, **how)
+                plain = image_features(encoder, images, kind=kind, **how)
+                views = augmented_features(encoder, images, augmentation, recipe.views, seed, kind=kind, **how)
                 feeds.append(FeatureFeed(plain, labels, domains, views, kind))
-    feeds += [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
-    return JoinedFeed(feeds, reader)
+    return _joined(
+        feeds, data, rows, [find_kind(name).feed(data, given) for name in other_names(names, encoders)], reader
+    )
+
+
+def _joined(
+    images: Sequence[Feed], data: ImageData, rows: np.ndarray | None, others: Sequence[Feed], reader: str
+) -> Feed:
+    """Return what is known of the images, in as many rows as each stands in, with what each row has of its own."""
+    served = images if rows is None else [RepeatedFeed(feed, torch.from_numpy(rows)) for feed in images]
+    return JoinedFeed([LabelFeed(*label_tensors(data)), *served, *others], reader)
 
 
 def other_names(names: Collection[str], encoders: Iterable[tuple[Encoder, frozenset[str]]]) -> list[str]:

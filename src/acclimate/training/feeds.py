@@ -101,6 +101,26 @@ class FeatureFeed:
         return Batch(labels=self.labels[index], domains=domains, index=index, **{self.kind: source[index]})
 
 
+class RepeatedFeed:
+    """A feed of images, each of which stands in several rows.
+
+    Args:
+        feed: of the images.
+        rows: (N,) which of them each row shows.
+    """
+
+    def __init__(self, feed: Feed, rows: Tensor) -> None:
+        self.feed, self.rows = feed, rows
+        self.labels = feed.labels[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return what the feed knows of the images at `index` (B,)."""
+        return self.feed.batch(self.rows[index], epoch)
+
+
 class FreshFeed:
     """Frozen features of views that change in every epoch; those of an epoch are computed together, when it begins.
 

@@ -103,18 +103,37 @@ class GenerativeClassifier(AnsweringClassifier):
         template = self.config.instruction or self.prompts.domain.instruction
         return render_instruction(template, sorted(self.answers) if listed else None)  # whatever order is bound
 
+    def check_lesson(self, asked: str, answer: str) -> None:
+        """Refuse a question that does not fit into the context with its answer.
+
+        Raises:
+            BackboneError: so it is.
+        """
+        _ = self.backbone.conversation(asked, answer)
+
+    def answer_length(self, text: str) -> int:
+        """Return how many tokens an answer has, with the one that ends it."""
+        return len(self.backbone.tokenizer.response(text))
+
+    def lesson(self, index: int) -> tuple[str, str]:
+        """Return what is asked and answered of a class, or in one of the `lessons`."""
+        return (self.asked(training=True), self.answers[index]) if self.lessons is None else self.lessons[index]
+
+    def taught(self, batch: Batch) -> list[int]:
+        """Return which lesson each image of a batch (B,) has."""
+        return (batch.labels if self.lessons is None else batch.lessons).tolist()
+
     def conversation(
         self, label: int | None = None, *, exemplars: int = 0, image_tokens: int | None = None
     ) -> Conversation:
         """Return the question, as it is asked in prediction, or question and answer, as they are learned from.
 
         Args:
-            label: index of the class that is answered; none: only the question.
+            label: index of the class that is answered, or of the lesson; none: only the question about the classes.
             exemplars: number of extra visual tokens behind the image.
             image_tokens: number of tokens of an image, where it is not that of the backbone.
         """
-        response = None if label is None else self.answers[label]
-        asked = self.asked(training=label is not None)
+        asked, response = (self.asked(training=False), None) if label is None else self.lesson(label)
         return self.backbone.conversation(asked, response, exemplars=exemplars, image_tokens=image_tokens)
 
     def tuned(self) -> AbstractContextManager[Any]:

@@ -70,9 +70,9 @@ class Instruct(GenerativeClassifier):
 
     def responses(self, batch: Batch) -> Responses:
         """Return the responses to learn."""
-        rendered = [self.conversation(label) for label in batch.labels.tolist()]
+        rendered = [self.conversation(lesson) for lesson in self.taught(batch)]
         parts = [conversation.ids[conversation.response] for conversation in rendered]
-        device = batch.labels.device
+        device = self.backbone.device
         return Responses(torch.cat(parts).to(device), torch.tensor([len(part) for part in parts], device=device))
 
     def respond(self, batch: Batch, *seen: Visual) -> Tensor:
@@ -80,11 +80,11 @@ class Instruct(GenerativeClassifier):
 
         All views have the same number of exemplars; they run through the language model together.
         """
-        labels = batch.labels.tolist()
+        taught = self.taught(batch)
         rendered = [
-            self.conversation(label, exemplars=view.count, image_tokens=view.image_tokens)
+            self.conversation(lesson, exemplars=view.count, image_tokens=view.image_tokens)
             for view in seen
-            for label in labels
+            for lesson in taught
         ]
         images = torch.cat([view.images for view in seen])
         exemplars = None if seen[0].exemplars is None else torch.cat([view.exemplars for view in seen])  # type: ignore[misc]

@@ -171,18 +171,28 @@ class VITask(Instruct):
         """Return L_CRT of the chosen tokens of the images that have a negative."""
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
-            distinct = torch.cat([self._distinct()[label] for label in batch.labels.tolist()])
+            parts = self._distinct()
+            distinct = torch.cat([parts[lesson] for lesson in self.taught(batch)])
             chosen = chosen & distinct.to(chosen.device)
         lengths = among(told.lengths, chosen)
         return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
 
     def _distinct(self) -> list[Tensor]:
-        """Return for each class which tokens of its response (T,) differ: those that all begin or end with do not."""
-        told = [self.conversation(label) for label in range(len(self.answers))]
-        ids = [conversation.ids[conversation.response].tolist() for conversation in told]
-        head, tail = _common(ids), _common([row[::-1] for row in ids])
-        places = [torch.arange(len(row)) for row in ids]
-        return [(place >= head) & (place < len(place) - tail) for place in places]
+        """Return which tokens of the response (T,) of each lesson differ among all answers to its question.
+
+        Those that all of them begin or end with do not.
+        """
+        count = len(self.answers) if self.lessons is None else len(self.lessons)
+        ids = [list(self.backbone.tokenizer.response(self.lesson(number)[1])) for number in range(count)]
+        alike: dict[str, list[list[int]]] = {}
+        for number in range(count):
+            alike.setdefault(self.lesson(number)[0], []).append(ids[number])
+        ends = {asked: (_common(rows), _common([row[::-1] for row in rows])) for asked, rows in alike.items()}
+        found = []
+        for number, row in enumerate(ids):
+            (head, tail), place = ends[self.lesson(number)[0]], torch.arange(len(row))
+            found.append((place >= head) & (place < len(row) - tail))
+        return found
 
     # -------------------------------------------------------------------------------------------------- learned tensors
 

@@ -13,6 +13,7 @@ REFERENCES = "reference_prompts"  # sentences about the class of an image, or it
 IMAGE_TOKENS = "image_tokens"  # what the language model of a generative VLM sees of an image
 DOMAIN_TOKENS = "domain_tokens"  # every patch of a domain encoder
 NEGATIVES = "negatives"  # another image of another class
+LESSONS = "lessons"  # which question and answer are learned about an image
 DOMAINS = "domains"  # which acquisition domain an image is of
 
 
@@ -22,7 +23,7 @@ class Inputs:
 
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
     "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "negatives",
-    "reference_prompts" (with their mask), "domains". Labels need no word.
+    "lessons", "reference_prompts" (with their mask), "domains". Labels need no word.
 
     Attributes:
         prediction: what prediction reads.

@@ -1,4 +1,7 @@
-"""Images of another class, drawn anew for every image in every epoch: what contrastive tuning compares with."""
+"""Images with another answer to the same question, such as another class: what contrastive tuning compares with.
+
+They are drawn anew for every image in every epoch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 
 @register_input
 class NegativeInput(InputKind):
-    """`negative_tokens` (B, T D) of an image of another class and `negative_mask` (B,), false where there is none.
+    """`negative_tokens` (B, T D) of an image with another answer to the same question, and `negative_mask` (B,).
+
+    The mask is false where there is no such image.
 
     With a domain encoder also `negative_features` (B, F), what it gives of that image.
     """
@@ -30,39 +35,55 @@ class NegativeInput(InputKind):
     name = NEGATIVES
 
     def feed(self, data: ImageData, given: Given) -> Feed:
-        """Return a feed of negatives, drawn uniformly from the training images of other classes."""
+        """Return a feed of negatives, drawn uniformly from the training images with another answer."""
         fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
+        images, rows = data.once()
         found = {
-            name: image_features(encoder, data, given.cache_dir, given.progress, kind)
+            name: image_features(encoder, images, given.cache_dir, given.progress, kind)
             for name, (encoder, kind) in fields.items()
         }
-        return NegativeFeed(found, torch.from_numpy(data.labels), given.seed)
+        asked, answered = map(torch.from_numpy, data.told())
+        return NegativeFeed(found, answered, given.seed, asked, None if rows is None else torch.from_numpy(rows))
 
 
 class NegativeFeed:
     """For each image another one, whose response is different; see Bai et al. 2024 (arXiv 2410.06456), section 4.
 
     Args:
-        fields: (N, F) what is served of each image, by the name of its field.
-        labels: (N,) class indices; another class is another response to the same instruction.
-        seed: the negative of an image in epoch e depends on (seed, e, its row) alone.
+        fields: (M, F) what is served of each image, by the name of its field.
+        labels: (N,) which answer each row has, such as a class.
+        seed: the negative of a row in epoch e depends on (seed, e, the row) alone.
+        asked: (N,) which question each row has; none: all have the same.
+        images: (N,) which image each row shows; none: each its own.
     """
 
-    def __init__(self, fields: dict[str, Tensor], labels: Tensor, seed: int) -> None:
-        self.fields, self.labels, self.seed = fields, labels, seed
+    def __init__(
+        self,
+        fields: dict[str, Tensor],
+        labels: Tensor,
+        seed: int,
+        asked: Tensor | None = None,
+        images: Tensor | None = None,
+    ) -> None:
+        self.fields, self.labels, self.seed, self.images = fields, labels, seed, images
         known = labels.numpy()
-        self._others = {int(label): np.flatnonzero(known != label) for label in np.unique(known)}
+        question = np.zeros_like(known) if asked is None else asked.numpy()
+        self._question = question
+        self._others: dict[tuple[int, int], np.ndarray] = {}
+        for one in np.unique(question):
+            rows = np.flatnonzero(question == one)
+            self._others |= {(int(one), int(label)): rows[known[rows] != label] for label in np.unique(known[rows])}
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, index: Tensor, epoch: int | None = None) -> Tensor:
-        """Return the row of a negative for each image at `index` (B,), -1 where no class is another."""
+        """Return the row of a negative for each image at `index` (B,), -1 where no answer is another."""
         found = []
         for row in index.tolist():
-            others = self._others[int(self.labels[row])]
+            others = self._others[int(self._question[row]), int(self.labels[row])]
             drawn = generator("negative", self.seed, epoch, row)
             found.append(int(drawn.choice(others)) if len(others) else -1)
         return torch.tensor(found, dtype=torch.long)
@@ -71,4 +92,5 @@ class NegativeFeed:
         """Return the negatives of the images at `index` (B,); where there is none, the image itself."""
         rows = self.rows(index, epoch)
         place = torch.where(rows < 0, index, rows)
+        place = place if self.images is None else self.images[place]
         return Batch(negative_mask=rows >= 0, **{name: values[place] for name, values in self.fields.items()})

@@ -1,0 +1,169 @@
+"""Answering: a question about each image, and what a model that writes text answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from acclimate.data import QuestionData, find_questions, load_questions, parse_budget
+from acclimate.errors import BackboneError, ConfigError, DataError
+from acclimate.methods import Answerer, Method, TrainingFacts
+from acclimate.metrics import ANSWERING, evaluate_answers, normalise_answer, right_answers
+from acclimate.tasks.contract import Task, register_task, require_images
+from acclimate.training.feeds import Feed
+
+if TYPE_CHECKING:
+    from acclimate.prompts import PromptSet
+    from acclimate.training.inputs import Given
+    from acclimate.training.stages import Stage
+
+BATCH_SIZE = 64
+LONGEST = 32  # tokens of an answer, unless a reference is longer
+SHOWN = 10  # answers in the second table
+
+
+class Written(NamedTuple):
+    """What a method has written about each image, and what it is compared with."""
+
+    texts: Sequence[str]
+    references: Sequence[Sequence[str]]
+
+
+@register_task
+class Answering(Task[QuestionData]):
+    """Questions about images, or instructions; answers are written greedily, and measured by VQA accuracy."""
+
+    name = "answering"
+    title = "Answering"
+    refusal = (
+        "{data} has questions, and {method} writes no answers; methods that do: {able}, on a generative backbone such "
+        "as mini-vlm"
+    )
+    capability: ClassVar[type[Method]] = Answerer
+    figures = ANSWERING
+    other_data = "OTHER_QUESTIONS"
+
+    def recognises(self, source: object) -> bool:
+        """Return whether the source has a table of questions."""
+        return find_questions(source) is not None
+
+    def load(self, source: Any, **options: Any) -> QuestionData:
+        """Load images with questions, see `load_questions`."""
+        known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
+        return load_questions(source, **{name: options[name] for name in known if name in options})
+
+    def facts_of(self, data: QuestionData) -> dict[str, Any]:
+        """Return a hash of questions and answers."""
+        return {"questions": data.fingerprint[:16]}
+
+    def parse_shots(self, shots: int | str) -> str:
+        """Return `budget:N`, or `all` for anything else."""
+        return parse_budget(shots)
+
+    # -------------------------------------------------------------------------------------------------------- learning
+
+    def begin(self, method: Answerer, train: QuestionData) -> None:
+        """Have the method make its tensors for these questions.
+
+        Raises:
+            DataError: a question and its answer do not fit into the context of the model; it names the row.
+        """
+        rows = {question.lesson: question.row for question in reversed(train.questions)}
+        for lesson, row in rows.items():
+            try:
+                method.check_lesson(*lesson)
+            except BackboneError as error:
+                raise DataError(f"{train.name} row {row}: {error}") from None
+        method.learn_answers(train.lessons)
+
+    def facts(self, train: QuestionData) -> TrainingFacts:
+        """Return the number of questions."""
+        return TrainingFacts(len(train), len(train))
+
+    def stages(self, method: Answerer, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return the stages that learn answers."""
+        return method.answer_stages(facts)
+
+    # ------------------------------------------------------------------------------------------------------- measuring
+
+    @torch.no_grad()
+    def answer(self, method: Answerer, feed: Feed, data: QuestionData, given: Given) -> Written:
+        """Return what the method writes.
+
+        Raises:
+            DataError: there is no image.
+        """
+        require_images(data)
+        method.eval()
+        questions, device = data.questions, method.backbone.device
+        references = [question.answers for question in questions]
+        longest = max(LONGEST, *(method.answer_length(text) for text in {text for some in references for text in some}))
+        written: list[str] = []
+        for rows in torch.arange(len(feed)).split(BATCH_SIZE):
+            asked = [questions[row].text for row in rows.tolist()]
+            written += method.generate(feed.batch(rows).to(device), asked, longest)
+        return Written(written, references)
+
+    def measure(self, answers: Written, data: QuestionData, resamples: int = 1000) -> dict[str, Any]:
+        """Return what `evaluate_answers` gives, and how often the most frequent answers are found (`per_answer`)."""
+        found = evaluate_answers(*answers, data.groups, resamples=resamples)
+        right = right_answers(*answers)
+        usual = [normalise_answer(question.lesson[1]) for question in data.questions]
+        rows: dict[str, list[int]] = {}
+        for row, answer in enumerate(usual):
+            rows.setdefault(answer, []).append(row)
+        most = sorted(rows, key=lambda answer: (-len(rows[answer]), answer))[:SHOWN]
+        per_answer = {
+            answer: {"support": len(rows[answer]), "vqa_accuracy": float(right[rows[answer]].mean())} for answer in most
+        }
+        return {**found, "images": len(set(data.paths)), "per_answer": per_answer}
+
+    def hits(self, answers: Written) -> np.ndarray:
+        """Return how right each answer is, 0 to 1."""
+        return right_answers(*answers)
+
+    def note(self, metrics: Mapping[str, Any]) -> str:
+        """Return how many questions there are, and what the intervals are."""
+        return (
+            f"{metrics['samples']} questions about {metrics['images']} images; brackets: 95 % bootstrap interval over "
+            f"{metrics['groups']} groups of questions"
+        )
+
+    def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+        """Return how often the most frequent answers are found."""
+        rows = [
+            [answer, str(row["support"]), f"{100 * row['vqa_accuracy']:.1f}"]
+            for answer, row in metrics["per_answer"].items()
+        ]
+        return ["answer", "questions", "VQA"], rows
+
+    def floor(self, metrics: Mapping[str, Any]) -> str:
+        """Return the accuracy of always giving the commonest answer."""
+        usual = next(iter(metrics["per_answer"]))
+        return f"Always answering {usual} would be right for {100 * metrics['most_frequent']:.1f} %."
+
+    # --------------------------------------------------------------------------------------------------------- records
+
+    def decisive(self, common: dict[str, Any], splits: Mapping[str, QuestionData]) -> dict[str, Any]:
+        """Return what decides these runs: questions and answers in place of prompts and classes."""
+        told = {name: value for name, value in common.items() if name not in ("classes", "prompts", "test_prompts")}
+        questions = [part.fingerprint for part in splits.values()]
+        return {"task": self.name, "questions": questions, **told}
+
+    def describe(self, record: dict[str, Any], splits: Mapping[str, QuestionData], prompts: PromptSet) -> None:
+        """Enter the task and the numbers of images that are asked about."""
+        record["task"] = self.name
+        record["data"]["asked_about"] = {name: len(set(part.paths)) for name, part in splits.items()}
+
+    def check_predicts(self, method: Any) -> None:
+        """Refuse: an image alone asks nothing.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            "this run answers questions; put one to an image with `ask`, or give it classes with `rebind`"
+        )
