@@ -6,6 +6,7 @@ import sys
 from acclimate.backbones import list_backbones
 from acclimate.backbones.families import FAMILIES
 from acclimate.backbones.generative.families import VLM_FAMILIES
+from acclimate.backbones.kinds import DUAL, GENERATIVE
 
 
 def test_entries_are_complete_and_unique():
@@ -14,7 +15,7 @@ def test_entries_are_complete_and_unique():
     assert entries[0].id == "mini-clip"
     assert entries[0].embedded
     for info in entries:
-        assert info.family in {"dual-encoder": FAMILIES, "generative": VLM_FAMILIES}[info.kind]
+        assert info.family in {DUAL: FAMILIES, GENERATIVE: VLM_FAMILIES}[info.kind]
         assert info.embedded or info.id.count("/") == 1
         assert info.input_size > 0
         assert info.embed_dim > 0

@@ -40,7 +40,7 @@ def test_the_printed_commands_work_as_printed(folders, domain_folder, tiny_folde
     commands = [shlex.split(line) for line in done.out.splitlines() if line.startswith("  acclimate adapt ")]
     assert [command[2] for command in commands] == [str(folder) for folder in folders]
     assert all(command[-2:] == ["--domain", "natural"] for command in commands)
-    assert all(command[3:5] == ["--method", "gdpl"] for command in commands)
+    assert all(command[3:5] == ["--method", "vitask"] for command in commands)
     quick = ("--method", "domain-linear-probe", "--backbone", tiny_folders["clip"], "--device", "cpu")
     for command in commands:
         adapted = acclimate(*command[1:], *quick)

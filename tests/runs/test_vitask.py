@@ -104,6 +104,34 @@ def test_another_task_specific_model(run, pictures, vlm, tsm, tmp_path, tiny_fol
         acclimate.load(run[0], vlm, swap=True)
 
 
+def test_saved_without_its_domain_encoder_it_still_knows_which_it_was(run, pictures, vlm, tsm, domain_folder, tmp_path):
+    acclimate.load(run[0], vlm, domain_encoder="none").save(tmp_path / "saved")
+    assert acclimate.load(tmp_path / "saved", vlm).method.domain_encoder is None
+    found = acclimate.load(tmp_path / "saved", vlm, domain_encoder=tsm)
+    assert found.evaluate(pictures.test) == run[1].record["metrics"]
+    with pytest.raises(RunError, match=r"trained on the domain encoder .* but .* has weights"):
+        acclimate.load(tmp_path / "saved", vlm, domain_encoder=domain_folder)
+    again = acclimate.load(tmp_path / "saved", vlm, domain_encoder="none").save(tmp_path / "again")
+    assert (again / "adapter.json").read_bytes() == (tmp_path / "saved/adapter.json").read_bytes()
+
+
+def test_none_is_for_runs_that_are_finished(pictures, vlm):
+    with pytest.raises(ConfigError, match=r"`domain_encoder='none'` does without .* leave it out where vitask learns"):
+        quick(pictures, vlm, method="vitask", settings=SETTINGS, domain_encoder="none")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "length"),
+    [("instruct", {"label_list": "training"}, 56), ("vitask", {"exemplar": "patches"}, 55)],
+)
+def test_what_does_not_fit_in_training_is_refused_at_once(method, settings, length, pictures, vlm, tsm):
+    """The question alone would fit: the list of classes is longer, and so are exemplars."""
+    encoder = {"domain_encoder": tsm} if method == "vitask" else {}
+    settings = SETTINGS | settings | {"instruction": "What is it? One of {labels}." + " Look at it." * length}
+    with pytest.raises(acclimate.errors.BackboneError, match=r"a conversation has \d+ tokens .* reads 256"):
+        quick(pictures, vlm, method=method, settings=settings, **encoder)
+
+
 def test_what_has_no_domain_encoder_cannot_swap_it(pictures, tiny, tmp_path):
     quick(pictures, tiny, out=tmp_path / "coop")
     for options in ({"domain_encoder": "none"}, {"domain_encoder": "x", "swap": True}):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from acclimate.backbones.kinds import DUAL
+
 HERE = Path(__file__).parent
 
 
@@ -26,7 +28,7 @@ class BackboneInfo:
         paper: arXiv id, empty where there is none.
         parameters: millions, None where not stated.
         note: one remark.
-        kind: "dual-encoder", or "generative": a model that writes answers.
+        kind: what it is, see `acclimate.backbones.kinds`.
         folder: for an embedded model, its folder beside the catalogue.
     """
 
@@ -40,7 +42,7 @@ class BackboneInfo:
     paper: str = ""
     parameters: float | None = None
     note: str = ""
-    kind: str = "dual-encoder"
+    kind: str = DUAL
     folder: str = ""
 
     @property

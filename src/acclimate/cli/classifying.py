@@ -97,7 +97,7 @@ def classifier(
         tables.print_json(record)
         return
     _show(record, out)
-    words = ("--method", "gdpl", "--domain-encoder", out)
+    words = ("--method", "vitask", "--domain-encoder", out)
     if multi_label:  # no method learns from several labels of an image
         show_commands(next_command(context, "adapt", "LABELLED_IMAGES", *words))
     else:

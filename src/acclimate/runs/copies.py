@@ -46,7 +46,7 @@ def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any
     made = (type(method), method.config, method.prompts, method.backbone, method.domain_encoder)
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
     bound = (model.trained_classes, model.class_names)
-    seen = (model.frozen, model.seen_before)
+    seen = (model.frozen, model.seen_before, model.left_out)
     return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
 
 
@@ -63,7 +63,7 @@ def revive(
     """Return the model that `reduced` described."""
     trained, names = bound
     model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
-    model.frozen, model.seen_before = seen
+    model.frozen, model.seen_before, model.left_out = seen
     return model if names == model.class_names else model.rebind(names)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data.transforms import ImageTransform
-from acclimate.errors import RunError
+from acclimate.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
+
+WITHOUT = "none"  # in place of the name of a domain encoder
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -71,6 +73,11 @@ def open_domain_encoder(
         if encoder is not None:
             logger.info("%s reads no domain encoder; the one that is named is not used", method.name)
         return None
+    if encoder == WITHOUT:
+        raise ConfigError(
+            f"`domain_encoder='{WITHOUT}'` does without the domain encoder of a finished run; leave it out where "
+            f"{method.name} learns"
+        )
     method.check_domain_encoder(config, encoder)
     encoder = method.usual_domain_encoder if encoder is None else encoder
     if encoder is None:

@@ -16,7 +16,7 @@ from acclimate.methods import get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import copies, folder
-from acclimate.runs.encoders import SavedEncoder, open_backbone, open_domain_encoder
+from acclimate.runs.encoders import WITHOUT, SavedEncoder, open_backbone, open_domain_encoder
 from acclimate.runs.model import FORMAT, AdaptedModel
 from acclimate.runs.places import find_again
 from acclimate.runs.seen import read_images
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
 
-WITHOUT = "none"  # in place of the name of a domain encoder
-
 logger = logging.getLogger("acclimate.runs")
 
 
@@ -40,6 +38,7 @@ class Saved:
     Attributes:
         backbone: what it says of the backbone.
         domain_encoder: the same of the domain encoder, where the method reads one.
+        left_out: the same of one that it was saved without.
         method, config, prompts: of the method.
         class_names: the classes that were bound when it was saved.
         trained_classes: those that the tensors belong to.
@@ -47,6 +46,7 @@ class Saved:
 
     backbone: SavedEncoder
     domain_encoder: SavedEncoder | None
+    left_out: SavedEncoder | None
     method: type[Method]
     config: Any
     prompts: PromptSet
@@ -75,6 +75,7 @@ class Saved:
             return cls(
                 SavedEncoder.of_backbone(info),
                 SavedEncoder.of_domain_encoder(info) if reads_domain else None,
+                SavedEncoder.of_domain_encoder({"domain_encoder": info["left_out"]}) if info.get("left_out") else None,
                 method,
                 config,
                 PromptSet.from_dict(info["prompts"]),
@@ -99,7 +100,7 @@ class Saved:
         Raises:
             RunError: the method reads none, cannot do without it, or the other one does not fit.
         """
-        known, name = self.domain_encoder, self.method.name
+        known, name = self.domain_encoder or self.left_out, self.method.name
         if known is None:
             raise RunError(f"{path}: this {name} has no domain encoder that could be left out or swapped")
         if given is None:
@@ -180,7 +181,7 @@ def load(
     def opened(name: str | os.PathLike[str] | DomainEncoder | None) -> DomainEncoder | None:
         return open_domain_encoder(name, saved.method, saved.config, tower, torch_device)
 
-    known = saved.domain_encoder
+    known = saved.domain_encoder or (saved.left_out if domain_encoder is not None else None)
     if domain_encoder == WITHOUT or swap:
         encoder = saved.other_encoder(path, domain_encoder, opened)
     else:
@@ -193,4 +194,7 @@ def load(
     journal = folder.read_lines(path / folder.LOG)
     model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
     model.seen_before = frozenset(read_images(path))
+    if encoder is None:
+        info = read_json(path / folder.ADAPTER_INFO, next_step)
+        model.left_out = info["domain_encoder"] or info.get("left_out")
     return model if saved.class_names == list(model.class_names) else model.rebind(saved.class_names)

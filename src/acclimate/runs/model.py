@@ -52,11 +52,13 @@ class AdaptedModel:
         splits_file: the `splits.json` of a model that was loaded, if its run has one.
         whole: the data that the splits were drawn from, where the model was adapted in this process.
         task: what it has learned.
+        left_out: what `adapter.json` says of the domain encoder that a loaded model does without.
         seen_before: sha256 of images that were seen before its own training and validation images, by what it began
             with.
     """
 
     seen_before: frozenset[str] = frozenset()
+    left_out: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -248,6 +250,7 @@ class AdaptedModel:
             "config": dict(vars(method.config)),
             "backbone": describe_backbone(backbone),
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
+            **({"left_out": self.left_out} if self.left_out else {}),
             "class_names": list(self.class_names),
             "trained_classes": list(self.trained_classes),
             "prompts": method.prompts_read(method.prompts),

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from acclimate.backbones.catalogue import list_backbones
 from acclimate.backbones.checkpoints import (
     followed,
     load_model,
@@ -23,6 +22,7 @@ from acclimate.backbones.fingerprint import stored_weights
 from acclimate.backbones.generative.families import VLM_FAMILIES, VLMFamily
 from acclimate.backbones.generative.vlm import GenerativeVLM
 from acclimate.backbones.hub import Place, find_folder
+from acclimate.backbones.kinds import DUAL, GENERATIVE, KINDS
 from acclimate.backbones.preprocessing import image_transform
 from acclimate.errors import BackboneError
 
@@ -72,10 +72,10 @@ def load_vlm(name: str | Path, device: torch.device | str = "cpu", dtype: torch.
 def _refusal(folder: Path, model_type: Any) -> str:
     where = f"{folder / 'config.json'}: model_type {repr(model_type)[:80]}"
     if isinstance(model_type, str) and model_type in FAMILIES:
-        own = " or ".join(info.id for info in list_backbones() if info.embedded and info.kind == "generative")
         return (
-            f"{where} is a dual encoder, and a generative model is wanted here, such as {own}; dual encoders are "
-            "adapted by the other methods"
+            f"{where} is a {KINDS[DUAL].title}, and a {KINDS[GENERATIVE].title} is wanted here, such as "
+            f"{KINDS[GENERATIVE].example}; a {KINDS[DUAL].title} is adapted by other methods, such as "
+            f"{KINDS[DUAL].method}"
         )
     return f"{where} is not supported; use a model of one of these families: {', '.join(VLM_FAMILIES)}"
 

@@ -48,6 +48,21 @@ class Instruct(GenerativeClassifier):
         config = self.config
         self.adapter = self.backbone.adapter(config.rank, config.alpha, config.dropout)
 
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Refuse what does not fit into the context in training, before any image is read.
+
+        Raises:
+            BackboneError: so it is: the list of the classes may stand in training alone, and exemplars are more tokens.
+        """
+        if self.lessons is None:
+            longest = self.answers.index(self._longest())
+            _ = self.conversation(longest, **self.visual_size)
+
+    @property
+    def visual_size(self) -> dict[str, Any]:
+        """How many `exemplars` and `image_tokens` a conversation has at most, as `conversation` takes them."""
+        return {}
+
     def tuned(self) -> AbstractContextManager[Any]:
         """Return the context in which the backbone has the adapter."""
         return self.adapter.on()

@@ -108,6 +108,17 @@ class VITask(Instruct):
         tokens = self.connector(batch.domain_tokens.unflatten(1, (-1, self.domain_encoder.width)))
         return Visual(images, tokens) if mode == "patches" else Visual(tokens, None, tokens.shape[1])
 
+    @property
+    def visual_size(self) -> dict[str, Any]:
+        """How many `exemplars` and `image_tokens` a conversation has at most, as `conversation` takes them."""
+        if self.connector is None:
+            return {}
+        mode, encoder = self.config.exemplar, self.domain_encoder
+        if mode == "replace":
+            return {"image_tokens": encoder.patches}  # type: ignore[union-attr]  # what the connector was made for
+        several = {"learned": self.config.exemplar_tokens, "patches": encoder and encoder.patches}
+        return {"exemplars": several.get(mode, 1)}
+
     def ablations(self) -> Mapping[str, AbstractContextManager[Any]]:
         """Return the prediction without exemplar."""
         return {"without exemplar": self.plain()} if self.connector is not None else {}
