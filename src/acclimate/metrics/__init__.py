@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acclimate.metrics.answers import evaluate_answers, exact_match, normalise_answer, right_answers, vqa_accuracy
+from acclimate.metrics.captions import evaluate_captions
 from acclimate.metrics.evaluate import evaluate_classification
 from acclimate.metrics.functional import (
     accuracy,
@@ -38,6 +39,7 @@ __all__ = [
     "compare_hits",
     "confusion_matrix",
     "evaluate_answers",
+    "evaluate_captions",
     "evaluate_classification",
     "evaluate_labels",
     "evaluate_retrieval",
