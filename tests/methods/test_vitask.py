@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.parts.generative import Visual
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from tests.helpers.methods import CLASSES, FACTS, descend, make, some, stages_of, whole
@@ -370,3 +371,18 @@ def test_every_step_learns(world):
     before = {name: value.clone() for name, value in method.learned_state().items()}
     descend(method, stages_of(method)[:1], world.train)
     assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
+
+
+def test_images_without_negative_count_in_no_share(world, batch):
+    """The contrast of two shares, of which one has fewer images with a negative, makes that of the whole."""
+    method = vitask(world, crt=0.5).eval()
+    mask = torch.tensor([True, False, False, True, True, True])
+    batch = Batch(negative_mask=mask) | batch
+    parts = [Batch(**{name: tensor[rows] for name, tensor in batch._fields.items()}) for rows in ([0, 1, 2], [3, 4, 5])]
+    counts = [method.counts(part)["contrast"] for part in parts]
+    assert counts == [1, 3]
+    assert method.counts(batch) == {"contrast": 4}
+    terms = [method.loss(part, contrasted=True)["contrast"] for part in parts]
+    close(
+        sum(term * count / 4 for term, count in zip(terms, counts, strict=True)), method.loss(batch, True)["contrast"]
+    )

@@ -57,8 +57,8 @@ class Instruct(GenerativeClassifier):
         first, second = self.config.passes(facts.images)
         parameters = list(self.adapter.parameters())
         stages = [
-            GradientStage(f"{self.name}-1", self.config, first, self.loss, parameters),
-            GradientStage(f"{self.name}-2", self.config, second, self.loss, parameters),
+            GradientStage(f"{self.name}-{number}", self.config, epochs, self.loss, parameters, divisible=True)
+            for number, epochs in enumerate((first, second), 1)
         ]
         return [stage for stage in stages if stage.epochs]
 

@@ -130,9 +130,12 @@ class VITask(Instruct):
         connector = [] if self.connector is None else list(self.connector.parameters())
         rates = [1.0] * len(adapter) + [config.connector_rate] * len(connector)
         contrasted = partial(self.loss, contrasted=config.crt > 0)
+        alone = config.exemplar != "shuffled"  # whose exemplars come from the other images of a batch
         stages = [
-            GradientStage(f"{self.name}-1", config, first, self.loss, adapter + connector, rates=rates),
-            GradientStage(f"{self.name}-2", config, second, contrasted, adapter),
+            GradientStage(
+                f"{self.name}-1", config, first, self.loss, adapter + connector, rates=rates, divisible=alone
+            ),
+            GradientStage(f"{self.name}-2", config, second, contrasted, adapter, divisible=alone, counts=self.counts),
         ]
         return [stage for stage in stages if stage.epochs]
 
@@ -169,12 +172,24 @@ class VITask(Instruct):
 
     def _contrast(self, batch: Batch, told: Responses, own: Tensor, other: Tensor) -> Tensor:
         """Return L_CRT of the chosen tokens of the images that have a negative."""
+        chosen = self._chosen(batch, told)
+        lengths = among(told.lengths, chosen)
+        return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return how many images are contrasted."""
+        if not self.config.crt:
+            return {}
+        told = self.responses(batch)
+        return {"contrast": int((among(told.lengths, self._chosen(batch, told)) > 0).sum())}
+
+    def _chosen(self, batch: Batch, told: Responses) -> Tensor:
+        """Return which tokens (T,) are contrasted."""
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
             distinct = torch.cat([self._distinct()[label] for label in batch.labels.tolist()])
             chosen = chosen & distinct.to(chosen.device)
-        lengths = among(told.lengths, chosen)
-        return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
+        return chosen
 
     def _distinct(self) -> list[Tensor]:
         """Return for each class which tokens of its response (T,) differ: those that all begin or end with do not."""
