@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import image_features
-from acclimate.training.inputs.contract import DOMAIN, IMAGE_TOKENS, NEGATIVES
+from acclimate.training.inputs.contract import DOMAIN, IMAGE_TOKENS, NEGATIVES, VISION_NEGATIVES, VISION_TOKENS
 from acclimate.training.inputs.kinds import Given, InputKind, register_input
 from acclimate.training.seeding import generator
 
@@ -28,10 +28,11 @@ class NegativeInput(InputKind):
     """
 
     name = NEGATIVES
+    kind: ClassVar[str] = IMAGE_TOKENS
 
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of negatives, drawn uniformly from the training images of other classes."""
-        fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
+        fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, self.kind)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
         found = {
@@ -39,6 +40,14 @@ class NegativeInput(InputKind):
             for name, (encoder, kind) in fields.items()
         }
         return NegativeFeed(found, torch.from_numpy(data.labels), given.seed)
+
+
+@register_input
+class VisionNegativeInput(NegativeInput):
+    """The same, where `negative_tokens` (B, N V) are what the connector reads of that image."""
+
+    name = VISION_NEGATIVES
+    kind: ClassVar[str] = VISION_TOKENS
 
 
 class NegativeFeed:
