@@ -154,6 +154,36 @@ def test_text_is_encoded_once_in_evaluation(fitted, world):
     assert len(runs) <= 1  # not at all where the text stays frozen and was encoded with the classes
 
 
+def test_terms_of_parts_of_a_batch_add_up_to_those_of_all(fitted, world):
+    """What a stage promises that several processes may share: each term by the share of the images that it is of."""
+    method = make(world, fitted[0].name, **settings(fitted[0].name))
+    method.load_learned_state(fitted[0].learned_state())
+    stages = [stage for stage in stages_of(method) if not isinstance(stage, SolverStage)]
+    method.eval()
+    index = torch.arange(0, len(world.train), 2)[:7]
+    for stage in stages if all(stage.divisible for stage in stages) else ():
+        (turn,), whole_batch = stage.turns, world.train.batch(index)
+        terms, sums = turn.loss(whole_batch), {}
+        total = dict.fromkeys(terms, len(index)) | (stage.counts(whole_batch) if stage.counts else {})
+        for part in map(world.train.batch, index.split([4, 1, 2])):
+            own = turn.loss(part)
+            counts = dict.fromkeys(own, len(part)) | (stage.counts(part) if stage.counts else {})
+            for name, term in own.items():
+                sums[name] = sums.get(name, 0.0) + term * counts[name] / total[name]
+        assert sums.keys() == terms.keys()
+        for name, term in terms.items():
+            close(sums[name], term, 1e-4)
+
+
+TOGETHER = {"spg": "draws noise for a batch"}  # methods whose batches processes cannot share, as they are by default
+
+
+def test_batches_can_be_shared_but_for_a_reason(fitted, world):
+    method = make(world, fitted[0].name, **settings(fitted[0].name))
+    stages = [stage for stage in stages_of(method) if not isinstance(stage, SolverStage)]
+    assert all(stage.divisible for stage in stages) == (method.name not in TOGETHER)
+
+
 def test_the_same_seed_starts_with_the_same_values(world, fitted):
     name = fitted[0].name
     one, two = (make(world, name, seed=3, **settings(name)).learned_state() for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.parts.generative import Visual
 from acclimate.prompts import PromptSet
+from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from tests.helpers.methods import CLASSES, FACTS, descend, make, some, stages_of, whole
@@ -370,3 +372,91 @@ def test_every_step_learns(world):
     before = {name: value.clone() for name, value in method.learned_state().items()}
     descend(method, stages_of(method)[:1], world.train)
     assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
+
+
+def with_connector(world, name="vitask", **settings):
+    """A method that learns the connector too, and the training images as it reads them."""
+    method = moved(make(world, name, **SMALL, vlm_connector="trained", **settings))
+    given = Given(world.backbone, world.domain_encoder)
+    return method, evaluation_feed(method.inputs.all, world.data.train, given)
+
+
+@pytest.mark.parametrize("name", ["instruct", "vitask"])
+def test_a_learned_connector_changes_nothing_before_it_has_learned(world, name):
+    """Negatives and exemplars go through it, too."""
+    more = {"crt": 0.5} if name == "vitask" else {}
+    torch.manual_seed(0)
+    learned, feed = with_connector(world, name, **more)
+    frozen = make(world, name, **SMALL, **more)
+    adapter = {key: tensor for key, tensor in learned.learned_state().items() if not key.startswith("vlm_connector.")}
+    frozen.load_learned_state(adapter)
+    index = torch.arange(0, len(feed), 3)
+    batch = feed.batch(index)
+    plain = evaluation_feed(frozen.inputs.all, world.data.train, Given(world.backbone, world.domain_encoder))
+    how = {"contrasted": True} if name == "vitask" else {}
+    ours, theirs = learned.eval().loss(batch, **how), frozen.eval().loss(plain.batch(index), **how)
+    assert ours.keys() == theirs.keys()
+    for term, value in theirs.items():
+        close(ours[term], value)
+    pixels = evaluation_feed(
+        {"pixels", "domain_features"}, world.data.train, Given(world.backbone, world.domain_encoder)
+    )
+    shown = pixels.batch(index)
+    once = Batch(**world.backbone.encode(shown.pixels, {"image_tokens", "vision_tokens"})) | shown
+    assert torch.equal(learned.logits(once), frozen.logits(once))
+
+
+def test_a_learned_connector_learns_and_the_backbone_does_not(world):
+    method, feed = with_connector(world, crt=0.5)
+    weights = {name: tensor.clone() for name, tensor in world.backbone.model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in method.vlm_connector.state_dict().items()}
+    stages = stages_of(method)
+    for stage in stages:
+        numbers = {id(one) for one in stage.parameters}
+        assert {id(one) for one in method.vlm_connector.parameters()} <= numbers
+        rates = dict(zip(map(id, stage.parameters), stage.rates, strict=True))
+        assert {rates[id(one)] for one in method.vlm_connector.parameters()} == {0.1}
+    lines = descend(method, stages, feed)
+    assert "contrast" in lines[-1]
+    after = method.vlm_connector.state_dict()
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in world.backbone.model.state_dict().items())
+    state = {name: tensor.clone() for name, tensor in method.learned_state().items()}
+    other = make(world, "vitask", **SMALL, vlm_connector="trained", crt=0.5, seed=9)
+    other.load_learned_state(state)
+    batch = whole(feed)
+    assert torch.equal(other.eval().logits(batch), method.eval().logits(batch))
+    probed = method.probed(batch)["connector"]
+    assert probed.shape == (len(batch), world.backbone.token_width)
+    close(probed, method.vlm_connector(batch.vision_tokens).mean(1))
+
+
+def test_the_contrast_reaches_the_connector_through_both_images(world):
+    """Of L_CRT alone, with the own image's logits and with the other's."""
+    method, feed = with_connector(world, crt=0.5)
+    batch = feed.batch(torch.arange(0, len(feed), 3))
+    both = gradient(method, method.eval().loss(batch, contrasted=True)["contrast"])
+    method.config = replace(method.config, crt_detach=True)
+    own = gradient(method, method.loss(batch, contrasted=True)["contrast"])
+    assert own > 0
+    assert abs(both - own) > 1e-3 * own
+
+
+def gradient(method, term):
+    parameters = list(method.vlm_connector.parameters())
+    return float(sum(one.square().sum() for one in torch.autograd.grad(term, parameters))) ** 0.5
+
+
+def test_images_without_negative_count_in_no_share(world, batch):
+    """The contrast of two shares, of which one has fewer images with a negative, makes that of the whole."""
+    method = vitask(world, crt=0.5).eval()
+    mask = torch.tensor([True, False, False, True, True, True])
+    batch = Batch(negative_mask=mask) | batch
+    parts = [Batch(**{name: tensor[rows] for name, tensor in batch._fields.items()}) for rows in ([0, 1, 2], [3, 4, 5])]
+    counts = [method.counts(part)["contrast"] for part in parts]
+    assert counts == [1, 3]
+    assert method.counts(batch) == {"contrast": 4}
+    terms = [method.loss(part, contrasted=True)["contrast"] for part in parts]
+    close(
+        sum(term * count / 4 for term, count in zip(terms, counts, strict=True)), method.loss(batch, True)["contrast"]
+    )

@@ -50,6 +50,21 @@ def probabilities(model, data):
     return np.stack([row.probabilities for row in model.predict(data.test)])
 
 
+@pytest.mark.slow
+def test_a_learned_connector_is_saved_and_loaded(pictures, vlm, tsm, tmp_path):
+    """Images go through it in prediction, those of files too."""
+    settings = {**SETTINGS, "vlm_connector": "trained"}
+    how = {"method": "vitask", "domain_encoder": tsm}
+    model = quick(pictures, vlm, settings=settings, out=tmp_path / "run", **how)
+    tensors, _ = read_tensors(tmp_path / "run" / "adapter.safetensors")
+    before = vlm.learned_connector().state_dict()
+    assert all(not torch.equal(tensors[f"vlm_connector.{name}"], tensor) for name, tensor in before.items())
+    assert np.array_equal(probabilities(acclimate.load(tmp_path / "run"), pictures), probabilities(model, pictures))
+    assert not np.allclose(
+        probabilities(model, pictures), probabilities(quick(pictures, vlm, settings=SETTINGS, **how), pictures)
+    )
+
+
 def test_the_record(run, pictures):
     record = json.loads((run[0] / "record.json").read_text())
     assert set(record["baselines"]) == {"vlm-zero-shot", "linear-probe", "domain-linear-probe"}

@@ -111,6 +111,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that an encoding does not have is no reason to end
         if hasattr(stream, "reconfigure") and not console.is_unicode(stream):
             stream.reconfigure(errors="backslashreplace")
+    if console.follower():  # results are told by the first process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
         _run()
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough

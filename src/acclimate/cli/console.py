@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -21,8 +22,14 @@ THEME = Theme({"error": "bold red", "warning": "yellow", "note": "dim", "best": 
 PIPE_WIDTH = 140  # columns where the output is not a terminal, so that tables in files and logs are not cut
 
 
+def follower() -> str:
+    """Return the number of this process among those of a launcher, or nothing where it is the first, which speaks."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+    return "" if rank == "0" else rank
+
+
 def _console(stderr: bool = False) -> Console:
-    console = SafeConsole(theme=THEME, highlight=False, stderr=stderr)
+    console = SafeConsole(theme=THEME, highlight=False, stderr=stderr, quiet=bool(follower()))
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -96,8 +103,10 @@ def show_notes(quiet: bool = False, without: str = "") -> None:
 
 
 def show_error(message: str) -> None:
-    """Print the one line of an error."""
-    tell(err, in_dashes(" ".join(message.split())), label="error: ", label_style="error")
+    """Print the one line of an error, also of a process that is silent otherwise."""
+    err.quiet, rank = False, follower()
+    label = f"error in process {rank}: " if rank else "error: "
+    tell(err, in_dashes(" ".join(message.split())), label=label, label_style="error")
 
 
 def refuse_unread(reasons: Sequence[str], count: int, done: str) -> None:

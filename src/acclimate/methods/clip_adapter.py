@@ -62,4 +62,4 @@ class CLIPAdapter(TemplateClassifier):
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the bottleneck."""
         epochs = self.config.epochs or published_epochs(facts.shots)
-        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()), divisible=True)]

@@ -142,7 +142,7 @@ class CLIPLoRA(TextClassifier):
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns all changes."""
         epochs = self.config.epochs or self.default_epochs(facts)
-        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()), divisible=True)]
 
     def default_epochs(self, facts: TrainingFacts) -> int:
         """Return the whole epochs in which 500 steps for each shot are reached."""

@@ -91,4 +91,4 @@ class CoCoOp(Classifier):
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns context and meta-net."""
         epochs = self.config.epochs or EPOCHS
-        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()), divisible=True)]

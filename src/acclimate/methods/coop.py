@@ -77,7 +77,7 @@ class ContextPrompts(TextClassifier):
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the context."""
         epochs = self.config.epochs or self.default_epochs(facts.shots)
-        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()))]
+        return [GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()), divisible=True)]
 
     def default_epochs(self, shots: int) -> int:
         """Return the published number of epochs for a number of shots."""

@@ -80,4 +80,4 @@ class ProLIP(TemplateClassifier):
         """Return the single stage that learns the projection."""
         config = self.config
         recipe = replace(config, batch_size=config.batch_size or facts.images)
-        return [GradientStage(self.name, recipe, config.epochs or 300, self.loss, [self.change])]
+        return [GradientStage(self.name, recipe, config.epochs or 300, self.loss, [self.change], divisible=True)]

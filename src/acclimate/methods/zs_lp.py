@@ -81,9 +81,10 @@ class ZeroShotProbe(ClassRows):
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return a look at the training images, and the descent."""
+        epochs = self.config.epochs or 300
         return [
             SolverStage(f"{self.name}: classes", self._look),
-            GradientStage(self.name, self.config, self.config.epochs or 300, self.loss, list(self.parameters())),
+            GradientStage(self.name, self.config, epochs, self.loss, list(self.parameters()), divisible=True),
         ]
 
     def _look(self, train: Feed, val: Feed | None) -> dict[str, float]:

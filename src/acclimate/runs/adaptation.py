@@ -222,7 +222,7 @@ def adapt_trial(
         parts.append(OwnTaskModel(made_from, load_domain_encoder(made_from.encoder, device=device), experiment))
     wanted = kind.prerequisites(config, trial.train.domain_names)
     if wanted:
-        parts.append(Prerequisites(wanted, lambda part: carry_out(Adaptation(part))))
+        parts.append(Prerequisites(wanted, lambda part: carry_out(Adaptation(part), alone=True)))
     if issubclass(kind, AnsweringClassifier) and task.has_classes:
         parts.append(ModuleProbes())
     if start is not None:
@@ -260,13 +260,13 @@ class Adaptation(Run[AdaptedModel]):
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Write down which images are in which split, and learn."""
         one = self.experiment
-        if files.path is not None:
-            one.freeze(files.path / folder.SPLITS)
+        if files.written is not None:
+            one.freeze(files.written / folder.SPLITS)
         for part in self.parts:
             part.ready(one, files)
         self.method = one.make(one.method, one.config, self.parts)
         one.learn(self.method, context)
-        for part in self.parts:
+        for part in self.parts if files.measures else ():
             self.told |= part.finish(self.method, one, files)
         self.method.end_training()
 

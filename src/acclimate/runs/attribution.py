@@ -76,8 +76,8 @@ class Attribution(RunPart):
         known = F.normalize(text_features(backbone, distinct, experiment.options.cache_dir), dim=-1)
         rows = self.rows or _chosen(train, found.template_cosines)
         entries = [_entry(row, found, train, sentences[row], distinct, known) for row in rows]
-        if files.path is not None:
-            _draw(entries, train, files.path / folder.READING)
+        if files.written is not None:
+            _draw(entries, train, files.written / folder.READING)
         return {"reading": entries}
 
 

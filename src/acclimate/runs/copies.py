@@ -57,7 +57,7 @@ def revive(
     bound: tuple[Sequence[str], Sequence[str]],
     record: dict[str, Any],
     journal: Sequence[dict[str, Any]],
-    seen: tuple[dict[str, Any] | None, frozenset[str]],
+    seen: tuple[dict[str, Any] | None, frozenset[str], dict[str, Any] | None],
     cache_dir: Path | None,
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""

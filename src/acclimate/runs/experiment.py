@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -174,8 +175,9 @@ class Experiment:
         if not stages:
             self.seconds[method.name] = 0.0
             return
-        train = self.training_feed(method)
-        val = self.feed(method, "val") if self.task.validates else None
+        with context.team.first_first() if self.options.cache_dir else nullcontext():  # the others find the features
+            train = self.training_feed(method)
+            val = self.feed(method, "val") if self.task.validates else None
         started = time.monotonic()
         position = fit(method, stages, train, val, context=context, score=self.task.score(method))
         self.seconds[method.name] = max(position.seconds, time.monotonic() - started)

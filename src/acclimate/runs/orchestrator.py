@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from acclimate.runs import folder
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.training.devices import make_accelerator, resolve_device
 from acclimate.training.fit import FitContext
+from acclimate.training.team import ALONE, Team
 
 Result = TypeVar("Result")
 
@@ -60,36 +61,52 @@ class Run(ABC, Generic[Result]):
         """Write what was learned, its record last, and return the result."""
 
 
-def carry_out(run: Run[Result]) -> Result:
+def carry_out(run: Run[Result], alone: bool = False) -> Result:
     """Carry out a run.
+
+    Of several processes that `accelerate launch` has started, each takes its share of every batch; the first alone
+    writes the folder and measures, and the others load what it has written. Without a folder each measures for itself.
+
+    Args:
+        run: what is carried out.
+        alone: let this process carry it out by itself, whatever others do.
 
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
     options, identity = run.options, run.identity()
-    files = RunFiles(options.out, identity, options.overwrite, run.layout)
-    if files.finished:
-        done = run.reopen(files.finished, identity)
+    accelerator = make_accelerator(resolve_device(options.device), options.precision)
+    team = ALONE if alone else Team.of(accelerator)
+    with team.first_first():
+        files = RunFiles(options.out, identity, options.overwrite, run.layout, team)
+    if finished := files.finished:
+        done = run.reopen(finished, identity)
+        team.wait()
         files.end()  # a run that was killed between its record and here has left its checkpoint
         return done
     files.begin(run.remark)
     started = time.monotonic()
     context = FitContext(
-        make_accelerator(resolve_device(options.device), options.precision),
+        accelerator,
         run.seed,
         files.journal,
         files.checkpoints,
         options.progress,
         options.checkpoint_seconds,
+        team,
     )
     try:
         run.learn(files, context)
-        record = run.describe(identity, context)
+        record = run.describe(identity, context) if files.measures else None
     except KeyboardInterrupt as stop:
         if files.checkpoints.exists:
             stop.add_note("the same command goes on from the last checkpoint")
         raise
+    if record is None:
+        team.wait()
+        return run.reopen(cast(Path, files.path), identity)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
     result = run.finish(record, files)
     files.end()
+    team.wait()
     return result

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from acclimate.runs.experiment import Experiment
     from acclimate.runs.model import AdaptedModel
     from acclimate.runs.run_files import RunFiles
+    from acclimate.training.team import Team
 
 CarryOut = Callable[["Experiment"], "AdaptedModel"]
 """Carries out an experiment in its run folder, without baselines."""
@@ -79,7 +80,7 @@ class Prerequisites(RunPart):
         store = experiment.options.shared or (files.path and files.path / folder.PREREQUISITES)
         for name, one in self.wanted.items():
             given = one.given and _read(one.given, as_dual(experiment.backbone, one.given.words))
-            self.learned[name] = given or self._learn(one, experiment, store)
+            self.learned[name] = given or self._learn(one, experiment, store, files.team)
         experiment.spend("prerequisites", started)
 
     def begin(self, method: Method) -> None:
@@ -90,14 +91,14 @@ class Prerequisites(RunPart):
         """Return where it comes from."""
         return {"prerequisites": {name: dict(learned.facts) for name, learned in self.learned.items()}}
 
-    def _learn(self, one: Prerequisite, experiment: Experiment, store: Path | None) -> Learned:
+    def _learn(self, one: Prerequisite, experiment: Experiment, store: Path | None, team: Team) -> Learned:
         kind = get_method(one.method)
         config: Any = make_config(kind.Config, one.settings)
         seed = experiment.seed if one.seed is None else one.seed
         own = experiment.of_domain(one.domain, kind, config, seed)
         place = store and store / own.identity()[:16]
         own = replace(own, options=own.options.of_part(place))
-        with locked(place):
+        with team.first_first(), locked(place):
             model = self.carry_out(own)
         measured = model.record["tests"].get("validation") or {}
         facts = {

@@ -11,6 +11,7 @@ from acclimate.errors import RunError
 from acclimate.runs import folder
 from acclimate.training.checkpoint import CheckpointFile
 from acclimate.training.journal import Journal
+from acclimate.training.team import ALONE, Team
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -23,6 +24,7 @@ class RunFiles:
         identity: fingerprint of everything that decides the result.
         overwrite: forget what the folder holds.
         layout: what may lie in it.
+        team: the processes that carry it out, of which the first writes and the others read.
 
     Raises:
         RunError: the folder holds other things, or cannot be made or read.
@@ -36,14 +38,28 @@ class RunFiles:
         identity: str,
         overwrite: bool = False,
         layout: folder.Layout = folder.ADAPTATION,
+        team: Team = ALONE,
     ) -> None:
-        self.path = None if out is None else folder.open_folder(Path(out), overwrite, layout)
+        self.team, self.path = team, None if out is None else Path(out)
+        if self.path is not None and team.first:
+            self.path = folder.open_folder(self.path, overwrite, layout)
         self.checkpoints = CheckpointFile(None if self.path is None else self.path / folder.CHECKPOINT, identity)
 
     @property
     def finished(self) -> Path | None:
         """The folder, where a run has ended in it."""
-        return self.path if self.path is not None and (self.path / folder.RECORD).exists() else None
+        ended = self.path is not None and (self.path / folder.RECORD).exists()
+        return self.path if self.team.agree(ended) else None
+
+    @property
+    def measures(self) -> bool:
+        """Whether this process says what the result is worth; others read it, where there is a folder."""
+        return self.team.first or self.path is None
+
+    @property
+    def written(self) -> Path | None:
+        """The folder, where this process writes into it."""
+        return self.path if self.team.first else None
 
     def begin(self, remark: Callable[[Path], str] = lambda path: "") -> None:
         """Open the log where a killed run has left it.
@@ -60,8 +76,10 @@ class RunFiles:
             raise RunError(f"{error}{remark(self.path) if self.path else ''}") from None
         if checkpoint is not None:
             logger.info("going on with the run in %s", self.path)
-        self.journal = Journal(self.path and self.path / folder.LOG, checkpoint.position.journal if checkpoint else 0)
+        log = self.written and self.written / folder.LOG
+        self.journal = Journal(log, checkpoint.position.journal if checkpoint else 0)
 
     def end(self) -> None:
         """Drop the checkpoint of a run that is complete."""
-        self.checkpoints.delete()
+        if self.team.first:
+            self.checkpoints.delete()

@@ -60,8 +60,8 @@ class OwnTaskModel(RunPart):
             self.start,
         )
         options = experiment.options.of_part(place)
-        with locked(place):
-            self.made = carry_out(ClassifierPretraining(*self.made_from, options, shots=self.shots))
+        with files.team.first_first(), locked(place):
+            self.made = carry_out(ClassifierPretraining(*self.made_from, options, shots=self.shots), alone=True)
         experiment.domain_encoder = self.made.encoder
         experiment.spend("task-specific model", started)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from acclimate import arguments
 from acclimate.errors import ConfigError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PATIENCE = timedelta(days=7)  # that processes wait for the first, which encodes images and measures alone
 
 
 def resolve_device(device: str) -> torch.device:
@@ -23,11 +27,13 @@ def resolve_device(device: str) -> torch.device:
     arguments.text("device", device)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
     if device not in available:
         raise ConfigError(f"`{device=}`: choose auto, {', '.join(available)}")
     if not available[device]:
         raise ConfigError(f"`{device=}`: this machine (or this build of torch) has none; use `device='auto'`")
+    if device == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # one for each process of a launcher
     return torch.device(device)
 
 
@@ -44,5 +50,10 @@ def make_accelerator(device: torch.device, precision: Precision = "auto") -> Acc
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("`precision='fp16'` needs a GPU; use bf16 or fp32 on the CPU")
     # Accelerate keeps one process-wide state, whose precision cannot change; each run starts from a clean one.
+    # The processes that `accelerate launch` or `torchrun` has started stay connected meanwhile.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(precision, precision))
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision={"fp32": "no"}.get(precision, precision),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )

@@ -85,7 +85,7 @@ class FineTuneRecipe(Recipe):
         """
         recipe = self if validation else replace(self, select="last")
         rates = network.rates(self.layer_decay)
-        return GradientStage(name, recipe, self.passes(images), loss, network.weights, rates=rates)
+        return GradientStage(name, recipe, self.passes(images), loss, network.weights, rates=rates, divisible=True)
 
 
 class VisionClassifier(nn.Module):

@@ -6,25 +6,25 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from acclimate.errors import TrainingError
+from acclimate.training.batch import Batch
 from acclimate.training.checkpoint import Checkpoint, CheckpointFile, Position, optimizer_tensors, restore_optimizers
 from acclimate.training.feeds import Feed, epoch_order
 from acclimate.training.journal import Journal
+from acclimate.training.optimizers import make_optimizer, set_rate
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.seeding import seed_step
 from acclimate.training.stages import DescentStage, SolverStage, Stage, Turn
+from acclimate.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from acclimate.training.batch import Batch
-    from acclimate.training.recipe import Recipe
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where every look waits for the device
 
@@ -59,6 +59,7 @@ class FitContext:
         checkpoints: where to resume from and to save to.
         progress: told of every step.
         checkpoint_seconds: least time between two checkpoints.
+        team: the processes that share each batch, each in a fit of its own with the same arguments.
     """
 
     accelerator: Accelerator
@@ -67,6 +68,7 @@ class FitContext:
     checkpoints: CheckpointFile | None = None
     progress: Progress | None = None
     checkpoint_seconds: float = 5.0
+    team: Team = ALONE
 
 
 def fit(
@@ -95,6 +97,7 @@ def fit(
         The final position, with the seconds spent over all attempts.
 
     Raises:
+        ConfigError: several processes cannot share the batches of a stage.
         TrainingError: when a loss stops being finite; the last checkpoint stays.
         RunError: when a checkpoint cannot be read or written.
     """
@@ -113,7 +116,7 @@ class _Fit:
     ) -> None:
         self.method, self.stages, self.train, self.val, self.context = method, stages, train, val, context
         self.score = score
-        self.accelerator = context.accelerator
+        self.accelerator, self.team = context.accelerator, context.team
         self.journal = context.journal or Journal()
         self.files = context.checkpoints or CheckpointFile(None)
         self.progress = context.progress or Silent()
@@ -125,11 +128,13 @@ class _Fit:
         self.saved_at = time.monotonic()
 
     def run(self) -> Position:
+        self.team.check(self.stages)
         checkpoint = self.files.load()
         if checkpoint is not None:
             self.position, self.best, self.resumed = checkpoint.position, checkpoint.best, checkpoint.optimizer
             self.average = checkpoint.average
             self.method.load_learned_state(checkpoint.learned)
+        self._begin_alike()
         self.started -= self.position.seconds
         for number in range(self.position.stage, len(self.stages)):
             stage = self.stages[number]
@@ -142,12 +147,19 @@ class _Fit:
         self.position.seconds = time.monotonic() - self.started
         return self.position
 
+    def _begin_alike(self) -> None:
+        """Give all processes the tensors of the first; none goes on before all have read the checkpoint."""
+        if self.team.size > 1:
+            self.method.load_learned_state(self.team.share_state(self.method.learned_state()))
+            self.team.wait()
+
     def _solve(self, stage: SolverStage) -> None:
         figures = stage.solve(self.train, self.val)
+        self._begin_alike()
         self.journal.write(stage=stage.name, **figures)
 
     def _descend(self, stage: DescentStage) -> None:
-        optimizers = [_make_optimizer(stage.recipe, turn) for turn in stage.turns]
+        optimizers = [make_optimizer(stage.recipe, turn) for turn in stage.turns]
         if self.resumed:
             restore_optimizers(optimizers, self.resumed)
             self.resumed = {}
@@ -180,15 +192,15 @@ class _Fit:
 
     def _epoch(self, stage: DescentStage, optimizers: Sequence[torch.optim.Optimizer], epoch: int, steps: int) -> None:
         recipe, device = stage.recipe, self.accelerator.device
-        lr = _set_rate(optimizers, recipe.learning_rate(epoch, stage.epochs))
+        lr = set_rate(optimizers, recipe.learning_rate(epoch, stage.epochs))
         self.method.train(True)
         orders = self._orders(stage, epoch)
         sums = {name: torch.tensor(value, device=device) for name, value in (self.position.sums or {}).items()}
         for step in range(self.position.step, steps):
             if recipe.by_step:
-                lr = _set_rate(optimizers, recipe.learning_rate(epoch + step / steps, stage.epochs))
-            batches = [self.train.batch(order[step], epoch).to(device) for order in orders]
-            seed_step(self.context.seed, stage.name, epoch, step)
+                lr = set_rate(optimizers, recipe.learning_rate(epoch + step / steps, stage.epochs))
+            batches = [self._batch(order[step], epoch) for order in orders]
+            seed_step(self.context.seed, stage.name, epoch, step, *self.team.seed)
             for turn, optimizer in zip(stage.turns, optimizers, strict=True):
                 for name, term in self._turn(stage, turn, optimizer, batches).items():
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach().float()
@@ -208,16 +220,33 @@ class _Fit:
         if time.monotonic() - self.saved_at >= self.context.checkpoint_seconds:
             self._save(optimizers)
 
+    def _batch(self, index: Tensor, epoch: int) -> Batch:
+        """Return what this process sees of a batch, which may be nothing."""
+        own = self.team.share(index)
+        return self.train.batch(own, epoch).to(self.accelerator.device) if len(own) else Batch()
+
+    def _terms(self, stage: DescentStage, turn: Turn, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return the terms, each as much as the images of this process count among those of all."""
+        if self.team.size == 1:
+            return turn.loss(*batches)
+        (batch,) = batches  # of a stage that is divisible
+        terms = turn.loss(batch) if len(batch) else {}
+        counts = dict.fromkeys(terms, len(batch))
+        if stage.counts and len(batch):
+            counts.update(stage.counts(batch))
+        return self.team.weigh(terms, counts)
+
     def _turn(
         self, stage: DescentStage, turn: Turn, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]
     ) -> dict[str, Tensor]:
         """Take one step of one optimiser and return the terms."""
         with self.accelerator.autocast():
-            terms = turn.loss(*batches)
+            terms = self._terms(stage, turn, batches)
             minimised = [term.float() for name, term in terms.items() if name not in stage.watched]
-            total = torch.stack(minimised).sum()
         optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total, inputs=list(turn.parameters))  # no gradients for those of other turns
+        if minimised:  # no gradients for those of other turns
+            self.accelerator.backward(torch.stack(minimised).sum(), inputs=list(turn.parameters))
+        self.team.add_gradients(turn.parameters)
         if turn.limits is not None:
             self.accelerator.unscale_gradients(optimizer)
             for parameter, limit in zip(turn.parameters, turn.limits, strict=True):
@@ -226,7 +255,7 @@ class _Fit:
         if stage.recipe.grad_clip is not None:
             self.accelerator.clip_grad_norm_(list(turn.parameters), stage.recipe.grad_clip)
         optimizer.step()
-        return terms
+        return self.team.add_up(terms)
 
     def _end_epoch(self, stage: DescentStage, epoch: int, lr: float, means: dict[str, float]) -> None:
         entry: dict[str, float | str | int] = {"stage": stage.name, "epoch": epoch, "lr": lr, **means}
@@ -249,10 +278,14 @@ class _Fit:
         if self.score is None:
             raise TrainingError("select=best-val needs a score of validation images and there is none; use select=last")
         self.method.train(False)
+        if not self.team.first:
+            return self.team.agree(0.0)
         with self.accelerator.autocast():
-            return self.score(self.val)
+            return self.team.agree(self.score(self.val))
 
     def _save(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        if not self.team.first:
+            return
         self.position.journal = self.journal.size
         self.position.seconds = time.monotonic() - self.started
         self.position.scale = None if self.accelerator.scaler is None else self.accelerator.scaler.get_scale()
@@ -265,31 +298,6 @@ def _is_candidate(stage: DescentStage, epoch: int) -> bool:
     """Whether validation images say what this epoch is worth."""
     recipe, done = stage.recipe, epoch + 1
     return recipe.select == "best-val" and (done % recipe.select_every == 0 or done == stage.epochs)
-
-
-def _make_optimizer(recipe: Recipe, turn: Turn) -> torch.optim.Optimizer:
-    groups = _groups(recipe, turn)
-    if recipe.optimizer == "adamw":
-        betas = (recipe.momentum, recipe.second_beta)
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, eps=recipe.epsilon, fused=True)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
-
-
-def _groups(recipe: Recipe, turn: Turn) -> list[dict[str, Any]]:
-    """Return the parameters in groups that share a multiple of the learning rate and a weight decay."""
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for number, parameter in enumerate(turn.parameters):
-        decay = recipe.weight_decay if recipe.decay_vectors or parameter.ndim > 1 else 0.0
-        rate = 1.0 if turn.rates is None else turn.rates[number]
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": some, "rate": rate, "weight_decay": decay} for (rate, decay), some in groups.items()]
-
-
-def _set_rate(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> float:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * group["rate"]
-    return lr
 
 
 def _check_finite(means: dict[str, float], stage: DescentStage, epoch: int, step: int) -> None:

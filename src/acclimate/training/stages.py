@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -55,6 +55,9 @@ class GradientStage:
         averaging: one weight an epoch, or none; at the end of the stage the learned tensors become the mean, so
             weighted, of what they were after each epoch.
         watched: names of terms that are only written to the log, not minimised.
+        divisible: whether every term is a mean over the images of a batch, each by itself, or does not depend on them,
+            so that several processes may each take some of the images, see `Team`.
+        counts: over how many images of a batch the terms are means that leave some of them out, by their names.
     """
 
     name: str
@@ -66,6 +69,8 @@ class GradientStage:
     rates: Sequence[float] | None = None
     drop_last: bool = False
     watched: frozenset[str] = frozenset()
+    divisible: bool = False
+    counts: Callable[[Batch], Mapping[str, int]] | None = None
 
     batches: ClassVar[int] = 1
 
@@ -107,6 +112,8 @@ class AlternatingStage:
     watched: frozenset[str] = frozenset()
 
     averaging: ClassVar[None] = None
+    divisible: ClassVar[bool] = False
+    counts: ClassVar[None] = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def test_the_embedded_model(mini):
     assert mini.fingerprint == "2fbcd321c4aab5f556d63c1a0ce2d505"
     assert mini.transform.output_size == (96, 96)
     assert not mini.model.training
-    assert dict(mini.widths) == {"image_features": 256, "connected_features": 256, "image_tokens": 37 * 256}
+    tokens = {"image_tokens": 37 * 256, "vision_tokens": 37 * 256}
+    assert dict(mini.widths) == {"image_features": 256, "connected_features": 256, **tokens}
 
 
 def test_the_embedded_model_answers(mini):

@@ -123,11 +123,16 @@ class FrozenVLM(Shared):
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """Kinds of image features: means over the tokens before and behind the connector, and all of the latter."""
+        """Kinds of image features: means over the tokens before and behind the connector, and all of both.
+
+        Those before it, "vision_tokens", are there where the family makes nothing more of what it gives.
+        """
+        before = self._family.vision_tokens
         return {
             "image_features": self.vision_width,
             "connected_features": self.token_width,
             "image_tokens": self.image_tokens * self._family.payload,
+            **({} if before is None else {"vision_tokens": before * self.vision_width}),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -142,8 +147,9 @@ class FrozenVLM(Shared):
         """Features of images, see `Encoder`; the vision tower runs once, whatever is asked for.
 
         Returns:
-            "image_features" (B, vision_width), "connected_features" (B, D), "image_tokens" (B, T * D); the last is
-            what the other methods take. (Families that feed deeper layers, too, have wider tokens.)
+            "image_features" (B, vision_width), "connected_features" (B, D), "image_tokens" (B, T * D), which is what
+            the other methods take, and "vision_tokens" (B, N * vision_width), what `LearnedConnector` takes. (Families
+            that feed deeper layers, too, have wider tokens.)
         """
         check_kinds(self, kinds)
         if not kinds:
@@ -170,6 +176,7 @@ class FrozenVLM(Shared):
             "image_features": vision.mean(1),
             "connected_features": tokens[..., : self.token_width].mean(1),
             "image_tokens": tokens.flatten(1),
+            "vision_tokens": vision.flatten(1),
         }
         return {kind: found[kind] for kind in kinds}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from acclimate.backbones.generative import answering
+from acclimate.backbones.generative.connecting import LearnedConnector
 from acclimate.backbones.generative.conversation import Conversation, batch_of, expand
 from acclimate.backbones.generative.frozen import FrozenVLM
 from acclimate.backbones.generative.images import ImageTokens, image_rows
@@ -192,6 +193,10 @@ class GenerativeVLM(FrozenVLM):
     ) -> LowRankAdapter:
         """A new LoRA adapter of the language model, see `LowRankAdapter`."""
         return LowRankAdapter(self, rank, alpha, dropout, targets).to(self.device)
+
+    def learned_connector(self) -> LearnedConnector:
+        """A copy of the connector to be learned, see `LearnedConnector`."""
+        return LearnedConnector(self).to(self.device)
 
     def _prefix(self, conversations: Sequence[Conversation], images: Images, exemplars: Tensor | None) -> Prefix:
         from transformers import DynamicCache

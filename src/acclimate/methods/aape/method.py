@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,18 +86,20 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
 
     def _stages(self, facts: TrainingFacts, epochs: int) -> Sequence[Stage]:
         config = self.config
+        alone = bool(self.class_names) and config.aggregator != "random"  # captions are compared with each other
         served = [*self.generator.parameters(), *([] if self.projection is None else self.projection.parameters())]
         if not config.distillation_weight:
-            return [GradientStage(self.name, config, epochs, self.loss, served)]
+            return [GradientStage(self.name, config, epochs, self.loss, served, divisible=alone)]
         assert self.aggregator is not None  # `prepare` comes first
         learned = list(self.aggregator.parameters())
         rates = [config.aggregator_lr / config.lr if config.lr else 0.0] * len(learned)
+        how: dict[str, Any] = {"watched": WATCHED, "divisible": alone}
         stages: list[Stage] = []
         if learned and config.two_stage:
-            stages = [GradientStage("aggregator", config, epochs, self.reward, learned, rates=rates, watched=WATCHED)]
+            stages = [GradientStage("aggregator", config, epochs, self.reward, learned, rates=rates, **how)]
             learned, rates = [], []
         rates += [1.0] * len(served)
-        stages += [GradientStage(self.name, config, epochs, self.loss, learned + served, rates=rates, watched=WATCHED)]
+        stages += [GradientStage(self.name, config, epochs, self.loss, learned + served, rates=rates, **how)]
         return [*stages, SolverStage("prompts", lambda train, val: inspect(self, train)[0])]
 
     def attribution(self, train: Feed) -> PromptAttribution | None:

@@ -88,7 +88,8 @@ class DeepPromptClassifier(TextClassifier):
         """Return the single stage that learns the prompts; nothing where the settings leave none."""
         parameters = list(self.parameters())
         epochs = self.config.epochs or self.default_epochs(facts.shots)
-        return [GradientStage(self.name, self.config, epochs, self.loss, parameters)] if parameters else []
+        stage = GradientStage(self.name, self.config, epochs, self.loss, parameters, divisible=True)
+        return [stage] if parameters else []
 
     def default_epochs(self, shots: int) -> int:
         """Return 5 epochs for any number of shots."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +145,8 @@ class Regression(PromptSource):
         """Return the single stage that learns the network."""
         epochs, loss = self.config.epochs or EPOCHS, partial(self._loss, labels)
         parameters = list(self.network.parameters())
-        return [GradientStage(self.config.generator, self.config, epochs, loss, parameters, drop_last=True)]
+        how: dict[str, Any] = {"drop_last": True, "divisible": True}
+        return [GradientStage(self.config.generator, self.config, epochs, loss, parameters, **how)]
 
     def _loss(self, labels: PromptLabels, batch: Batch) -> dict[str, Tensor]:
         return {"squared_distance": F.mse_loss(self(self.of(batch), labels), labels.units[batch.domains])}

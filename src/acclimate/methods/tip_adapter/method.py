@@ -216,7 +216,8 @@ class TipAdapterF(TipAdapter):
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the making of the cache, the fine-tuning of its keys, and the choice of alpha and beta."""
-        keys = GradientStage("keys", self.config, self.config.epochs or 20, self.loss, list(self.parameters()))
+        epochs, learned = self.config.epochs or 20, list(self.parameters())
+        keys = GradientStage("keys", self.config, epochs, self.loss, learned, divisible=True)
         if self.config.search_when == "before":
             return [SolverStage("cache", self._solve), keys]
         return [SolverStage("cache", self._start), keys, SolverStage("search", self._choose_after)]

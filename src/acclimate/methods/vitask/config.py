@@ -36,6 +36,12 @@ class TuningConfig(AnswerConfig, Recipe):
     warmup_epochs: int = option(0, "epochs of warm-up of a stage, half of them at most; 0: 3 % of them", low=0)
     warmup: Literal["constant", "linear"] = option("linear", "shape of the warm-up")
     warmup_lr: float = option(0.0, "learning rate at the start of a stage; 0: a tenth of `lr`", low=0.0)
+    vlm_connector: Literal["frozen", "trained"] = option(
+        "frozen", "whether the backbone's own connector is learned too, a copy of it; a control", later=True
+    )
+    vlm_connector_rate: float = option(
+        0.1, "its learning rate as a multiple of `lr`; 0.1 is that of LLaVA 1.5 beside LoRA", low=0.0, later=True
+    )
     second_stage: float = option(0.5, "share of the epochs that belongs to the second stage", low=0.0, high=1.0)
 
     def learning_rate(self, epoch: float, epochs: int) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.generative import GenerativeClassifier, Visual
@@ -15,6 +15,7 @@ from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import TuningConfig
 from acclimate.methods.vitask.losses import cross_entropy
 from acclimate.training.batch import Batch
+from acclimate.training.inputs import IMAGE_TOKENS, VISION_TOKENS, Inputs
 from acclimate.training.stages import GradientStage
 
 
@@ -30,8 +31,9 @@ class Instruct(GenerativeClassifier):
     """Vanilla instruction tuning: minimises -log p(label | image, instruction) over a low-rank adapter.
 
     The adapter changes every linear layer of the language model; vision encoder and connector stay frozen, so what they
-    give is computed once. Two stages with a schedule of their own each, as VITask has, so that both see the same number
-    of steps. The loss is the mean over the tokens of a response, then over images.
+    give is computed once. With vlm_connector=trained a copy of the connector is learned too. Two stages with a schedule
+    of their own each, as VITask has, so that both see the same number of steps. The loss is the mean over the tokens of
+    a response, then over images.
     Source: Bai et al. 2024 (arXiv 2410.06456), section 3 and equation 1; adapter and recipe after the second-stage
     fine-tuning of InternVL 2, since the paper gives none.
     """
@@ -43,10 +45,42 @@ class Instruct(GenerativeClassifier):
     Config = TuningConfig
     config: TuningConfig
 
+    @classmethod
+    def inputs_of(cls, config: TuningConfig) -> Inputs:  # type: ignore[override]
+        """Return what it reads: an image as the language model sees it, or as a learned connector does."""
+        return Inputs({VISION_TOKENS if config.vlm_connector == "trained" else IMAGE_TOKENS})
+
     def make(self) -> None:
-        """Make the adapter, which changes nothing yet."""
+        """Make the adapter, and the copy of the connector; they change nothing yet."""
         config = self.config
         self.adapter = self.backbone.adapter(config.rank, config.alpha, config.dropout)
+        self.vlm_connector = self.backbone.learned_connector() if config.vlm_connector == "trained" else None
+
+    def image_tokens(self, batch: Batch) -> Tensor:
+        """Return what the language model sees of the images: (B, T D) or (B, T, D)."""
+        return batch.image_tokens if self.vlm_connector is None else self.vlm_connector(batch.vision_tokens)
+
+    def negative_tokens(self, batch: Batch) -> Tensor:
+        """Return the same of their negatives."""
+        return batch.negative_tokens if self.vlm_connector is None else self.vlm_connector(batch.negative_tokens)
+
+    def visual(self, batch: Batch) -> Visual:
+        """Return what the language model sees of the images in prediction."""
+        return Visual(self.image_tokens(batch))
+
+    def probed(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return features inside the model, behind the learned connector where there is one."""
+        found = super().probed(batch)
+        if self.vlm_connector is None:
+            return found
+        with torch.no_grad():
+            return {"connector": self.image_tokens(batch).mean(1), **found}
+
+    def learned(self) -> tuple[list[nn.Parameter], list[float]]:
+        """Return what both stages learn, and its multiples of the learning rate."""
+        adapter = list(self.adapter.parameters())
+        connector = [] if self.vlm_connector is None else list(self.vlm_connector.parameters())
+        return adapter + connector, [1.0] * len(adapter) + [self.config.vlm_connector_rate] * len(connector)
 
     def prepare(self, facts: TrainingFacts) -> None:
         """Refuse what does not fit into the context in training, before any image is read.
@@ -69,11 +103,11 @@ class Instruct(GenerativeClassifier):
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the two stages."""
-        first, second = self.config.passes(facts.images)
-        parameters = list(self.adapter.parameters())
+        parameters, rates = self.learned()
+        how: dict[str, Any] = {"rates": rates, "divisible": True}
         stages = [
-            GradientStage(f"{self.name}-1", self.config, first, self.loss, parameters),
-            GradientStage(f"{self.name}-2", self.config, second, self.loss, parameters),
+            GradientStage(f"{self.name}-{number}", self.config, epochs, self.loss, parameters, **how)
+            for number, epochs in enumerate(self.config.passes(facts.images), 1)
         ]
         return [stage for stage in stages if stage.epochs]
 
@@ -81,7 +115,7 @@ class Instruct(GenerativeClassifier):
         """Return the cross-entropy of the responses."""
         told = self.responses(batch)
         with self.tuned():
-            return {"vanilla": cross_entropy(self.respond(batch, Visual(batch.image_tokens)), *told)}
+            return {"vanilla": cross_entropy(self.respond(batch, Visual(self.image_tokens(batch))), *told)}
 
     def responses(self, batch: Batch) -> Responses:
         """Return the responses to learn."""

@@ -21,7 +21,7 @@ from acclimate.methods.vitask.connector import Connector, LearnedTokens
 from acclimate.methods.vitask.instruct import Instruct, Responses
 from acclimate.methods.vitask.losses import alignment, among, contrast, cross_entropy
 from acclimate.training.batch import Batch
-from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, IMAGE_TOKENS, NEGATIVES, Inputs
+from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, IMAGE_TOKENS, NEGATIVES, VISION_NEGATIVES, Inputs
 from acclimate.training.stages import GradientStage
 
 
@@ -32,7 +32,7 @@ class VITask(Instruct):
     Exemplar prompting (EP): behind the tokens of the image stands m(h(x)), the connector m of the feature h(x) that the
     domain encoder gives of the same image. Stage 1 minimises over adapter and connector
     L = L_Van + L_EP + rda * L_RDA, where L_Van = -log p(y|x), L_EP = -log p(y|x, m(h(x))) and
-    L_RDA = KL(p(y|x) || p(y|x, m(h(x)))) with the second argument detached. Stage 2 freezes the connector and adds
+    L_RDA = KL(p(y|x) || p(y|x, m(h(x)))) with the second argument detached. Stage 2 freezes m and adds
     crt * L_CRT, L_CRT = -log softmax(z(x) - z(x')) at the tokens of y, z the logits and x' an image of another class.
     All are means over the tokens of a response, then over images. Prediction reads the domain encoder, if it is there.
 
@@ -53,8 +53,9 @@ class VITask(Instruct):
     def inputs_of(cls, config: VITaskConfig) -> Inputs:  # type: ignore[override]
         """Return what it reads: the domain encoder for an exemplar, other images where they are contrasted."""
         feature = {"patches": DOMAIN_TOKENS, "replace": DOMAIN_TOKENS}.get(config.exemplar, DOMAIN)
-        prediction = {IMAGE_TOKENS, *([feature] if config.reads_encoder else [])}
-        return Inputs(prediction, {NEGATIVES} if config.crt else ())
+        prediction = super().inputs_of(config).prediction | ({feature} if config.reads_encoder else set())
+        negatives = VISION_NEGATIVES if config.vlm_connector == "trained" else NEGATIVES
+        return Inputs(prediction, {negatives} if config.crt else ())
 
     @classmethod
     def task_model(cls, config: VITaskConfig) -> TaskModel:  # type: ignore[override]
@@ -97,7 +98,7 @@ class VITask(Instruct):
             features: what the exemplars are made of, in place of what the domain encoder gives of these images.
             images: tokens of other images in place of these.
         """
-        images, mode = batch.image_tokens if images is None else images, self.config.exemplar
+        images, mode = self.image_tokens(batch) if images is None else images, self.config.exemplar
         assert self.connector is not None
         if mode == "learned":
             return Visual(images, self.connector(len(batch)))
@@ -137,31 +138,33 @@ class VITask(Instruct):
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return stage 1, over adapter and connector, and stage 2, over the adapter with the contrast."""
         config, (first, second) = self.config, self.config.passes(facts.images)
-        adapter = list(self.adapter.parameters())
+        both, rates = self.learned()
         connector = [] if self.connector is None else list(self.connector.parameters())
-        rates = [1.0] * len(adapter) + [config.connector_rate] * len(connector)
+        all_rates = rates + [config.connector_rate] * len(connector)
         contrasted = partial(self.loss, contrasted=config.crt > 0)
+        alone = config.exemplar != "shuffled"  # whose exemplars come from the other images of a batch
+        how: dict[str, Any] = {"divisible": alone, "counts": self.counts}
         stages = [
-            GradientStage(f"{self.name}-1", config, first, self.loss, adapter + connector, rates=rates),
-            GradientStage(f"{self.name}-2", config, second, contrasted, adapter),
+            GradientStage(f"{self.name}-1", config, first, self.loss, both + connector, rates=all_rates, **how),
+            GradientStage(f"{self.name}-2", config, second, contrasted, both, rates=rates, **how),
         ]
         return [stage for stage in stages if stage.epochs]
 
     def loss(self, batch: Batch, contrasted: bool = False) -> dict[str, Tensor]:
         """Return the terms; `contrasted` adds that of contrastive response tuning."""
         told, config = self.responses(batch), self.config
-        own = Visual(batch.image_tokens)
-        contrasted = contrasted and bool(batch.negative_mask.any())
+        images, contrasted = self.image_tokens(batch), contrasted and bool(batch.negative_mask.any())
+        other = self.negative_tokens(batch) if contrasted else None
         with self.tuned():
             plain_too = contrasted and config.crt_branch == "plain"
-            plain = [own, *([Visual(batch.negative_tokens)] if plain_too else [])]
+            plain = [Visual(images), *([Visual(other)] if plain_too and other is not None else [])]
             z, *others = self.respond(batch, *plain).chunk(len(plain))
             terms = {"vanilla": cross_entropy(z, *told)}
             if self.connector is not None:
-                shown = [self._shown(batch)]
+                shown = [self._shown(batch, images)]
                 if contrasted and not plain_too:
                     features = batch.negative_features if DOMAIN in self.inputs.all else None
-                    shown.append(self.with_exemplar(batch, features, batch.negative_tokens))
+                    shown.append(self.with_exemplar(batch, features, other))
                 ep, *more = self.respond(batch, *shown).chunk(len(shown))
                 terms["exemplar"] = cross_entropy(ep, *told)
                 if config.rda:
@@ -172,21 +175,33 @@ class VITask(Instruct):
             terms["contrast"] = config.crt * self._contrast(batch, told, z, others[0])
         return terms
 
-    def _shown(self, batch: Batch) -> Visual:
+    def _shown(self, batch: Batch, images: Tensor) -> Visual:
         """Return the images with their exemplars, of other images with exemplar=shuffled."""
         if self.config.exemplar != "shuffled":
-            return self.with_exemplar(batch)
-        return self.with_exemplar(batch, batch.domain_features.roll(1, 0))
+            return self.with_exemplar(batch, images=images)
+        return self.with_exemplar(batch, batch.domain_features.roll(1, 0), images)
 
     def _contrast(self, batch: Batch, told: Responses, own: Tensor, other: Tensor) -> Tensor:
         """Return L_CRT of the chosen tokens of the images that have a negative."""
+        chosen = self._chosen(batch, told)
+        lengths = among(told.lengths, chosen)
+        return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return how many images are contrasted."""
+        if not self.config.crt:
+            return {}
+        told = self.responses(batch)
+        return {"contrast": int((among(told.lengths, self._chosen(batch, told)) > 0).sum())}
+
+    def _chosen(self, batch: Batch, told: Responses) -> Tensor:
+        """Return which tokens (T,) are contrasted."""
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
             parts = self._distinct()
             distinct = torch.cat([parts[lesson] for lesson in self.taught(batch)])
             chosen = chosen & distinct.to(chosen.device)
-        lengths = among(told.lengths, chosen)
-        return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
+        return chosen
 
     def _distinct(self) -> list[Tensor]:
         """Return which tokens of the response (T,) of each lesson differ among all answers to its question.

@@ -14,6 +14,8 @@ from acclimate.training.inputs.contract import (
     PIXELS,
     REFERENCES,
     VIEWS,
+    VISION_NEGATIVES,
+    VISION_TOKENS,
     Inputs,
 )
 from acclimate.training.inputs.kinds import Given, InputKind, find_kind, register_input
@@ -29,6 +31,8 @@ __all__ = [
     "PIXELS",
     "REFERENCES",
     "VIEWS",
+    "VISION_NEGATIVES",
+    "VISION_TOKENS",
     "Given",
     "InputKind",
     "Inputs",

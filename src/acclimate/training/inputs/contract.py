@@ -11,8 +11,10 @@ DOMAIN_PIXELS = "domain_pixels"  # what it takes
 VIEWS = frozenset({PIXELS, DOMAIN_PIXELS})  # what an encoder takes, and does not compute
 REFERENCES = "reference_prompts"  # sentences about the class of an image, or its captions
 IMAGE_TOKENS = "image_tokens"  # what the language model of a generative VLM sees of an image
+VISION_TOKENS = "vision_tokens"  # what its connector reads of an image
 DOMAIN_TOKENS = "domain_tokens"  # every patch of a domain encoder
 NEGATIVES = "negatives"  # another image of another class
+VISION_NEGATIVES = "vision_negatives"  # the same, before the connector
 LESSONS = "lessons"  # which question and answer are learned about an image
 DOMAINS = "domains"  # which acquisition domain an image is of
 
@@ -22,8 +24,8 @@ class Inputs:
     """What a method reads of each image.
 
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
-    "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "negatives",
-    "lessons", "reference_prompts" (with their mask), "domains". Labels need no word.
+    "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "vision_tokens",
+    "negatives", "vision_negatives", "lessons", "reference_prompts" (with their mask), "domains". Labels need no word.
 
     Attributes:
         prediction: what prediction reads.

@@ -5,7 +5,7 @@ They are drawn anew for every image in every epoch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import image_features
-from acclimate.training.inputs.contract import DOMAIN, IMAGE_TOKENS, NEGATIVES
+from acclimate.training.inputs.contract import DOMAIN, IMAGE_TOKENS, NEGATIVES, VISION_NEGATIVES, VISION_TOKENS
 from acclimate.training.inputs.kinds import Given, InputKind, register_input
 from acclimate.training.seeding import generator
 
@@ -33,10 +33,11 @@ class NegativeInput(InputKind):
     """
 
     name = NEGATIVES
+    kind: ClassVar[str] = IMAGE_TOKENS
 
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of negatives, drawn uniformly from the training images with another answer."""
-        fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
+        fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, self.kind)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
         images, rows = data.once()
@@ -46,6 +47,14 @@ class NegativeInput(InputKind):
         }
         asked, answered = map(torch.from_numpy, data.told())
         return NegativeFeed(found, answered, given.seed, asked, None if rows is None else torch.from_numpy(rows))
+
+
+@register_input
+class VisionNegativeInput(NegativeInput):
+    """The same, where `negative_tokens` (B, N V) are what the connector reads of that image."""
+
+    name = VISION_NEGATIVES
+    kind: ClassVar[str] = VISION_TOKENS
 
 
 class NegativeFeed:

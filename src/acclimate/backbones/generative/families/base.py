@@ -59,6 +59,8 @@ class VLMFamily(ABC):
         token_width: width D of the language model.
         payload: width D' of what takes the place of a placeholder, D in most families.
         vision_width: width of what the connector reads.
+        vision_tokens: number N of vectors that it reads of an image, where what it gives is what stands for the image;
+            None where the family orders, packs or extends that.
     """
 
     name: ClassVar[str]
@@ -72,6 +74,7 @@ class VLMFamily(ABC):
     side: int
     image_tokens: int
     vision_width: int
+    vision_tokens: int | None = None
 
     def __init__(self, model: Any) -> None:
         self.model, self.config = model, model.config

@@ -25,6 +25,7 @@ class PaliGemmaFamily(VLMFamily):
         self.side = one_side(self.vision_config.image_size)
         self.image_tokens = (self.side // int(self.vision_config.patch_size)) ** 2
         self.vision_width = int(self.vision_config.hidden_size)
+        self.vision_tokens = self.image_tokens
 
     def plain_text(self, tokenizer: Any, instruction: str, response: str | None) -> str | None:
         """Prompt, and suffix."""
@@ -63,6 +64,7 @@ class Gemma3Family(VLMFamily):
         self.side = one_side(self.vision_config.image_size)
         self.image_tokens = int(self.config.mm_tokens_per_image)
         self.vision_width = int(self.vision_config.hidden_size)
+        self.vision_tokens = (self.side // int(self.vision_config.patch_size)) ** 2
 
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Stretch to the square, without further crops."""

@@ -28,6 +28,7 @@ class Idefics3Family(VLMFamily):
         self.patches = self.side // int(self.vision_config.patch_size)
         self.image_tokens = int(self.inner.image_seq_len)
         self.vision_width = int(self.vision_config.hidden_size)
+        self.vision_tokens = self.patches**2
 
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Stretch to the square."""

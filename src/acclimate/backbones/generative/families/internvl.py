@@ -24,6 +24,7 @@ class InternVLFamily(VLMFamily):
         shrunk = float(self.config.downsample_ratio)
         self.image_tokens = int(self.side // one_side(self.vision_config.patch_size) * shrunk) ** 2
         self.vision_width = round(int(self.vision_config.hidden_size) / shrunk**2)
+        self.vision_tokens = self.image_tokens
 
     def processor_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Stretch to one tile."""

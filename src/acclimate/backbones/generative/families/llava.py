@@ -26,6 +26,7 @@ class LlavaFamily(VLMFamily):
         self.image_tokens = patches + has_class_token - dropped
         layers = self.config.vision_feature_layer
         self.vision_width = int(self.vision_config.hidden_size) * (1 if isinstance(layers, int) else len(layers))
+        self.vision_tokens = self.image_tokens
 
     def _features(self, pixels: Tensor) -> Tensor:
         found = self.inner.get_image_features(
