@@ -257,7 +257,7 @@ def test_contrast_of_the_tokens_in_which_labels_differ(world, batch):
     method = vitask(world, crt=1.0, crt_tokens="label")
     method.bind(("a red cat", "a red dog", "a red river"))
     ids = [method.conversation(label) for label in range(3)]
-    for conversation, mask in zip(ids, method._distinct(), strict=True):
+    for conversation, mask in zip(ids, method._distinct(method.own).values(), strict=True):
         response = conversation.ids[conversation.response]
         kept = method.backbone.tokenizer.decode(response[mask].tolist()).split()
         assert len(kept) == 1

@@ -48,6 +48,8 @@ class ImageData:
         chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
             means all of them.
         remarks: what was noticed about the source at load, such as a class without an image that can be read.
+        sets: of several data sets that were joined and stay apart, the classes of each, by its name; the table has a
+            column `set` then.
     """
 
     task: ClassVar[str] = "classification"  # what such data are for, see `acclimate.tasks`
@@ -62,6 +64,7 @@ class ImageData:
     chosen: bool = False
     remarks: tuple[Remark, ...] = ()
     split_made: Mapping[str, Any] | None = None
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
 
@@ -118,6 +121,17 @@ class ImageData:
     def domain_names(self) -> tuple[str, ...]:
         """The domains that occur, sorted, without ""."""
         return tuple(sorted(set(self.domains) - {""}))
+
+    @cached_property
+    def set_numbers(self) -> np.ndarray:
+        """Which of the `sets` every image is of, int64 (N,)."""
+        number = {name: place for place, name in enumerate(self.sets)}
+        return np.array([number[name] for name in self.column("set")], dtype=np.int64)
+
+    def of_set(self, name: str) -> Self:
+        """Return the images of one of the `sets` as data with the classes of that set; they keep keys and splits."""
+        own = self.select(self.set_numbers == list(self.sets).index(name))
+        return dataclasses.replace(own, name=name, class_names=self.sets[name], sets={}, chosen=self.chosen)
 
     def counts(self) -> dict[str, int]:
         """Return how many images each class has, zero included, in the order of `class_names`."""

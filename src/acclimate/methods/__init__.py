@@ -15,12 +15,13 @@ if TYPE_CHECKING:
         PromptAttributor,
         Retriever,
     )
-    from acclimate.methods.contract import Method, TrainingFacts
+    from acclimate.methods.contract import ClassSet, Method, TrainingFacts
     from acclimate.methods.prerequisites import GivenFile, Prerequisite, TaskModel
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
     "AnsweringClassifier",
+    "ClassSet",
     "Classifier",
     "Generator",
     "GivenFile",
@@ -39,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "AnsweringClassifier": "capabilities",
+    "ClassSet": "contract",
     "Classifier": "capabilities",
     "Generator": "capabilities",
     "GivenFile": "prerequisites",

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import augmented_features, encode, encoders_of, image_features, view_features
-from acclimate.training.feeds import FeatureFeed, Feed, FreshFeed, JoinedFeed, LabelFeed, PixelFeed, label_tensors
+from acclimate.training.feeds import (
+    FeatureFeed,
+    Feed,
+    FreshFeed,
+    JoinedFeed,
+    LabelFeed,
+    PixelFeed,
+    label_tensors,
+    set_tensor,
+)
 from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, VIEWS, Given, find_kind
 from acclimate.training.recipe import Views
 
@@ -31,7 +40,7 @@ def evaluation_feed(names: Collection[str], data: ImageData, given: Given, reade
         reader: who reads it, for messages.
     """
     labels, domains = label_tensors(data)
-    feeds: list[Feed] = [LabelFeed(labels, domains)]
+    feeds: list[Feed] = [LabelFeed(labels, domains, set_tensor(data))]
     encoders = encoders_of(names, given.backbone, given.domain_encoder)
     for encoder, part in encoders:
         feeds += [_encoded(PixelFeed(data, encoder), encoder, part & VIEWS)] if part & VIEWS else []
@@ -67,7 +76,7 @@ def training_feed(
     fresh = bool(VIEWS.intersection(names)) or recipe.views == 0
     labels, domains = label_tensors(data)
     how: dict[str, Any] = {"cache_dir": given.cache_dir, "progress": given.progress}
-    feeds: list[Feed] = []
+    feeds: list[Feed] = [LabelFeed(labels, domains, set_tensor(data))]
     sources: dict[ImageTransform, PixelFeed] = {}  # one for both encoders where their transforms agree, as with "self"
     encoders = encoders_of(names, given.backbone, given.domain_encoder)
     for encoder, part in encoders:

@@ -70,7 +70,8 @@ class Instruct(GenerativeClassifier):
 
     def responses(self, batch: Batch) -> Responses:
         """Return the responses to learn."""
-        rendered = [self.conversation(label) for label in batch.labels.tolist()]
+        told = zip(batch.labels.tolist(), self.asks_of(batch), strict=True)
+        rendered = [self.conversation(label, asks=asks) for label, asks in told]
         parts = [conversation.ids[conversation.response] for conversation in rendered]
         device = batch.labels.device
         return Responses(torch.cat(parts).to(device), torch.tensor([len(part) for part in parts], device=device))
@@ -80,11 +81,11 @@ class Instruct(GenerativeClassifier):
 
         All views have the same number of exemplars; they run through the language model together.
         """
-        labels = batch.labels.tolist()
+        told = [*zip(batch.labels.tolist(), self.asks_of(batch), strict=True)]
         rendered = [
-            self.conversation(label, exemplars=view.count, image_tokens=view.image_tokens)
+            self.conversation(label, asks=asks, exemplars=view.count, image_tokens=view.image_tokens)
             for view in seen
-            for label in labels
+            for label, asks in told
         ]
         images = torch.cat([view.images for view in seen])
         exemplars = None if seen[0].exemplars is None else torch.cat([view.exemplars for view in seen])  # type: ignore[misc]

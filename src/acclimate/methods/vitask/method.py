@@ -13,7 +13,7 @@ from torch import Tensor
 
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.parts.generative import Visual
+from acclimate.methods.parts.generative import Asks, Visual
 from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig
@@ -171,18 +171,20 @@ class VITask(Instruct):
         """Return L_CRT of the chosen tokens of the images that have a negative."""
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
-            distinct = torch.cat([self._distinct()[label] for label in batch.labels.tolist()])
+            answered = zip(batch.labels.tolist(), self.asks_of(batch), strict=True)
+            distinct = torch.cat([self._distinct(asks)[label] for label, asks in answered])
             chosen = chosen & distinct.to(chosen.device)
         lengths = among(told.lengths, chosen)
         return contrast(own[chosen], other[chosen], told.targets[chosen], lengths, detach=self.config.crt_detach)
 
-    def _distinct(self) -> list[Tensor]:
+    def _distinct(self, asks: Asks) -> dict[int, Tensor]:
         """Return for each class which tokens of its response (T,) differ: those that all begin or end with do not."""
-        told = [self.conversation(label) for label in range(len(self.answers))]
+        told = [self.conversation(label, asks=asks) for label in asks.answers]
         ids = [conversation.ids[conversation.response].tolist() for conversation in told]
         head, tail = _common(ids), _common([row[::-1] for row in ids])
         places = [torch.arange(len(row)) for row in ids]
-        return [(place >= head) & (place < len(place) - tail) for place in places]
+        found = [(place >= head) & (place < len(place) - tail) for place in places]
+        return dict(zip(asks.answers, found, strict=True))
 
     # -------------------------------------------------------------------------------------------------- learned tensors
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import image_features
+from acclimate.training.feeds import set_tensor
 from acclimate.training.inputs.contract import DOMAIN, IMAGE_TOKENS, NEGATIVES
 from acclimate.training.inputs.kinds import Given, InputKind, register_input
 from acclimate.training.seeding import generator
@@ -30,7 +31,10 @@ class NegativeInput(InputKind):
     name = NEGATIVES
 
     def feed(self, data: ImageData, given: Given) -> Feed:
-        """Return a feed of negatives, drawn uniformly from the training images of other classes."""
+        """Return a feed of negatives, drawn uniformly from the training images of other classes.
+
+        Of several data sets that are learned from together, from those of the image's own.
+        """
         fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, IMAGE_TOKENS)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
@@ -38,7 +42,7 @@ class NegativeInput(InputKind):
             name: image_features(encoder, data, given.cache_dir, given.progress, kind)
             for name, (encoder, kind) in fields.items()
         }
-        return NegativeFeed(found, torch.from_numpy(data.labels), given.seed)
+        return NegativeFeed(found, torch.from_numpy(data.labels), given.seed, set_tensor(data))
 
 
 class NegativeFeed:
@@ -48,12 +52,15 @@ class NegativeFeed:
         fields: (N, F) what is served of each image, by the name of its field.
         labels: (N,) class indices; another class is another response to the same instruction.
         seed: the negative of an image in epoch e depends on (seed, e, its row) alone.
+        sets: (N,) data sets with an instruction each, or none where there is one instruction.
     """
 
-    def __init__(self, fields: dict[str, Tensor], labels: Tensor, seed: int) -> None:
+    def __init__(self, fields: dict[str, Tensor], labels: Tensor, seed: int, sets: Tensor | None = None) -> None:
         self.fields, self.labels, self.seed = fields, labels, seed
-        known = labels.numpy()
-        self._others = {int(label): np.flatnonzero(known != label) for label in np.unique(known)}
+        self.sets = torch.zeros_like(labels) if sets is None else sets
+        known, asked = labels.numpy(), self.sets.numpy()
+        pairs = {(int(label), int(of)) for label, of in zip(known, asked, strict=True)}
+        self._others = {(label, of): np.flatnonzero((known != label) & (asked == of)) for label, of in pairs}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +69,7 @@ class NegativeFeed:
         """Return the row of a negative for each image at `index` (B,), -1 where no class is another."""
         found = []
         for row in index.tolist():
-            others = self._others[int(self.labels[row])]
+            others = self._others[int(self.labels[row]), int(self.sets[row])]
             drawn = generator("negative", self.seed, epoch, row)
             found.append(int(drawn.choice(others)) if len(others) else -1)
         return torch.tensor(found, dtype=torch.long)
