@@ -19,7 +19,7 @@ from acclimate.prompts import get_domain
 from acclimate.protocols import Trial
 from acclimate.runs.classifiers import ClassifierPretraining, pretrain_classifier
 from acclimate.runs.heads import read_head
-from acclimate.runs.labelled_sets import draw_sets, set_of_trial
+from acclimate.runs.labelled_sets import draw_sets, sets_of_trial
 from acclimate.runs.orchestrator import carry_out
 from acclimate.runs.run_options import RunOptions
 from acclimate.training.fine_tuning import VisionClassifier
@@ -229,7 +229,7 @@ def test_in_memory_it_is_the_same_encoder(made, animals, weather, domain_encoder
 def test_a_run_makes_one_of_its_own_images_in_a_folder(animals, domain_encoder, tmp_path):
     config = ClassifierConfig(**ONE)
     trial = Trial(animals.train, animals.val, {"test": animals.test})
-    own = set_of_trial(trial, config, get_domain("natural"))
+    (own,) = sets_of_trial(trial, config, {trial.train.name: get_domain("natural")})
     drawn = draw_sets([animals], "all", 1, config, "natural")[0]
     assert (own.describe(), own.augmentation) == (drawn.describe(), drawn.augmentation)
     options = RunOptions(device="cpu").of_part(tmp_path / "part")

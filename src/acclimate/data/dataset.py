@@ -131,7 +131,10 @@ class ImageData:
     def of_set(self, name: str) -> Self:
         """Return the images of one of the `sets` as data with the classes of that set; they keep keys and splits."""
         own = self.select(self.set_numbers == list(self.sets).index(name))
-        return dataclasses.replace(own, name=name, class_names=self.sets[name], sets={}, chosen=self.chosen)
+        made = (self.split_made or {}).get("sets", {}).get(name)
+        return dataclasses.replace(
+            own, name=name, class_names=self.sets[name], sets={}, chosen=self.chosen, split_made=made
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many images each class has, zero included, in the order of `class_names`."""

@@ -49,6 +49,7 @@ def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
         name="+".join(names),
         table=text_table(columns).take(integers(order)),
         class_names=tuple(sorted({name for part in parts for name in part.class_names})),
+        split_made={"sets": {part.name: part.split_made for part in parts}} if apart else None,
         split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
         skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),
         remarks=tuple(remark for part in parts for remark in part.remarks),

@@ -14,7 +14,7 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
 from acclimate.files import fingerprint
-from acclimate.methods import Method, TrainingFacts
+from acclimate.methods import ClassSet, Method, TrainingFacts
 from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.protocols import Trial
@@ -78,7 +78,10 @@ class Experiment:
     @property
     def facts(self) -> TrainingFacts:
         """What a method may know of the training images, and whether epochs may be chosen."""
-        return replace(self.task.facts(self.trial.train), validation=len(self.splits.get("val", ())))
+        facts, train = self.task.facts(self.trial.train), self.trial.train
+        words = self.test_prompts
+        sets = tuple(ClassSet(name, names, words.get(name, self.prompts)) for name, names in train.sets.items())
+        return replace(facts, validation=len(self.splits.get("val", ())), sets=sets)
 
     @cached_property
     def splits_hash(self) -> str:
@@ -110,6 +113,8 @@ class Experiment:
             "precision": self.options.precision,
             "files": dict(files or {}),
         }
+        if self.trial.train.sets:
+            common["sets"] = {name: list(classes) for name, classes in self.trial.train.sets.items()}
         if (encoder := self.domain_encoder) is not None:
             common["domain_encoder"] = [encoder.identity, encoder.transform.fingerprint]
         if self.reference_prompts is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,14 @@ from acclimate.data.frozen import load_splits, splits_document, write_splits
 from acclimate.data.given import Several
 from acclimate.errors import ConfigError
 from acclimate.files import write_json
-from acclimate.methods import Classifier
+from acclimate.methods import Classifier, ClassSet
 from acclimate.runs import copies, folder
 from acclimate.runs.encoders import describe_backbone, describe_domain_encoder
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
+from acclimate.runs.several import describe_sets, set_of
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.tasks.asking import Answer, Asking
 from acclimate.training.checkpoint import save_tensors
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from acclimate.training.feeds import Feed
 
 FORMAT = 1  # of adapter.json
+
+logger = logging.getLogger("acclimate.runs")
 
 
 class AdaptedModel:
@@ -52,11 +57,15 @@ class AdaptedModel:
         splits_file: the `splits.json` of a model that was loaded, if its run has one.
         whole: the data that the splits were drawn from, where the model was adapted in this process.
         task: what it has learned.
+        sets: the classes and words of several data sets that it has learned from together, by their names.
+        serves: which of these it is bound to; none: the classes of all of them, or what `rebind` was given.
         seen_before: sha256 of images that were seen before its own training and validation images, by what it began
             with.
     """
 
     seen_before: frozenset[str] = frozenset()
+    sets: Mapping[str, ClassSet] = {}
+    serves: str | None = None
 
     def __init__(
         self,
@@ -69,7 +78,7 @@ class AdaptedModel:
         whole: ImageData | None = None,
     ) -> None:
         self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
-        self.whole = whole
+        self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
 
@@ -116,8 +125,40 @@ class AdaptedModel:
         if not isinstance(self.method, Classifier):
             raise ConfigError(f"{self.method.name} tells no classes apart")
         self.method.bind(class_names)
-        self.task = get_task(ImageData.task)
+        self.task, self.serves = get_task(ImageData.task), None
         return self
+
+    def of_set(self, name: str) -> AdaptedModel:
+        """Serve the classes of one of several data sets that it has learned from together, in the words of that set.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in self.sets:
+            raise ConfigError(
+                f"`classes_of={name!r}`: this run has learned from {', '.join(self.sets)}; name one of these"
+                if self.sets
+                else f"`classes_of={name!r}`: this run has learned from a single data set; leave `classes_of` out"
+            )
+        known = self.sets[name]
+        self.method.prompts = known.prompts
+        self.rebind(known.class_names).serves = name
+        return self
+
+    @contextmanager
+    def among_own(self, data: ImageData) -> Iterator[None]:
+        """Serve the classes of the data set that some data are, see `set_of`, unless others have been bound."""
+        own = set_of(self.sets, data)
+        if own is None or self.class_names != self.trained_classes or self.serves is not None:
+            yield
+            return
+        names = self.class_names
+        logger.info("%s: measured among the %d classes of '%s'", data.name, len(self.sets[own].class_names), own)
+        try:
+            yield self.of_set(own) and None
+        finally:
+            self.method.prompts = self.prompts
+            self.rebind(names)
 
     @cached_property
     def frozen(self) -> dict[str, Any] | None:
@@ -143,7 +184,8 @@ class AdaptedModel:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
-            data: whatever `load_data` or `load_captions` returns or reads, of classes that the model knows.
+            data: whatever `load_data` or `load_captions` returns or reads, of classes that the model knows. One of
+                several data sets that it has learned from is measured among its own classes, see `among_own`.
             resamples: bootstrap resamples, 1 or more.
             progress: told of every batch.
             split: `auto`: the images that the model has not seen. On the data that it was adapted to those are the test
@@ -162,7 +204,8 @@ class AdaptedModel:
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
-        return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
+        with self.among_own(data):
+            return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
 
     def feed_for(
         self, method: Method, data: ImageData, progress: Progress | None = None
@@ -248,9 +291,10 @@ class AdaptedModel:
             "config": dict(vars(method.config)),
             "backbone": describe_backbone(backbone),
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
-            "class_names": list(self.class_names),
+            "class_names": list(self.class_names if self.serves is None else self.trained_classes),
             "trained_classes": list(self.trained_classes),
-            "prompts": method.prompts_read(method.prompts),
+            "prompts": method.prompts_read(method.prompts if self.serves is None else self.prompts),
+            **({"sets": describe_sets(method, self.sets)} if self.sets else {}),
             "transform": backbone.transform.to_dict(),
             "learned_parameters": method.learned_parameters(),
         }

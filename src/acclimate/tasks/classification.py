@@ -74,6 +74,7 @@ class Classification(Task[ImageData]):
     figures = CLASSIFICATION
     has_classes = True
     validates = True
+    joins = True
 
     def recognises(self, source: object) -> bool:
         """Return nothing: what no other task recognises is labelled images."""
