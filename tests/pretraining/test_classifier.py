@@ -211,7 +211,7 @@ def test_a_validation_image_that_is_learned_from_in_another_set_chooses_nothing(
     sets = draw_sets([animals, load_data(folder)], "all", 1, ClassifierConfig())
     assert "val/sun/copy.png" not in sets[1].val.keys
     assert [len(one.val) for one in sets] == [9, 6]
-    assert "1 validation images choose nothing: copies of them are learned from" in caplog.text
+    assert "1 validation image chooses nothing: a copy is learned from" in caplog.text
 
 
 @pytest.mark.slow

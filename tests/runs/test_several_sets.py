@@ -158,6 +158,14 @@ def test_other_methods_learn_all_classes_and_are_measured_on_each_set(sets, tiny
         np.testing.assert_allclose(probabilities(own, sets[1].test), expected, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_each_set_is_a_domain_of_what_learns_from_several(sets, tiny):
+    """Its prerequisites are runs on the images of one set, which are measured on validation images alone."""
+    settings = {"label_epochs": 1, "epochs": 1, "warmup_epochs": 0}
+    record = quick(sets, tiny, method="spg", settings=settings).record
+    assert set(record["prerequisites"]) == set(DOMAINS) == set(record["tests"])
+
+
 def test_a_list_of_one_is_that_set(pictures, tiny):
     assert quick([pictures], tiny).record["identity"] == quick(pictures, tiny).record["identity"]
 
@@ -191,9 +199,9 @@ def train(out):
 
 @pytest.mark.slow
 def test_killed_and_started_again(folders, vlm_folder, domain_folder, tmp_path):
-    settings = {**SETTINGS, "epochs": 4, "task_encoder": str(domain_folder)}
+    settings = {**SETTINGS, "task_encoder": str(domain_folder)}
     inputs = [*map(str, folders), str(vlm_folder), json.dumps(settings)]
-    kill_often(PREPARE, inputs, [0, 1, 2, 3], tmp_path / "one", tmp_path / "two")
+    kill_often(PREPARE, inputs, [0, 1], tmp_path / "one", tmp_path / "two")
     one, two = (read_tensors(tmp_path / name / "adapter.safetensors")[0] for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)

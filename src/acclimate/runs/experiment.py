@@ -226,4 +226,5 @@ class Experiment:
 
 
 def _of_domain(data: ImageData, domain: str) -> ImageData:
-    return data.select([row for row, name in enumerate(data.domains) if name == domain])
+    """Return the images of one domain, whatever data sets they are of."""
+    return replace(data.select([row for row, name in enumerate(data.domains) if name == domain]), sets={})

@@ -152,13 +152,13 @@ class AdaptedModel:
         if own is None or self.class_names != self.trained_classes or self.serves is not None:
             yield
             return
-        names = self.class_names
         logger.info("%s: measured among the %d classes of '%s'", data.name, len(self.sets[own].class_names), own)
         try:
-            yield self.of_set(own) and None
+            self.of_set(own)
+            yield
         finally:
             self.method.prompts = self.prompts
-            self.rebind(names)
+            self.rebind(self.trained_classes)
 
     @cached_property
     def frozen(self) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ class OwnTaskModel(RunPart):
 
     def __init__(self, wanted: TaskModel, start: DomainEncoder, experiment: Experiment) -> None:
         config: Any = make_config(ClassifierConfig, wanted.settings)
-        prompts = experiment.test_prompts or {experiment.trial.train.name: experiment.prompts}
+        prompts = {experiment.trial.train.name: experiment.prompts, **experiment.test_prompts}
         domains = {name: told.domain for name, told in prompts.items()}
         images = sets_of_trial(experiment.trial, config, domains)
         self.joint, self.made_from = len(images) > 1, (images, start, config, experiment.seed)

@@ -110,11 +110,12 @@ class GenerativeClassifier(AnsweringClassifier):
             )
         places = [self.class_names.index(name) for name in class_names]
         template = self.config.instruction or prompts.domain.instruction
-        rendered = [
-            render_instruction(template, sorted(answers) if self.config.label_list in listed else None)
-            for listed in (("always", "training"), ("always",))
-        ]  # whatever order is bound
-        asks = Asks(*rendered, dict(zip(places, answers, strict=True)))
+        listed = sorted(answers)  # whatever order is bound
+        training, prediction = (
+            render_instruction(template, listed if self.config.label_list in where else None)
+            for where in (("always", "training"), ("always",))
+        )
+        asks = Asks(training, prediction, dict(zip(places, answers, strict=True)))
         _ = self.backbone.conversation(asks.prediction, self._longest(asks))  # fits, before any image is read
         return asks
 
