@@ -38,6 +38,19 @@ def test_keys_groups_and_domains_tell_the_sets_apart(tmp_path: Path) -> None:
     assert joined.domains == ["photo", "one", "one", "photo", "two", "two"]
 
 
+def test_sets_that_stay_apart(tmp_path: Path) -> None:
+    """Each keeps its classes, whatever is chosen of the joined data; a class of two sets has one label."""
+    first, second = (table(tmp_path / name, grid(name, PARTS), name) for name in ("ab", "bc"))
+    joined = join_data([second, first], apart=True)
+    assert joined.sets == {"bc": ("b", "c"), "ab": ("a", "b")}
+    assert [list(joined.sets)[number] for number in joined.set_numbers] == [key[:2] for key in joined.keys]
+    test = joined.test.of_set("bc")
+    assert (test.name, test.class_names, test.sets) == ("bc", ("b", "c"), {})
+    assert test.keys == [f"bc/{key}" for key in second.test.keys]
+    assert test.label_names == second.test.label_names
+    assert not join_data([first, second]).sets
+
+
 def test_the_order_of_the_sets_changes_the_name_alone(tmp_path: Path) -> None:
     parts = [table(tmp_path / name, grid(name, PARTS), name) for name in ("ab", "bc")]
     first, second = join_data(parts), join_data(parts[::-1])

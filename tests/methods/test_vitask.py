@@ -259,8 +259,9 @@ def test_contrast_of_the_tokens_in_which_labels_differ(world, batch):
     method = vitask(world, crt=1.0, crt_tokens="label")
     method.bind(("a red cat", "a red dog", "a red river"))
     ids = [method.conversation(label) for label in range(3)]
-    for conversation, mask in zip(ids, method._distinct(), strict=True):
-        response = conversation.ids[conversation.response]
+    ends = method._alike(method.asked(training=True))
+    for answer, conversation in zip(method.answers, ids, strict=True):
+        response, mask = conversation.ids[conversation.response], method._distinct(answer, *ends)
         kept = method.backbone.tokenizer.decode(response[mask].tolist()).split()
         assert len(kept) == 1
         assert kept[0] in ("cat", "dog", "river")

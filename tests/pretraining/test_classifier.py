@@ -19,7 +19,7 @@ from acclimate.prompts import get_domain
 from acclimate.protocols import Trial
 from acclimate.runs.classifiers import ClassifierPretraining, pretrain_classifier
 from acclimate.runs.heads import read_head
-from acclimate.runs.labelled_sets import draw_sets, set_of_trial
+from acclimate.runs.labelled_sets import draw_sets, sets_of_trial
 from acclimate.runs.orchestrator import carry_out
 from acclimate.runs.run_options import RunOptions
 from acclimate.training.fine_tuning import VisionClassifier
@@ -211,7 +211,7 @@ def test_a_validation_image_that_is_learned_from_in_another_set_chooses_nothing(
     sets = draw_sets([animals, load_data(folder)], "all", 1, ClassifierConfig())
     assert "val/sun/copy.png" not in sets[1].val.keys
     assert [len(one.val) for one in sets] == [9, 6]
-    assert "1 validation images choose nothing: copies of them are learned from" in caplog.text
+    assert "1 validation image chooses nothing: a copy is learned from" in caplog.text
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_in_memory_it_is_the_same_encoder(made, animals, weather, domain_encoder
 def test_a_run_makes_one_of_its_own_images_in_a_folder(animals, domain_encoder, tmp_path):
     config = ClassifierConfig(**ONE)
     trial = Trial(animals.train, animals.val, {"test": animals.test})
-    own = set_of_trial(trial, config, get_domain("natural"))
+    (own,) = sets_of_trial(trial, config, {trial.train.name: get_domain("natural")})
     drawn = draw_sets([animals], "all", 1, config, "natural")[0]
     assert (own.describe(), own.augmentation) == (drawn.describe(), drawn.augmentation)
     options = RunOptions(device="cpu").of_part(tmp_path / "part")

@@ -64,6 +64,7 @@ WRONG = {
         "device": (None, *TEXT),
         "cache_dir": PATH,
         "domain_encoder": PATH,
+        "classes_of": TEXT,
     },
     "evaluate": {
         "data": (None, *THINGS),

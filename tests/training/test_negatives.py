@@ -37,3 +37,14 @@ def test_the_fields_are_those_of_the_negative():
 def test_one_class_alone_has_no_negatives():
     batch = feed([0, 0]).batch(torch.tensor([1]), 0)
     assert batch.negative_mask.tolist() == [False]
+
+
+def test_a_negative_is_of_the_same_data_set():
+    """Of another class and the same instruction; where a set has one class, there is none."""
+    labels, sets = torch.tensor([0, 1, 0, 1, 2, 2]), torch.tensor([0, 0, 1, 1, 1, 2])
+    negatives = NegativeFeed({"negative_tokens": torch.zeros(6, 1)}, labels, 1, sets)
+    drawn = [set() for _ in labels]
+    for epoch in range(60):
+        for row, other in enumerate(negatives.rows(torch.arange(6), epoch).tolist()):
+            drawn[row].add(other)
+    assert drawn == [{1}, {0}, {3, 4}, {2, 4}, {2, 3}, {-1}]

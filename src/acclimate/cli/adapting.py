@@ -38,7 +38,7 @@ def demo(
 
 def adapt(
     context: typer.Context,
-    data: opt.DataPath,
+    data: opt.SeveralData,
     method: opt.MethodName = "coop",
     backbone: opt.Backbone = None,
     domain_encoder: opt.DomainEncoder = None,
@@ -67,38 +67,62 @@ def adapt(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Adapt a backbone to labelled images in DATA, or images with captions or questions, and measure the result."""
+    """Adapt a backbone to labelled images in DATA, or images with captions or questions, and measure the result.
+
+    Several DATA are learned from together; each is measured on its own test images.
+    """
     console.show_notes(quiet)
     from acclimate.cli.progress import Progress
     from acclimate.methods import get_method
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
-    from acclimate.tasks import open_data, task_of
+    from acclimate.runs.several import open_sets
+    from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
     backbone = get_method(method).default_backbone if backbone is None else backbone
-    images = open_data(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
-    task = task_of(images)
+    sets = open_sets(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
+    task, joined = task_of(sets[0]), "+".join(one.name for one in sets)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     given |= {"look_at": look_at, "templates": sentences}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     drawn, settings, cache = task.parse_shots(shots), parse_assignments(set_ or ()), opt.feature_cache(no_cache)
-    out = out or _default_out(images.name, method, backbone, str(drawn), seed, told, *(set_ or ()))
-    told["names"] = read_names_file(names, images.class_names) if names and task.has_classes else None
-    told |= {"shots": drawn, "seed": seed, "domain": domain, "settings": settings, "out": out, "overwrite": overwrite}
+    out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *(set_ or ()))
+    classes = dict.fromkeys(name for one in sets for name in one.class_names)
+    told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
+    told |= {
+        "shots": drawn,
+        "seed": seed,
+        "domain": _domains(domain),
+        "settings": settings,
+        "out": out,
+        "overwrite": overwrite,
+    }
     with Progress(quiet) as progress:
         told |= {"device": device.value, "precision": precision.value, "cache_dir": cache, "progress": progress}
-        model = run(images, method, backbone, **told)
+        model = run(sets, method, backbone, **told)
     tables.show_record(model.record, task, as_json)
     if not as_json:
-        again = partial(_again, context, data, images.name, backbone, out if "--out" in given_words(context) else None)
+        again = partial(_again, context, data, joined, backbone, out if "--out" in given_words(context) else None)
         show_next_steps(out, model.record, task, given_words(context, only=ABOUT_METHODS), again)
 
 
+def _domains(given: str | None) -> str | dict[str, str] | None:
+    """Return the domain that is given for all data sets, or those of some, as in aid=satellite,rx=xray."""
+    from acclimate.errors import ConfigError
+
+    if given is None or "=" not in given:
+        return given
+    pairs = [entry.partition("=") for entry in given.split(",")]
+    if not all(name.strip() and equals and domain.strip() for name, equals, domain in pairs):
+        raise ConfigError(f"`domain={given!r}`: give one domain, or NAME=DOMAIN of several DATA, with commas between")
+    return {name.strip(): domain.strip() for name, _, domain in pairs}
+
+
 def _again(
-    context: typer.Context, data: Path, name: str, backbone: str, out: Path | None, method: str
+    context: typer.Context, data: list[Path], name: str, backbone: str, out: Path | None, method: str
 ) -> tuple[str, Path]:
     """Return the command that adapts by another method with its defaults, and the folder of its run."""
     from acclimate.methods import get_method
@@ -113,7 +137,7 @@ def _again(
     place = out and out.with_name(f"{out.name}-{method}")
     place = place or _default_out(name, method, backbone, str(told["shots"]), told["seed"], named)
     on = () if backbone == get_method(method).default_backbone else ("--backbone", backbone)
-    return command("adapt", data, "--method", method, *on, *words, "--out", place), place
+    return command("adapt", *data, "--method", method, *on, *words, "--out", place), place
 
 
 def evaluate(
@@ -129,6 +153,7 @@ def evaluate(
     rebind: Annotated[
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
+    classes_of: opt.ClassesOf = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
@@ -148,7 +173,7 @@ def evaluate(
     from acclimate.tasks import open_data, task_of
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap)
+    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
     how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     images = open_data(data, **how, allow_one_class=True)
     task = task_of(images)
@@ -172,6 +197,7 @@ def predict(
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
+    classes_of: opt.ClassesOf = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -184,7 +210,7 @@ def predict(
     from acclimate.runs import load
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, domain_encoder=domain_encoder, swap=swap)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         count, failed = _label(model, images, out, batch_size, as_json, progress)

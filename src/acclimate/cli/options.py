@@ -49,6 +49,10 @@ OUTPUT = "Output"
 MACHINE = "Machine"
 
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a CSV, JSONL or Parquet table.")]
+SeveralData = Annotated[
+    list[Path],
+    typer.Argument(metavar="DATA...", help="Folder of images, or a CSV, JSONL or Parquet table; several: together."),
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
 SavedBackbone = Annotated[
     str | None,
@@ -78,6 +82,15 @@ Swap = Annotated[
     bool,
     typer.Option(
         "--swap", help="Take --domain-encoder in place of that of the run, where it fits.", rich_help_panel=MODEL
+    ),
+]
+ClassesOf = Annotated[
+    str | None,
+    typer.Option(
+        "--classes-of",
+        metavar="NAME",
+        help="Tell apart the classes of one of the DATA of the run alone.",
+        rich_help_panel=MODEL,
     ),
 ]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
@@ -126,7 +139,11 @@ Overwrite = Annotated[
 ]
 PromptDomain = Annotated[
     str | None,
-    typer.Option(help="Domain of the prompt templates; guessed and shown if not given.", rich_help_panel=MODEL),
+    typer.Option(
+        metavar="DOMAIN|NAME=DOMAIN,...",
+        help="Domain of the prompt templates, of several DATA by name; guessed and shown if not given.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Names = Annotated[
     Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).", rich_help_panel=MODEL)

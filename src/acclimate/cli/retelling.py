@@ -13,7 +13,7 @@ ABOUT_DATA = ("layout", "images_root", "split_seed", "split_rule", "split_from",
 """Options that say how DATA are read, divided and called: a command on the same data needs them again."""
 ABOUT_METHODS = ("plugin",)
 """Options without which a method is not known: every command on a run needs them again."""
-ABOUT_RUN = ("backbone", "domain_encoder", "swap", *ABOUT_METHODS)
+ABOUT_RUN = ("backbone", "domain_encoder", "swap", "classes_of", *ABOUT_METHODS)
 """Options that say where the parts of a saved run are: a command on the same run needs them again."""
 
 

@@ -62,6 +62,9 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     if as_json:
         print_json(record)
         return
+    if record.get("sets"):
+        show_sets(record, task)
+        return
     if record["metrics"] is None:
         out.print("Nothing was measured: the data have no test images.")
         return
@@ -83,6 +86,46 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     show_figures(sheet)
     tell(out, f"{task.note(record['metrics'])}{spent}", "note")
     show_verdict(record["method"], record["metrics"], record.get("verdict"), task)
+
+
+def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
+    """Show the method on each of several data sets and in the mean, the headline of every row, and what it means."""
+    from acclimate.metrics import flat_values, get_measure
+
+    method, measured = record["method"], {name: found for name, found in record["tests"].items() if found}
+    if not measured:
+        out.print("Nothing was measured: the data have no test images.")
+        return
+    title = f"{record['data']['name']}, {_shots(record['shots'])} of each, seed {record['seed']}"
+
+    def mean(found: Mapping[str, Any], name: str) -> str:
+        values = [flat_values(metrics)[name] for metrics in found.values() if metrics]
+        known = [value for value in values if value is not None]
+        return get_measure(name).show(sum(known) / len(known)) if len(known) == len(measured) else ""
+
+    own = Sheet([method, *(get_measure(name).short for name in task.figures)], title)
+    for name, metrics in measured.items():
+        own.add(name, *(figure(key, metrics, interval=False) for key in task.figures))
+    own.add("mean", *(mean(measured, key) for key in task.figures), style="best")
+    rows: dict[str, dict[str, Any]] = {}
+    for name in measured:
+        for other, metrics in record["sets"][name]["baselines"].items():
+            rows.setdefault(other, {})[name] = metrics
+    if tests := record.get("task_model", {}).get("tests"):
+        rows["task-specific model"] = tests
+    rows |= {f"{method}, {name}": one["tests"] for name, one in record.get("ablations", {}).items()}
+    rows[method] = measured
+    sheet = Sheet([get_measure(task.headline).short, *measured, "mean"])
+    for name, found in rows.items():
+        cells = [figure(task.headline, found[one]) if found.get(one) else "cannot serve" for one in measured]
+        sheet.add(name, *cells, mean(found, task.headline), style="best" if name == method else "")
+    for one in (own, sheet):
+        out.print()
+        show_figures(one)
+    for name, metrics in measured.items():
+        out.print()
+        tell(out, f"{name}: {task.note(metrics)}", "note")
+        show_verdict(method, metrics, record["sets"][name]["verdict"], task)
 
 
 def _shots(shots: int | str) -> str:

@@ -76,7 +76,8 @@ def show_next_steps(
         line, place = again(best)
         lines.append(line)
     if task.has_classes:
-        lines.append(command("predict", place, "NEW_IMAGES", "--out", "labels.csv", *extra))
+        only = ["--classes-of", next(iter(record["sets"]))] if record.get("sets") else []
+        lines.append(command("predict", place, "NEW_IMAGES", *only, "--out", "labels.csv", *extra))
     lines.append(command("evaluate", place, task.other_data, *extra))
     show_commands(*lines)
 

@@ -48,6 +48,8 @@ class ImageData:
         chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
             means all of them.
         remarks: what was noticed about the source at load, such as a class without an image that can be read.
+        sets: of several data sets that were joined and stay apart, the classes of each, by its name; the table has a
+            column `set` then.
     """
 
     task: ClassVar[str] = "classification"  # what such data are for, see `acclimate.tasks`
@@ -62,6 +64,7 @@ class ImageData:
     chosen: bool = False
     remarks: tuple[Remark, ...] = ()
     split_made: Mapping[str, Any] | None = None
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
 
@@ -119,14 +122,28 @@ class ImageData:
         """The domains that occur, sorted, without ""."""
         return tuple(sorted(set(self.domains) - {""}))
 
+    @cached_property
+    def set_numbers(self) -> np.ndarray:
+        """Which of the `sets` every image is of, int64 (N,)."""
+        number = {name: place for place, name in enumerate(self.sets)}
+        return np.array([number[name] for name in self.column("set")], dtype=np.int64)
+
+    def of_set(self, name: str) -> Self:
+        """Return the images of one of the `sets` as data with the classes of that set; they keep keys and splits."""
+        own = self.select(self.set_numbers == list(self.sets).index(name))
+        made = (self.split_made or {}).get("sets", {}).get(name)
+        return dataclasses.replace(
+            own, name=name, class_names=self.sets[name], sets={}, chosen=self.chosen, split_made=made
+        )
+
     def counts(self) -> dict[str, int]:
         """Return how many images each class has, zero included, in the order of `class_names`."""
         found = Counter(self.labels.tolist())
         return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
 
     def told(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each image which question is asked (N,), one and the same, and which answer is learned (N,)."""
-        return np.zeros(len(self), dtype=np.int64), self.labels
+        """Return for each image which question is asked (N,), one for each of the `sets`, and what is answered (N,)."""
+        return (self.set_numbers if self.sets else np.zeros(len(self), dtype=np.int64)), self.labels
 
     def once(self) -> tuple[ImageData, np.ndarray | None]:
         """Return data that have each image once, and for each row which it shows (N,); none where rows are images."""

@@ -82,6 +82,32 @@ def splits_document(
     return document
 
 
+def splits_of_set(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what a run on one of several data sets, which were learned from together, would have written.
+
+    Args:
+        document: what `splits_document` or `load_splits` returned.
+        name: of one of `joined_sets(document)`.
+    """
+
+    def own(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        start = f"{name}/"
+        kept = [row for row in rows if row["key"].startswith(start)]
+        return [{**row, **{field: row[field].removeprefix(start) for field in ("key", "group")}} for row in kept]
+
+    drawn = document["splits"]
+    table = {"train": own(drawn["train"]), "val": own(drawn.get("val", [])), "test": own(drawn[name])}
+    undrawn = {split: own(rows) for split, rows in document.get("undrawn", {}).items()}
+    parts = {"splits": table, "hash": assignment_hash(table)}
+    parts |= {"undrawn": undrawn, "undrawn_hash": assignment_hash(undrawn)}
+    return {**document, "source": name, "made": document["made"]["sets"][name], **parts}
+
+
+def joined_sets(document: Mapping[str, Any]) -> list[str]:
+    """Return the names of the data sets that the run of a document has learned from together; nothing for one."""
+    return list((document.get("made") or {}).get("sets", ()))
+
+
 def write_splits(document: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write what `splits_document` or `load_splits` returned.
 

@@ -14,7 +14,7 @@ from acclimate.errors import DataError
 log = logging.getLogger("acclimate.data")
 
 
-def join_data(parts: Sequence[ImageData]) -> ImageData:
+def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
     """Return the images of several data sets as one, with the classes of all of them.
 
     Classes of one name become one class; names that differ in case or punctuation only stay apart, with a warning. Keys
@@ -23,6 +23,7 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
 
     Args:
         parts: one or more data sets of different names.
+        apart: whether the joined data know which image is of which set, see `ImageData.sets`.
 
     Raises:
         DataError: no data set, two of one name, or images held in memory, which have no file to point to.
@@ -33,7 +34,7 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
     held = [part.name for part in parts if part.store is not None]
     if held:
         raise DataError(f"{held[0]}: its images are held in memory; save them as files to join them with other sets")
-    columns: dict[str, list[str | None]] = {name: [] for name in COLUMNS}
+    columns: dict[str, list[str | None]] = {name: [] for name in (*COLUMNS, *(["set"] if apart else []))}
     for part in parts:
         columns["key"] += [f"{part.name}/{key}" for key in part.keys]
         columns["path"] += part.paths
@@ -41,14 +42,18 @@ def join_data(parts: Sequence[ImageData]) -> ImageData:
         columns["domain"] += [domain or part.name for domain in part.domains]
         columns["group"] += [group and f"{part.name}/{group}" for group in part.groups]
         columns["split"] += part.splits
+        if apart:
+            columns["set"] += [part.name] * len(part)
     order = sorted(range(len(columns["key"])), key=lambda row: str(columns["key"][row]))
     joined = ImageData(
         name="+".join(names),
         table=text_table(columns).take(integers(order)),
         class_names=tuple(sorted({name for part in parts for name in part.class_names})),
+        split_made={"sets": {part.name: part.split_made for part in parts}} if apart else None,
         split_origin="given" if all(part.split_origin == "given" for part in parts) else "made",
         skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),
         remarks=tuple(remark for part in parts for remark in part.remarks),
+        sets={part.name: part.class_names for part in parts} if apart else {},
         other_files=tuple(sorted(f"{part.name}/{file}" for part in parts for file in part.other_files)),
     )
     alike = spelled_differently(joined.class_names)

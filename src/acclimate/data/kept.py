@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from acclimate import arguments
 from acclimate.counting import counted
 from acclimate.data.dataset import ImageData
-from acclimate.data.frozen import FILE, load_splits
+from acclimate.data.frozen import FILE, joined_sets, load_splits, splits_of_set
 from acclimate.data.splits import STABLE, SplitPlan
 from acclimate.data.stable import divide_stably
 from acclimate.data.units import SPLITS, by_class, served, units, warn_of_crossing
@@ -91,7 +91,7 @@ def keep_split(data: D, source: str | os.PathLike[str] | Mapping[str, Any], plan
         raise ConfigError(f"{data.name} gives a split, which is kept; leave `split_from` out, or remove that split")
     if plan.rule != STABLE:
         raise ConfigError(f"`split_from` places new images by the stable rule; leave `split_rule={plan.rule!r}` out")
-    earlier = read_earlier(source)
+    earlier = read_earlier(source, data.name)
     known = know(data, earlier)
     if not known.splits:
         raise DataError(f"{data.name}: none of its images is in {earlier.title}; name a run on these data")
@@ -101,12 +101,16 @@ def keep_split(data: D, source: str | os.PathLike[str] | Mapping[str, Any], plan
     return result
 
 
-def read_earlier(source: str | os.PathLike[str] | Mapping[str, Any]) -> Earlier:
+def read_earlier(source: str | os.PathLike[str] | Mapping[str, Any], name: str = "") -> Earlier:
     """Read the split of a run.
+
+    Args:
+        source: as in `keep_split`.
+        name: of the data set whose split is read, where the run has learned from several together.
 
     Raises:
         RunError: the file is missing, not such a file, or was edited.
-        ConfigError: it does not hold a whole split.
+        ConfigError: it does not hold a whole split, or none of a data set of that name.
     """
     if isinstance(source, Mapping):
         path, document = Path(FILE), source
@@ -114,6 +118,10 @@ def read_earlier(source: str | os.PathLike[str] | Mapping[str, Any]) -> Earlier:
         path = Path(os.path.expanduser(arguments.path("split_from", source)))
         path = path / FILE if path.is_dir() else path
         document = load_splits(path)
+    if sets := joined_sets(document):
+        if name not in sets:
+            raise ConfigError(f"{path} holds the splits of {', '.join(sets)}, and none of '{name}'; name another run")
+        document = splits_of_set(document, name)
     of_release = "made" in document  # earlier ones wrote neither this nor what was not drawn
     parts: list[Mapping[str, Any]] = [document["splits"], document.get("undrawn", {})]
     others = sorted({name for part in parts for name in part} - {*SPLITS})

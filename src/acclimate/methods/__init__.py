@@ -16,13 +16,14 @@ if TYPE_CHECKING:
         PromptAttributor,
         Retriever,
     )
-    from acclimate.methods.contract import Method, TrainingFacts
+    from acclimate.methods.contract import ClassSet, Method, TrainingFacts
     from acclimate.methods.prerequisites import GivenFile, Prerequisite, TaskModel
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
 __all__ = [
     "Answerer",
     "AnsweringClassifier",
+    "ClassSet",
     "Classifier",
     "Generator",
     "GivenFile",
@@ -42,6 +43,7 @@ __all__ = [
 _HOMES = {
     "Answerer": "capabilities",
     "AnsweringClassifier": "capabilities",
+    "ClassSet": "contract",
     "Classifier": "capabilities",
     "Generator": "capabilities",
     "GivenFile": "prerequisites",

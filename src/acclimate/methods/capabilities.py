@@ -31,7 +31,8 @@ class Classifier(Method):
     Attributes:
         class_names: the classes that are bound, in the order of the logits.
         trained_classes: those that were bound first, which the learned tensors belong to.
-        serves_new_classes: whether it can be bound to classes that it was not trained on.
+        serves_new_classes: whether it can be bound to classes that it was not trained on; where it cannot, it has
+            weights for those that it was trained on, see `of_bound`.
         advice_on_new_classes: what is said where it cannot.
         prompts_per_image: whether each image brings prompts of its own, so that prediction runs the text tower.
     """
@@ -52,7 +53,8 @@ class Classifier(Method):
     def bind(self, class_names: Sequence[str]) -> None:
         """Set the classes to tell apart; a method that can, is bound to unseen classes after training as well.
 
-        Binding the same classes twice changes nothing, and neither does binding that fails.
+        A method with weights for its own classes alone is bound to any of these. Binding the same classes twice changes
+        nothing, and neither does binding that fails.
 
         Raises:
             ConfigError: no class, a class twice, a name that is empty or no text, a single text in place of several, or
@@ -63,7 +65,10 @@ class Classifier(Method):
             what = f"'{next(name for name in names if names.count(name) > 1)}' twice" if names else "no class"
             raise ConfigError(f"`class_names` has {what}; give each class once, at least one")
         if self.trained_classes and names != self.trained_classes and not self.serves_new_classes:
-            self._refuse(names)
+            if not set(names) <= set(self.trained_classes):
+                self._refuse()
+            self.class_names = names  # what it has made is that of all, see `of_bound`
+            return
         before = self.class_names, self.trained_classes
         self.class_names, self.trained_classes = names, self.trained_classes or names
         try:
@@ -80,15 +85,9 @@ class Classifier(Method):
         self.build()
         self.set_classes()
 
-    def _refuse(self, names: tuple[str, ...]) -> None:
-        """Refuse classes that the method has no weights for, or not in this order."""
+    def _refuse(self) -> None:
+        """Refuse classes that the method has no weights for."""
         own = ", ".join(self.trained_classes)
-        if set(names) <= set(self.trained_classes):
-            what = "in another order" if len(names) == len(self.trained_classes) else "without the others"
-            raise ConfigError(
-                f"{self.name} serves the classes that it was trained on together and in their order ({own}), not "
-                f"{what}; leave its classes as they are and pick from its probabilities"
-            )
         raise ConfigError(
             f"{self.name} serves only the classes that it was trained on ({own}); {self.advice_on_new_classes}"
         )
@@ -97,8 +96,15 @@ class Classifier(Method):
         """Make what depends on the classes that are bound; called for every set of classes, after `make`."""
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return logits (B, C) in the order of `class_names`."""
+        """Return logits (B, C) in the order of `class_names`, or of `trained_classes` where it serves no others."""
         raise NotImplementedError
+
+    @final
+    def of_bound(self, logits: Tensor) -> Tensor:
+        """Return those of its logits that belong to the classes which are bound (B, C), in their order."""
+        if self.serves_new_classes or self.class_names == self.trained_classes:
+            return logits
+        return logits[:, [self.trained_classes.index(name) for name in self.class_names]]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""

@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ClassSet:
+    """The classes of one of several data sets that are learned from together, in the words of its domain.
+
+    Attributes:
+        name: of the data set.
+        class_names: its classes, which may be classes of other sets too.
+        prompts: their words, templates and instruction.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    prompts: PromptSet
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
     """What a method may know of the training set when it prepares for it and lists its stages.
 
@@ -36,12 +51,15 @@ class TrainingFacts:
         shots: largest number of images of one class.
         domains: number of named domains, 0 where there are none.
         validation: number of validation images that epochs may be chosen by.
+        sets: the data sets that are learned from together, in the order of the numbers in `sets` of a batch; nothing
+            where there is one.
     """
 
     images: int
     shots: int
     domains: int = 0
     validation: int = 0
+    sets: tuple[ClassSet, ...] = ()
 
 
 class Method(nn.Module):

@@ -10,6 +10,7 @@ from acclimate.protocols.few_shot import FewShot, FewShotValidation
 from acclimate.protocols.layout import Layout
 from acclimate.protocols.selection import SELECTION_RULES, SelectionRule, get_selection_rule
 from acclimate.protocols.sets import CrossDataset
+from acclimate.protocols.together import draw_together
 
 __all__ = [
     "SELECTION_RULES",
@@ -23,6 +24,7 @@ __all__ = [
     "SelectionRule",
     "SingleSource",
     "Trial",
+    "draw_together",
     "get_layout",
     "get_protocol",
     "get_selection_rule",

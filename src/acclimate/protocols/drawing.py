@@ -12,7 +12,7 @@ from acclimate.data.ordering import some
 from acclimate.data.shots import BUDGET
 from acclimate.errors import DataError
 
-__all__ = ["apart", "draw_training", "draw_validation"]
+__all__ = ["apart", "draw_training", "draw_validation", "unlearned"]
 
 log = logging.getLogger("acclimate.protocols")
 
@@ -57,6 +57,24 @@ def draw_validation(data: ImageData, shots: int | str, seed: int, tested: Collec
     elif shots.startswith(BUDGET):
         shots = f"{BUDGET}{min(int(shots.removeprefix(BUDGET)), VAL_SHOTS * len(data.class_names))}"
     return _draw(data, shots, seed, tested) if len(data) else data
+
+
+def unlearned(val: ImageData, learned: set[str]) -> ImageData:
+    """Return validation images without copies of what is learned from in any set: these would choose the last epoch.
+
+    Args:
+        val: of one of several sets.
+        learned: sha256 of what is learned from in all of them.
+    """
+    kept = [row for row in range(len(val)) if val.digest(row) not in learned]
+    if len(kept) < len(val):
+        count = counted(
+            len(val) - len(kept),
+            "validation image chooses nothing: a copy is",
+            "validation images choose nothing: copies of them are",
+        )
+        log.warning("%s: %s learned from", val.name, count)
+    return val.select(kept)
 
 
 def _draw(data: ImageData, shots: int | str, seed: int, tested: Collection[ImageData]) -> ImageData:

@@ -17,7 +17,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods import AnsweringClassifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
-from acclimate.protocols import FewShot, Trial
+from acclimate.protocols import Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
 from acclimate.runs.encoders import open_backbone, open_domain_encoder
@@ -33,9 +33,10 @@ from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.seen import seen_by_encoder
 from acclimate.runs.selection import other_split
+from acclimate.runs.several import choose_all_prompts, draw, open_sets
 from acclimate.runs.task_model import OwnTaskModel
 from acclimate.runs.warm_start import WarmStart
-from acclimate.tasks import open_data, task_of
+from acclimate.tasks import task_of
 from acclimate.training.devices import Precision, resolve_device
 from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
@@ -48,13 +49,13 @@ logger = logging.getLogger("acclimate.runs")
 
 
 def adapt(
-    data: ImageData | str | os.PathLike[str] | Any,
+    data: ImageData | str | os.PathLike[str] | Sequence[ImageData | str | os.PathLike[str]] | Any,
     method: str = "coop",
     backbone: str | os.PathLike[str] | Backbone | None = None,
     *,
     shots: int | str = 16,
     seed: int = 1,
-    domain: str | None = None,
+    domain: str | Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     templates: str | os.PathLike[str] | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -73,15 +74,17 @@ def adapt(
     """Adapt a backbone to labelled images, or to images with captions or questions.
 
     Args:
-        data: what `load_data`, `load_captions` or `load_questions` returns or reads. Its splits are learned from and
-            measured on.
+        data: what `load_data` or `load_captions` returns or reads. Training, validation and test images are its splits.
+            A list of several data sets with classes, of different names, is learned from together; each is measured on
+            its own test images, among its own classes and in the words of its own domain.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
             mini-clip or mini-vlm.
-        shots: training images per class, `all`, or `budget:64` for 64 in all; validation uses at most 4 per class
-            unless `all`. Of images with captions, a budget or all of them.
+        shots: training images per class, `all`, or `budget:64` for 64 in all, of each data set; validation uses at most
+            4 per class unless `all`. Of images with captions, a budget or all of them.
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
-        domain: domain of the templates, see `acclimate.prompts.list_domains`; none guesses it and says so.
+        domain: domain of the templates, see `acclimate.prompts.list_domains`, or a mapping of several data sets to
+            theirs; none guesses it and says so.
         names: words for class names, where the names themselves read badly.
         templates: sentences in place of those of the domain, each with one `{}` for the class, or the path of a file
             of them, see `acclimate.prompts.read_templates`. Methods that average several sentences take all, all
@@ -104,22 +107,20 @@ def adapt(
 
     Returns:
         The model; its `record` holds the test metrics beside those of the baselines: zero-shot, for labelled images a
-        linear probe, and one on the domain encoder where the method reads one.
+        linear probe, and one on the domain encoder where the method reads one. Of several data sets they are in `tests`
+        and `sets`, by the names of the sets.
 
     Raises:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
-    seed, domain = arguments.whole("seed", seed), arguments.optional(arguments.text, "domain", domain)
-    words = arguments.mapping("names", names)
+    seed, words = arguments.whole("seed", seed), arguments.mapping("names", names)
     arguments.texts("names", words.values())
     sentences = open_templates(templates)
-    kind, data = get_method(method), open_data(data)
-    task = task_of(data)
-    task.check(kind, data.name)
+    kind, sets = get_method(method), open_sets(data)
+    task = task_of(sets[0])
+    task.check(kind, sets[0].name)
     shots = task.parse_shots(shots)
-    trial = FewShot().draw(data.name, {data.name: data}, shots, seed)
-    if len(data.test) == 0 and data.split_origin != "given":  # of a given split, loading has said so
-        logger.warning("%s has no test images: the adapter is made, but nothing is measured", data.name)
+    trial = draw(sets, shots, seed)
     options = RunOptions(
         out=out,
         overwrite=overwrite,
@@ -129,12 +130,14 @@ def adapt(
         progress=progress or Silent(),
         checkpoint_seconds=checkpoint_seconds,
     )
+    prompts, test_prompts = choose_all_prompts(task, sets, domain, words, sentences)
     return adapt_trial(
         trial,
         method,
         kind.default_backbone if backbone is None else backbone,
         options,
-        prompts=task.prompts(data, domain, words, sentences),
+        prompts=prompts,
+        test_prompts=test_prompts,
         baselines=True,
         shots=shots,
         seed=seed,
@@ -279,6 +282,7 @@ class Adaptation(Run[AdaptedModel]):
         """Write the run folder, if there is one."""
         one, lines = self.experiment, files.journal.lines
         model = AdaptedModel(self.method, record, one.splits, lines, self.options.cache_dir, whole=one.trial.whole)
+        model.sets = {known.name: known for known in one.facts.sets}
         model.seen_before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
         if files.path is not None:
             model.save(files.path)

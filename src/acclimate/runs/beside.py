@@ -39,9 +39,10 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
     task.check(type(own), data.name)
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
-    for method in chain((own,), _untrained(task, own, data)):
-        answers = task.answer(method, *model.feed_for(method, data, progress))
-        metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
+    with model.among_own(data):
+        for method in chain((own,), _untrained(task, own, data)):
+            answers = task.answer(method, *model.feed_for(method, data, progress))
+            metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
     found = metrics.pop(own.name)
     return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}
 

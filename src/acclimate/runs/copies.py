@@ -14,7 +14,7 @@ from acclimate.metrics import find_figure, get_measure
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from acclimate.methods import Method
+    from acclimate.methods import ClassSet, Method
     from acclimate.runs.model import AdaptedModel
 
 
@@ -43,9 +43,10 @@ def assemble(made: tuple[Any, ...], tensors: Mapping[str, Tensor], trained_class
 def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any, ...]]:
     """Return what pickle needs of a model: what makes it again, and its arguments."""
     method = model.method
-    made = (type(method), method.config, method.prompts, method.backbone, method.domain_encoder)
+    prompts = method.prompts if model.serves is None else model.prompts
+    made = (type(method), method.config, prompts, method.backbone, method.domain_encoder)
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
-    bound = (model.trained_classes, model.class_names)
+    bound = (model.trained_classes, model.class_names, model.sets, model.serves)
     seen = (model.frozen, model.seen_before, model.left_out)
     return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
 
@@ -54,16 +55,19 @@ def revive(
     kind: type[AdaptedModel],
     made: tuple[Any, ...],
     tensors: Mapping[str, Tensor],
-    bound: tuple[Sequence[str], Sequence[str]],
+    bound: tuple[Sequence[str], Sequence[str], Mapping[str, ClassSet], str | None],
     record: dict[str, Any],
     journal: Sequence[dict[str, Any]],
     seen: tuple[dict[str, Any] | None, frozenset[str], dict[str, Any] | None],
     cache_dir: Path | None,
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""
-    trained, names = bound
+    trained, names, sets, serves = bound
     model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
     model.frozen, model.seen_before, model.left_out = seen
+    model.sets = sets
+    if serves is not None:
+        return model.of_set(serves)
     return model if names == model.class_names else model.rebind(names)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
 from acclimate.files import fingerprint
-from acclimate.methods import Method, TrainingFacts
+from acclimate.methods import ClassSet, Method, TrainingFacts
 from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet, ReferencePrompts
 from acclimate.protocols import Trial
@@ -79,7 +79,10 @@ class Experiment:
     @property
     def facts(self) -> TrainingFacts:
         """What a method may know of the training images, and whether epochs may be chosen."""
-        return replace(self.task.facts(self.trial.train), validation=len(self.splits.get("val", ())))
+        facts, train = self.task.facts(self.trial.train), self.trial.train
+        words = self.test_prompts
+        sets = tuple(ClassSet(name, names, words.get(name, self.prompts)) for name, names in train.sets.items())
+        return replace(facts, validation=len(self.splits.get("val", ())), sets=sets)
 
     @cached_property
     def splits_hash(self) -> str:
@@ -111,6 +114,8 @@ class Experiment:
             "precision": self.options.precision,
             "files": dict(files or {}),
         }
+        if self.trial.train.sets:
+            common["sets"] = {name: list(classes) for name, classes in self.trial.train.sets.items()}
         if (encoder := self.domain_encoder) is not None:
             common["domain_encoder"] = [encoder.identity, encoder.transform.fingerprint]
         if self.reference_prompts is not None:
@@ -223,4 +228,5 @@ class Experiment:
 
 
 def _of_domain(data: ImageData, domain: str) -> ImageData:
-    return data.select([row for row, name in enumerate(data.domains) if name == domain])
+    """Return the images of one domain, whatever data sets they are of."""
+    return replace(data.select([row for row, name in enumerate(data.domains) if name == domain]), sets={})

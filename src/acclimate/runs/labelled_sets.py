@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from acclimate.data import ImageData
@@ -14,10 +13,8 @@ from acclimate.pretraining.classifier import ClassifierConfig
 from acclimate.pretraining.labelled import LabelledSet
 from acclimate.prompts import Domain
 from acclimate.protocols import FewShot, Trial
-from acclimate.protocols.drawing import draw_training, draw_validation
+from acclimate.protocols.drawing import draw_training, draw_validation, unlearned
 from acclimate.runs.pretraining import choose_domain
-
-logger = logging.getLogger("acclimate.pretraining")
 
 
 def draw_sets(
@@ -58,25 +55,20 @@ def draw_sets(
         augmentation = config.augmentation(found.flip, found.id)
         sets.append(LabelledSet(one.name, train, val, one.test, augmentation, multi_label))
     learned = digests([one.train for one in sets])
-    return [replace(one, val=_unlearned(one.val, learned)) for one in sets]
+    return [replace(one, val=unlearned(one.val, learned)) for one in sets]
 
 
-def set_of_trial(trial: Trial, config: ClassifierConfig, domain: Domain) -> LabelledSet:
-    """Return the images of a trial as a set to learn from, for a run that builds on a classifier of its own images.
+def sets_of_trial(trial: Trial, config: ClassifierConfig, domains: Mapping[str, Domain]) -> list[LabelledSet]:
+    """Return the images of a trial as sets to learn from, for a run that builds on a classifier of its own images.
 
     Args:
-        trial: its training images are learned from, its validation images choose, its test named "test" is measured.
+        trial: its training images are learned from, its validation images choose, its test named "test" is measured, or
+            that of each of several data sets.
         config: says how training images are shown.
-        domain: whether it allows mirror images.
+        domains: of each data set by its name, whether it allows mirror images.
     """
-    train, test = trial.train, trial.tests.get("test", trial.val.select([]))
-    return LabelledSet(train.name, train, trial.val, test, config.augmentation(domain.flip, domain.id))
-
-
-def _unlearned(val: ImageData, learned: set[str]) -> ImageData:
-    """Return validation images without copies of what is learned from in any set: these would choose the last epoch."""
-    kept = [row for row in range(len(val)) if val.digest(row) not in learned]
-    if len(kept) < len(val):
-        count = len(val) - len(kept)
-        logger.warning("%s: %d validation images choose nothing: copies of them are learned from", val.name, count)
-    return val.select(kept)
+    train, val = trial.train, trial.val
+    parts = {name: (train.of_set(name), val.of_set(name), trial.tests[name]) for name in train.sets}
+    parts = parts or {train.name: (train, val, trial.tests.get("test", val.select([])))}
+    views = {name: config.augmentation(domains[name].flip, domains[name].id) for name in parts}
+    return [LabelledSet(name, *images, views[name]) for name, images in parts.items()]

@@ -20,13 +20,14 @@ from acclimate.runs.encoders import WITHOUT, SavedEncoder, open_backbone, open_d
 from acclimate.runs.model import FORMAT, AdaptedModel
 from acclimate.runs.places import find_again
 from acclimate.runs.seen import read_images
+from acclimate.runs.several import read_sets
 from acclimate.training.checkpoint import read_tensors
 from acclimate.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
     from acclimate.backbones.backbone import Backbone
-    from acclimate.methods import Method
+    from acclimate.methods import ClassSet, Method
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -42,6 +43,7 @@ class Saved:
         method, config, prompts: of the method.
         class_names: the classes that were bound when it was saved.
         trained_classes: those that the tensors belong to.
+        sets: the classes and words of several data sets that it has learned from together.
     """
 
     backbone: SavedEncoder
@@ -52,6 +54,7 @@ class Saved:
     prompts: PromptSet
     class_names: list[str]
     trained_classes: list[str]
+    sets: dict[str, ClassSet]
 
     @classmethod
     def read(cls, path: Path, next_step: str) -> Saved:
@@ -81,6 +84,7 @@ class Saved:
                 PromptSet.from_dict(info["prompts"]),
                 names,
                 [str(name) for name in info.get("trained_classes", names)],
+                read_sets(info.get("sets", {})),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise RunError(
@@ -145,6 +149,7 @@ def load(
     cache_dir: Path | None = None,
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     swap: bool = False,
+    classes_of: str | None = None,
 ) -> AdaptedModel:
     """Load an adapted model from its run folder.
 
@@ -157,11 +162,12 @@ def load(
             method can.
         swap: take another domain encoder than that of the adapter, with features as wide and the same preprocessing,
             such as one that goes on from it on images of another acquisition domain.
+        classes_of: of a run on several data sets, the one whose classes are told apart; none: those of all of them.
 
     Raises:
         RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
             loaded, or is not that of the adapter, or is no other that could stand in for it.
-        ConfigError: an argument of a wrong type, or a device that this machine does not have.
+        ConfigError: an argument of a wrong type, a device that this machine does not have, or no such data set.
     """
     path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
     arguments.optional(arguments.encoder, "backbone", backbone)
@@ -193,8 +199,10 @@ def load(
     frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
     journal = folder.read_lines(path / folder.LOG)
     model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
-    model.seen_before = frozenset(read_images(path))
+    model.seen_before, model.sets = frozenset(read_images(path)), saved.sets
     if encoder is None:
         info = read_json(path / folder.ADAPTER_INFO, next_step)
         model.left_out = info["domain_encoder"] or info.get("left_out")
+    if classes_of is not None:
+        return model.of_set(arguments.text("classes_of", classes_of))
     return model if saved.class_names == list(model.class_names) else model.rebind(saved.class_names)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,14 @@ from acclimate.data.frozen import load_splits, splits_document, write_splits
 from acclimate.data.given import Several
 from acclimate.errors import ConfigError
 from acclimate.files import write_json
-from acclimate.methods import Classifier
+from acclimate.methods import Classifier, ClassSet
 from acclimate.runs import copies, folder
 from acclimate.runs.encoders import describe_backbone, describe_domain_encoder
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
+from acclimate.runs.several import describe_sets, set_of
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.tasks.asking import Answer, Asking
 from acclimate.training.checkpoint import save_tensors
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of adapter.json
 
+logger = logging.getLogger("acclimate.runs")
+
 
 class AdaptedModel:
     """A method with its learned tensors on a frozen backbone.
@@ -50,15 +55,18 @@ class AdaptedModel:
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
         splits_file: the `splits.json` of a model that was loaded, if its run has one.
-        whole: the data that the splits were drawn from, where the model was adapted in this process.
+        whole: the data that the splits were drawn from, of a model that was adapted in this process.
         task: what it has learned.
         left_out: what `adapter.json` says of the domain encoder that a loaded model does without.
-        seen_before: sha256 of images that were seen before its own training and validation images, by what it began
-            with.
+        sets: the classes and words of several data sets that it has learned from together, by their names.
+        serves: which of these it is bound to; none: the classes of all of them, or what `rebind` was given.
+        seen_before: sha256 of images that what it began with had seen.
     """
 
     seen_before: frozenset[str] = frozenset()
     left_out: dict[str, Any] | None = None
+    sets: Mapping[str, ClassSet] = {}
+    serves: str | None = None
 
     def __init__(
         self,
@@ -71,7 +79,7 @@ class AdaptedModel:
         whole: ImageData | None = None,
     ) -> None:
         self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
-        self.whole = whole
+        self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
 
@@ -118,8 +126,40 @@ class AdaptedModel:
         if not isinstance(self.method, Classifier):
             raise ConfigError(f"{self.method.name} tells no classes apart")
         self.method.bind(class_names)
-        self.task = get_task(ImageData.task)
+        self.task, self.serves = get_task(ImageData.task), None
         return self
+
+    def of_set(self, name: str) -> AdaptedModel:
+        """Serve the classes of one of several data sets that it has learned from together, in the words of that set.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in self.sets:
+            raise ConfigError(
+                f"`classes_of={name!r}`: this run has learned from {', '.join(self.sets)}; name one of these"
+                if self.sets
+                else f"`classes_of={name!r}`: this run has learned from a single data set; leave `classes_of` out"
+            )
+        known = self.sets[name]
+        self.method.prompts = known.prompts
+        self.rebind(known.class_names).serves = name
+        return self
+
+    @contextmanager
+    def among_own(self, data: ImageData) -> Iterator[None]:
+        """Serve the classes of the data set that some data are, see `set_of`, unless others have been bound."""
+        own = set_of(self.sets, data)
+        if own is None or self.class_names != self.trained_classes or self.serves is not None:
+            yield
+            return
+        logger.info("%s: measured among the %d classes of '%s'", data.name, len(self.sets[own].class_names), own)
+        try:
+            self.of_set(own)
+            yield
+        finally:
+            self.method.prompts = self.prompts
+            self.rebind(self.trained_classes)
 
     @cached_property
     def frozen(self) -> dict[str, Any] | None:
@@ -145,7 +185,8 @@ class AdaptedModel:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
 
         Args:
-            data: whatever `load_data`, `load_captions` or `load_questions` returns or reads, of classes that it knows.
+            data: as in `adapt`, of classes that it knows. One of several data sets that it has learned from is measured
+                among its own classes, see `among_own`.
             resamples: bootstrap resamples, 1 or more.
             progress: told of every batch.
             split: `auto`: the images that the model has not seen. On the data that it was adapted to those are the test
@@ -156,7 +197,7 @@ class AdaptedModel:
 
         Raises:
             DataError: data that cannot be loaded, no image, or a class that the model does not know.
-            ConfigError: an option out of its range, or a method that cannot compare images with captions.
+            ConfigError: an option out of its range, or a method that cannot do this.
         """
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
@@ -164,7 +205,8 @@ class AdaptedModel:
         method, task = self.method, task_of(data)
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
-        return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
+        with self.among_own(data):
+            return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
 
     def feed_for(
         self, method: Method, data: ImageData, progress: Progress | None = None
@@ -200,8 +242,7 @@ class AdaptedModel:
             batch_size: images a pass, 1 or more.
 
         Raises:
-            DataError: when an image cannot be read, which `stream` can skip, or is of another kind.
-            ConfigError: an option out of its range, or a model that knows no classes.
+            AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
         """
         return list(self.stream(images, batch_size))
 
@@ -210,8 +251,7 @@ class AdaptedModel:
 
         Args:
             images, batch_size: as in `predict`.
-            on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its
-                `error`.
+            on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
 
         Raises:
             AcclimateError: as in `predict`.
@@ -251,9 +291,10 @@ class AdaptedModel:
             "backbone": describe_backbone(backbone),
             "domain_encoder": describe_domain_encoder(method.domain_encoder),
             **({"left_out": self.left_out} if self.left_out else {}),
-            "class_names": list(self.class_names),
+            "class_names": list(self.class_names if self.serves is None else self.trained_classes),
             "trained_classes": list(self.trained_classes),
-            "prompts": method.prompts_read(method.prompts),
+            "prompts": method.prompts_read(method.prompts if self.serves is None else self.prompts),
+            **({"sets": describe_sets(method, self.sets)} if self.sets else {}),
             "transform": backbone.transform.to_dict(),
             "learned_parameters": method.learned_parameters(),
         }

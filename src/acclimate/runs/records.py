@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from acclimate.training.devices import make_accelerator
@@ -11,6 +12,9 @@ from acclimate.training.fit import FitContext
 if TYPE_CHECKING:
     from acclimate.methods import Method
     from acclimate.runs.experiment import Experiment
+
+Tests = dict[str, dict[str, Any] | None]
+"""The metrics of every test by its name, none where a method cannot serve its classes."""
 
 PRECISIONS = {"no": "fp32"}  # accelerate's words, and ours
 
@@ -33,14 +37,14 @@ def make_record(
         with without:
             scores = experiment.score_all(method, ranked=False)
             ablations[name] = {"metrics": scores.pop("test", None), "tests": scores}
-    beside = _baselines(experiment, method, tests.get("test")) if baselines else {}
+    beside = _baselines(experiment, method, dict(tests)) if baselines else {}
     train, backbone, encoder = experiment.trial.train, experiment.backbone, experiment.domain_encoder
     record: dict[str, Any] = {
         "identity": identity,
         "method": method.name,
         "metrics": tests.pop("test", None),
         "tests": tests,
-        "baselines": beside,
+        "baselines": {name: of["test"] for name, of in beside.items() if "test" in of},
         "data": {
             "name": train.name,
             "split": train.split_origin,
@@ -61,9 +65,10 @@ def make_record(
         "environment": environment(backbone.device),
         "domain_encoder": encoder and {"id": encoder.name, "fingerprint": encoder.fingerprint, "width": encoder.width},
     }
-    if baselines:
-        hits = experiment.hits.get("test", {})
-        record["verdict"] = experiment.task.verdict(method.name, hits, experiment.splits["test"]) if hits else None
+    if baselines and not train.sets:
+        record["verdict"] = _verdict(experiment, method, "test")
+    if train.sets:
+        record["sets"] = {name: _of_set(experiment, method, name, beside) for name in train.sets}
     if ablations:
         record["ablations"] = ablations
     if experiment.reference_prompts is not None:
@@ -72,9 +77,31 @@ def make_record(
     return record
 
 
-def _baselines(experiment: Experiment, method: Method, own: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
-    """Return the metrics of the baselines, by name; where the method is one of them, its own."""
-    found: dict[str, dict[str, Any] | None] = {}
+def _verdict(experiment: Experiment, method: Method, test: str) -> dict[str, Any] | None:
+    hits = experiment.hits.get(test, {})
+    return experiment.task.verdict(method.name, hits, experiment.splits[test]) if hits else None
+
+
+def _of_set(experiment: Experiment, method: Method, name: str, beside: Mapping[str, Tests]) -> dict[str, Any]:
+    """Return what the record says of one of several data sets, beside the metrics of the method in `tests`."""
+    trial, prompts = experiment.trial, experiment.test_prompts.get(name, experiment.prompts)
+    counts = {
+        "train": len(trial.train.of_set(name)),
+        "val": len(trial.val.of_set(name)),
+        "test": len(trial.tests[name]),
+    }
+    return {
+        "classes": len(trial.train.sets[name]),
+        "domain": prompts.domain.id,
+        "images": counts,
+        "baselines": {other: of[name] for other, of in beside.items()},
+        "verdict": _verdict(experiment, method, name) if beside else None,
+    }
+
+
+def _baselines(experiment: Experiment, method: Method, own: Tests) -> dict[str, Tests]:
+    """Return the metrics of the baselines on every test, by name; where the method is one of them, its own."""
+    found: dict[str, Tests] = {}
     for kind in experiment.task.baselines(experiment.backbone.kind, experiment.domain_encoder is not None):
         if kind is type(method):
             found[kind.name] = own
@@ -83,5 +110,5 @@ def _baselines(experiment: Experiment, method: Method, own: dict[str, Any] | Non
         accelerator = make_accelerator(experiment.backbone.device, "fp32")
         experiment.learn(baseline, FitContext(accelerator, experiment.seed, progress=experiment.options.progress))
         baseline.end_training()
-        found[kind.name] = experiment.score(baseline)
+        found[kind.name] = experiment.score_all(baseline)
     return found

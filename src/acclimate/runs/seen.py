@@ -143,7 +143,7 @@ def made_otherwise(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None
     Args:
         then, now: how they were made, as `ImageData.split_made`; one that was given has no options.
     """
-    if not then or not now:
+    if not then or not now or "sets" in {*then, *now}:  # each of several data sets has options of its own
         return ""
     if "kept" in then or "kept" in now:
         return "" if then == now else "only one of them keeps an earlier split, or another one; see `split_from`"

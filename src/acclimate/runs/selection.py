@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acclimate import arguments
 from acclimate.counting import counted
 from acclimate.data import ImageData, load_splits
+from acclimate.data.frozen import joined_sets, splits_of_set
 from acclimate.data.kept import keep_split
 from acclimate.data.ordering import some
 from acclimate.data.splits import report_made
@@ -76,6 +77,7 @@ def choose_evaluation_images(
         document = run
     known = [seen_in(document, seen_before), seen_by_encoder(domain_encoder)]
     seen = [one for one in known if one is not None]
+    document = _of_own_set(document, data)
     if split == "auto" and not data.chosen:
         chosen = _unseen(document, data, seen)
     else:
@@ -145,6 +147,13 @@ def _say_what_classes_are_new(document: Mapping[str, Any], data: ImageData) -> N
             counted(sum(new.values()), "image is", "images are"),
             some(list(new), 5),
         )
+
+
+def _of_own_set(document: Mapping[str, Any] | None, data: ImageData) -> Mapping[str, Any] | None:
+    """Return the splits of the data set that these data are, where a run has learned from several together."""
+    names = [] if document is None else joined_sets(document)
+    parts = (splits_of_set(document or {}, name) for name in names)
+    return next((part for part in parts if _frozen_test_images(part, data) is not None), document)
 
 
 def _frozen_test_images(document: Mapping[str, Any] | None, data: ImageData) -> frozenset[str] | None:

@@ -11,7 +11,7 @@ from acclimate.options import make_config
 from acclimate.pretraining.classifier import ClassifierConfig
 from acclimate.runs import folder
 from acclimate.runs.classifiers import ClassifierPretraining, TrainedClassifier
-from acclimate.runs.labelled_sets import set_of_trial
+from acclimate.runs.labelled_sets import sets_of_trial
 from acclimate.runs.orchestrator import carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import locked
@@ -38,8 +38,10 @@ class OwnTaskModel(RunPart):
 
     def __init__(self, wanted: TaskModel, start: DomainEncoder, experiment: Experiment) -> None:
         config: Any = make_config(ClassifierConfig, wanted.settings)
-        images = set_of_trial(experiment.trial, config, experiment.prompts.domain)
-        self.name, self.made_from = images.name, ([images], start, config, experiment.seed)
+        prompts = {experiment.trial.train.name: experiment.prompts, **experiment.test_prompts}
+        domains = {name: told.domain for name, told in prompts.items()}
+        images = sets_of_trial(experiment.trial, config, domains)
+        self.joint, self.made_from = len(images) > 1, (images, start, config, experiment.seed)
         self.shots, self.start = experiment.shots, start.name
         self.identity = ClassifierPretraining(*self.made_from, experiment.options.of_part(None)).identity()
         self.made: TrainedClassifier | None = None
@@ -70,4 +72,6 @@ class OwnTaskModel(RunPart):
         assert self.made is not None
         record = self.made.record
         told = {name: record[name] for name in ("identity", "from", "settings", "kept_epoch")}
-        return {"task_model": {**told, "metrics": record["tests"].get(self.name)}}
+        tests = record["tests"]
+        alone = {"tests": tests} if self.joint else {"metrics": next(iter(tests.values()))}
+        return {"task_model": {**told, **alone}}

@@ -74,6 +74,7 @@ class Classification(Task[ImageData]):
     figures = CLASSIFICATION
     has_classes = True
     validates = True
+    joins = True
 
     def recognises(self, source: object) -> bool:
         """Return nothing: what no other task recognises is labelled images."""
@@ -131,8 +132,8 @@ class Classification(Task[ImageData]):
         return answers.probabilities.argmax(axis=1) == answers.labels
 
     def serves(self, method: Classifier, data: ImageData) -> bool:
-        """Return whether the method serves other classes than those that it has learned."""
-        return method.serves_new_classes
+        """Return whether the method serves other classes than those that it has learned, or has weights for all."""
+        return method.serves_new_classes or set(data.class_names) <= set(method.trained_classes)
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return the number of images, what the intervals are, and how written answers fare where there are some."""
@@ -188,7 +189,8 @@ class Classification(Task[ImageData]):
         """Yield label and probabilities of each image."""
         logits, spread = method.logits_and_spread(batch)
         spreads = [None] * len(logits) if spread is None else spread.tolist()
-        for path, row, differ in zip(paths, logits.double().softmax(dim=-1).cpu().numpy(), spreads, strict=True):
+        shares = method.of_bound(logits).double().softmax(dim=-1).cpu().numpy()
+        for path, row, differ in zip(paths, shares, spreads, strict=True):
             best = int(row.argmax())
             yield Prediction(path, method.class_names[best], float(row[best]), row, spread=differ)
 
@@ -255,9 +257,8 @@ def probabilities(method: Classifier, feed: Feed) -> np.ndarray:
     """
     method.eval()
     device = method.backbone.device
-    rows: list[Tensor] = [
-        method.logits(batch.to(device)).double().softmax(dim=-1).cpu() for batch in chunks(feed, BATCH_SIZE)
-    ]
+    logits = (method.of_bound(method.logits(batch.to(device))) for batch in chunks(feed, BATCH_SIZE))
+    rows: list[Tensor] = [few.double().softmax(dim=-1).cpu() for few in logits]
     scores = torch.cat(rows)
     if not scores.isfinite().all():
         raise TrainingError(

@@ -39,6 +39,7 @@ class Task(ABC, Generic[D]):
         figures: names of the metrics that tables show, in their order; the first one is the headline.
         has_classes: whether images have classes, which can be named in words and exchanged after training.
         validates: whether validation images are used.
+        joins: whether several data sets can be learned from together.
         other_data: what the next steps call other data of this kind.
     """
 
@@ -49,6 +50,7 @@ class Task(ABC, Generic[D]):
     figures: ClassVar[tuple[str, ...]]
     has_classes: ClassVar[bool] = False
     validates: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
     other_data: ClassVar[str] = "OTHER_DATA"
 
     @property

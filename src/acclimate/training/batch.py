@@ -21,6 +21,7 @@ class Batch:
     - `reference_prompts` (B, n, E), text features of the reference prompts of each image, not L2-normalised, with rows
       of zeros at the end of images that have fewer than n, and `reference_mask` (B, n) bool, which of them are prompts;
     - `labels` (B,) int64 index into the class names, `domains` (B,) int64 index into the domain names;
+    - `sets` (B,) int64 index into the data sets that are learned from together, where there are several;
     - `index` (B,) int64 row of each image in its data.
 
     Input modules may add others (see `acclimate.training.inputs`).
@@ -83,6 +84,10 @@ class Batch:
     def without(self, *names: str) -> Batch:
         """Return the batch without some of its fields."""
         return Batch(self.reader, **{name: value for name, value in self._fields.items() if name not in names})
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return the images at `rows`."""
+        return Batch(self.reader, **{name: value[rows] for name, value in self._fields.items()})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with every tensor on `device`."""

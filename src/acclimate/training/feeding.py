@@ -20,6 +20,7 @@ from acclimate.training.feeds import (
     PixelFeed,
     RepeatedFeed,
     label_tensors,
+    set_tensor,
 )
 from acclimate.training.inputs import DOMAIN, DOMAINS, PIXELS, VIEWS, Given, find_kind
 from acclimate.training.recipe import Views
@@ -51,9 +52,8 @@ def evaluation_feed(names: Collection[str], data: ImageData, given: Given, reade
         for kind in sorted(part - VIEWS):
             features = image_features(encoder, images, given.cache_dir, given.progress, kind)
             feeds.append(FeatureFeed(features, labels, domains, kind=kind))
-    return _joined(
-        feeds, data, rows, [find_kind(name).feed(data, given) for name in other_names(names, encoders)], reader
-    )
+    others = [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
+    return _joined(feeds, data, rows, others, reader)
 
 
 def training_feed(
@@ -97,9 +97,8 @@ def training_feed(
                 plain = image_features(encoder, images, kind=kind, **how)
                 views = augmented_features(encoder, images, augmentation, recipe.views, seed, kind=kind, **how)
                 feeds.append(FeatureFeed(plain, labels, domains, views, kind))
-    return _joined(
-        feeds, data, rows, [find_kind(name).feed(data, given) for name in other_names(names, encoders)], reader
-    )
+    others = [find_kind(name).feed(data, given) for name in other_names(names, encoders)]
+    return _joined(feeds, data, rows, others, reader)
 
 
 def _joined(
@@ -107,7 +106,7 @@ def _joined(
 ) -> Feed:
     """Return what is known of the images, in as many rows as each stands in, with what each row has of its own."""
     served = images if rows is None else [RepeatedFeed(feed, torch.from_numpy(rows)) for feed in images]
-    return JoinedFeed([LabelFeed(*label_tensors(data)), *served, *others], reader)
+    return JoinedFeed([LabelFeed(*label_tensors(data), set_tensor(data)), *served, *others], reader)
 
 
 def other_names(names: Collection[str], encoders: Iterable[tuple[Encoder, frozenset[str]]]) -> list[str]:

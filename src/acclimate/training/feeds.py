@@ -51,23 +51,24 @@ def chunks(feed: Feed, batch_size: int) -> Iterator[Batch]:
 
 
 class LabelFeed:
-    """Labels, and domains where there are some, without the images themselves.
+    """Labels, and domains and data sets where there are some, without the images themselves.
 
     Args:
         labels: (N,) class indices.
         domains: (N,) domain indices, or none.
+        sets: (N,) indices of the data sets that are learned from together, or none.
     """
 
-    def __init__(self, labels: Tensor, domains: Tensor | None = None) -> None:
-        self.labels, self.domains = labels, domains
+    def __init__(self, labels: Tensor, domains: Tensor | None = None, sets: Tensor | None = None) -> None:
+        self.labels, self.domains, self.sets = labels, domains, sets
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
-        """Return labels and domains at `index` (B,)."""
-        domains = None if self.domains is None else self.domains[index]
-        return Batch(labels=self.labels[index], domains=domains, index=index)
+        """Return labels, domains and data sets at `index` (B,)."""
+        domains, sets = (None if of is None else of[index] for of in (self.domains, self.sets))
+        return Batch(labels=self.labels[index], domains=domains, sets=sets, index=index)
 
 
 class FeatureFeed:
@@ -247,6 +248,11 @@ def label_tensors(data: ImageData) -> tuple[Tensor, Tensor | None]:
         return labels, None
     numbers = {name: number for number, name in enumerate(data.domain_names)}
     return labels, torch.tensor([numbers.get(domain, -1) for domain in data.domains])
+
+
+def set_tensor(data: ImageData) -> Tensor | None:
+    """Return which of several data sets that were joined each image is of (N,); none where there is one."""
+    return torch.from_numpy(data.set_numbers) if data.sets else None
 
 
 def evaluation_pixels(data: ImageData, positions: Sequence[int], transform: Callable) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from torch import Tensor
 from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.capabilities import AnsweringClassifier
+from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.parts.scores import accuracy
 from acclimate.options import Checked, option
 from acclimate.prompts import PromptSet, check_instruction, render_instruction
 from acclimate.training.inputs import Inputs
@@ -21,6 +23,7 @@ from acclimate.training.inputs import Inputs
 if TYPE_CHECKING:
     from acclimate.backbones import Conversation, GenerativeVLM
     from acclimate.training.batch import Batch
+    from acclimate.training.feeds import Feed
 
 ROOM = 2  # tokens that a written answer may have beyond the longest label and the end of its turn
 
@@ -56,7 +59,13 @@ class GenerativeClassifier(AnsweringClassifier):
 
     The logits are log p(label | image, instruction), summed over the tokens of the label and the end of the turn, so
     their softmax is the probability of a class among all classes; every label is scored exactly, from one pass over
-    image and instruction. New classes need no training.
+    image and instruction. New classes need no training. Where several data sets are learned from together, an image is
+    asked for the classes of its own set alone, in the words and with the instruction of that set.
+
+    Attributes:
+        answers: the words of the bound classes.
+        asks: what is asked of the images of each data set that is learned from, where there are several; nothing
+            before `prepare` and after the training.
     """
 
     backbones = frozenset({GENERATIVE})
@@ -64,6 +73,7 @@ class GenerativeClassifier(AnsweringClassifier):
     backbone: GenerativeVLM  # type: ignore[assignment]  # the only kind that it is made with
     inputs = Inputs({"image_tokens"})
     config: AnswerConfig
+    asks: tuple[Asks, ...] = ()
 
     @classmethod
     def prompts_read(cls, prompts: PromptSet) -> dict[str, Any]:
@@ -77,31 +87,55 @@ class GenerativeClassifier(AnsweringClassifier):
             ConfigError: two classes read the same, or one has words that have a meaning of their own in the backbone.
             BackboneError: question and answer do not fit into the context of the backbone.
         """
-        self.answers = tuple(self.prompts.words(self.class_names))
-        alike = {answer for answer in self.answers if self.answers.count(answer) > 1}
+        self.own = self._asks(self.class_names, self.prompts)
+        self.answers = tuple(self.own.answers.values())
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Put the classes of each of several data sets into its own words."""
+        self.asks = tuple(self._asks(known.class_names, known.prompts) for known in facts.sets)
+
+    def end_training(self) -> None:
+        """Forget the data sets; whoever measures on one of them binds its classes."""
+        super().end_training()
+        self.asks = ()
+
+    def _asks(self, class_names: Sequence[str], prompts: PromptSet) -> Asks:
+        answers = tuple(prompts.words(class_names))
+        alike = {answer for answer in answers if answers.count(answer) > 1}
         if alike:
-            names = [name for name, answer in zip(self.class_names, self.answers, strict=True) if answer in alike]
+            names = [name for name, answer in zip(class_names, answers, strict=True) if answer in alike]
             raise ConfigError(
                 f"the classes {' and '.join(map(repr, names[:2]))} both read '{min(alike)}', and an answer has to tell "
                 "them apart; give one of them other words with `names`"
             )
-        self.asked = lru_cache(maxsize=None)(self._asked)
-        _ = self.backbone.conversation(self.asked(training=False), self._longest())  # fits, before any image is read
+        places = [self.class_names.index(name) for name in class_names]
+        template = self.config.instruction or prompts.domain.instruction
+        listed = sorted(answers)  # whatever order is bound
+        training, prediction = (
+            render_instruction(template, listed if self.config.label_list in where else None)
+            for where in (("always", "training"), ("always",))
+        )
+        asks = Asks(training, prediction, dict(zip(places, answers, strict=True)))
+        _ = self.backbone.conversation(asks.prediction, self._longest(asks))  # fits, before any image is read
+        return asks
 
-    def _longest(self) -> str:
+    def _longest(self, asks: Asks) -> str:
         """Return the longest answer in tokens."""
         lengths = {}
-        for name, answer in zip(self.class_names, self.answers, strict=True):
+        for label, answer in asks.answers.items():
             try:
                 lengths[answer] = len(self.backbone.tokenizer.response(answer))
             except BackboneError as error:
-                raise ConfigError(f"class {name!r}: {error}, with `names`") from error
+                raise ConfigError(f"class {self.class_names[label]!r}: {error}, with `names`") from error
         return max(lengths, key=lengths.__getitem__)
 
-    def _asked(self, training: bool) -> str:
-        listed = self.config.label_list == "always" or (training and self.config.label_list == "training")
-        template = self.config.instruction or self.prompts.domain.instruction
-        return render_instruction(template, sorted(self.answers) if listed else None)  # whatever order is bound
+    def asked(self, training: bool) -> str:
+        """Return the instruction for the bound classes, as it is learned from, or asked in prediction."""
+        return self.own.training if training else self.own.prediction
+
+    def asks_of(self, batch: Batch) -> list[Asks]:
+        """Return what is asked of each image (B,): of its data set, where several are learned from together."""
+        return [self.asks[number] for number in batch.sets.tolist()] if self.asks else [self.own] * len(batch)
 
     def check_lesson(self, asked: str, answer: str) -> None:
         """Refuse a question that does not fit into the context with its answer.
@@ -115,25 +149,38 @@ class GenerativeClassifier(AnsweringClassifier):
         """Return how many tokens an answer has, with the one that ends it."""
         return len(self.backbone.tokenizer.response(text))
 
-    def lesson(self, index: int) -> tuple[str, str]:
-        """Return what is asked and answered of a class, or in one of the `lessons`."""
-        return (self.asked(training=True), self.answers[index]) if self.lessons is None else self.lessons[index]
+    def taught(self, batch: Batch) -> list[Lesson]:
+        """Return what is learned about each image (B,): a question of its own, or the class among those of its set."""
+        if self.lessons is not None:
+            return [Lesson(*self.lessons[number]) for number in batch.lessons.tolist()]
+        told = zip(self.asks_of(batch), batch.labels.tolist(), strict=True)
+        return [Lesson(asks.training, asks.answers[label]) for asks, label in told]
 
-    def taught(self, batch: Batch) -> list[int]:
-        """Return which lesson each image of a batch (B,) has."""
-        return (batch.labels if self.lessons is None else batch.lessons).tolist()
+    def answers_to(self, asked: str) -> list[str]:
+        """Return all answers that are learned to a question."""
+        if self.lessons is not None:
+            return [answer for question, answer in self.lessons if question == asked]
+        alike = [asks for asks in self.asks or (self.own,) if asks.training == asked]
+        return [answer for asks in alike for answer in asks.answers.values()]
 
     def conversation(
-        self, label: int | None = None, *, exemplars: int = 0, image_tokens: int | None = None
+        self,
+        label: int | None = None,
+        *,
+        asks: Asks | None = None,
+        exemplars: int = 0,
+        image_tokens: int | None = None,
     ) -> Conversation:
         """Return the question, as it is asked in prediction, or question and answer, as they are learned from.
 
         Args:
-            label: index of the class that is answered, or of the lesson; none: only the question about the classes.
+            label: index of the class that is answered; none: only the question.
+            asks: what is asked; none: for the bound classes.
             exemplars: number of extra visual tokens behind the image.
             image_tokens: number of tokens of an image, where it is not that of the backbone.
         """
-        asked, response = (self.asked(training=False), None) if label is None else self.lesson(label)
+        asks = self.own if asks is None else asks
+        asked, response = (asks.prediction, None) if label is None else (asks.training, asks.answers[label])
         return self.backbone.conversation(asked, response, exemplars=exemplars, image_tokens=image_tokens)
 
     def tuned(self) -> AbstractContextManager[Any]:
@@ -147,11 +194,29 @@ class GenerativeClassifier(AnsweringClassifier):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """Return log p(label | image, instruction) (B, C), divided by the tokens of the label with normalise=length."""
+        return self._scores(batch, self.own)
+
+    def _scores(self, batch: Batch, asks: Asks) -> Tensor:
+        """Return the scores (B, A) of the answers to a question, in their order."""
         seen = self.visual(batch)
-        asked = [self.conversation(exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
+        asked = [self.conversation(asks=asks, exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
         with self.tuned():
-            sums, lengths = self.backbone.score(asked, self.answers, seen.images, seen.exemplars)
+            sums, lengths = self.backbone.score(asked, tuple(asks.answers.values()), seen.images, seen.exemplars)
         return sums / lengths if self.config.normalise == "length" else sums
+
+    def validation_score(self, feed: Feed) -> float:
+        """Return the accuracy, of each image among the classes of its own data set."""
+        return accuracy(feed, self._among_own if self.asks else self.logits, self.backbone.device)
+
+    @torch.no_grad()
+    def _among_own(self, batch: Batch) -> Tensor:
+        """Return logits (B, C) in which the classes that the data set of an image does not have are impossible."""
+        found = torch.full((len(batch), len(self.class_names)), -torch.inf)
+        for number, asks in enumerate(self.asks):
+            rows = (batch.sets == number).nonzero()[:, 0]
+            if len(rows):
+                found[rows.cpu()[:, None], list(asks.answers)] = self._scores(batch.take(rows), asks).float().cpu()
+        return found
 
     def write(self, batch: Batch) -> list[str]:
         """Return what it writes about each image (B,) when it is asked for the class, greedily."""
@@ -187,6 +252,28 @@ class GenerativeClassifier(AnsweringClassifier):
         asked = [self.conversation(exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
         with torch.no_grad(), self.tuned():
             return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
+
+
+class Lesson(NamedTuple):
+    """A question about an image, and the answer that is learned."""
+
+    asked: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Asks:
+    """What is asked of the images of a data set, and what may be answered.
+
+    Attributes:
+        training: the instruction that is learned from.
+        prediction: the instruction that is asked in prediction.
+        answers: the words of each class, by its index among the classes of the method.
+    """
+
+    training: str
+    prediction: str
+    answers: Mapping[int, str]
 
 
 @dataclass(frozen=True)

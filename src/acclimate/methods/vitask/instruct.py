@@ -83,14 +83,15 @@ class Instruct(GenerativeClassifier):
         return adapter + connector, [1.0] * len(adapter) + [self.config.vlm_connector_rate] * len(connector)
 
     def prepare(self, facts: TrainingFacts) -> None:
-        """Refuse what does not fit into the context in training, before any image is read.
+        """Put the classes of several data sets into words, and refuse what does not fit into the context in training.
 
         Raises:
             BackboneError: so it is: the list of the classes may stand in training alone, and exemplars are more tokens.
         """
+        super().prepare(facts)
         if self.lessons is None:
-            longest = self.answers.index(self._longest())
-            _ = self.conversation(longest, **self.visual_size)
+            for asks in self.asks or (self.own,):
+                _ = self.backbone.conversation(asks.training, self._longest(asks), **self.visual_size)
 
     @property
     def visual_size(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class Instruct(GenerativeClassifier):
 
     def responses(self, batch: Batch) -> Responses:
         """Return the responses to learn."""
-        rendered = [self.conversation(lesson) for lesson in self.taught(batch)]
+        rendered = [self.backbone.conversation(*lesson) for lesson in self.taught(batch)]
         parts = [conversation.ids[conversation.response] for conversation in rendered]
         device = self.backbone.device
         return Responses(torch.cat(parts).to(device), torch.tensor([len(part) for part in parts], device=device))
@@ -131,7 +132,7 @@ class Instruct(GenerativeClassifier):
         """
         taught = self.taught(batch)
         rendered = [
-            self.conversation(lesson, exemplars=view.count, image_tokens=view.image_tokens)
+            self.backbone.conversation(*lesson, exemplars=view.count, image_tokens=view.image_tokens)
             for view in seen
             for lesson in taught
         ]

@@ -198,27 +198,21 @@ class VITask(Instruct):
         """Return which tokens (T,) are contrasted."""
         chosen = batch.negative_mask.repeat_interleave(told.lengths)
         if self.config.crt_tokens == "label":
-            parts = self._distinct()
-            distinct = torch.cat([parts[lesson] for lesson in self.taught(batch)])
-            chosen = chosen & distinct.to(chosen.device)
+            taught = self.taught(batch)
+            ends = {asked: self._alike(asked) for asked in {lesson.asked for lesson in taught}}
+            parts = [self._distinct(lesson.answer, *ends[lesson.asked]) for lesson in taught]
+            chosen = chosen & torch.cat(parts).to(chosen.device)
         return chosen
 
-    def _distinct(self) -> list[Tensor]:
-        """Return which tokens of the response (T,) of each lesson differ among all answers to its question.
+    def _alike(self, asked: str) -> tuple[int, int]:
+        """Return with how many equal tokens all answers to a question begin, and end."""
+        rows = [list(self.backbone.tokenizer.response(answer)) for answer in self.answers_to(asked)]
+        return _common(rows), _common([row[::-1] for row in rows])
 
-        Those that all of them begin or end with do not.
-        """
-        count = len(self.answers) if self.lessons is None else len(self.lessons)
-        ids = [list(self.backbone.tokenizer.response(self.lesson(number)[1])) for number in range(count)]
-        alike: dict[str, list[list[int]]] = {}
-        for number in range(count):
-            alike.setdefault(self.lesson(number)[0], []).append(ids[number])
-        ends = {asked: (_common(rows), _common([row[::-1] for row in rows])) for asked, rows in alike.items()}
-        found = []
-        for number, row in enumerate(ids):
-            (head, tail), place = ends[self.lesson(number)[0]], torch.arange(len(row))
-            found.append((place >= head) & (place < len(row) - tail))
-        return found
+    def _distinct(self, answer: str, head: int, tail: int) -> Tensor:
+        """Return which tokens of an answer (T,) are not among the first and last ones that all have."""
+        place = torch.arange(self.answer_length(answer))
+        return (place >= head) & (place < len(place) - tail)
 
     # -------------------------------------------------------------------------------------------------- learned tensors
 

@@ -36,7 +36,10 @@ class NegativeInput(InputKind):
     kind: ClassVar[str] = IMAGE_TOKENS
 
     def feed(self, data: ImageData, given: Given) -> Feed:
-        """Return a feed of negatives, drawn uniformly from the training images with another answer."""
+        """Return a feed of negatives, drawn uniformly from the training images with another answer.
+
+        Of several data sets that are learned from together, from those of the image's own.
+        """
         fields: dict[str, tuple[Encoder, str]] = {"negative_tokens": (given.backbone, self.kind)}
         if given.domain_encoder is not None:
             fields["negative_features"] = (given.domain_encoder, DOMAIN)
