@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -67,6 +67,13 @@ def stream_predictions(
             yield from _predict_batch(task, method, reader, *batch, on_corrupt)
 
 
+class Decoded(NamedTuple):
+    """The pixels of an image for each encoder, and the image itself where something looks at it."""
+
+    pixels: list[torch.Tensor]
+    rgb: Image.Image | None
+
+
 class _Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
@@ -74,25 +81,26 @@ class _Reader:
         self.given, names = given, method.inputs.prediction
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
+        self.looks = any(kind.looks for kind in self.others)
         self.words = method.reading
         self.notices = Notices()
 
-    def decode(self, image: ImageSource, number: int) -> list[torch.Tensor]:
-        """Return the pixels of one image through the transform of each encoder; messages know it by its number."""
+    def decode(self, image: ImageSource, number: int) -> Decoded:
+        """Return one image, through the transform of each encoder; messages know it by its number."""
         if isinstance(image, Image.Image):
             with decoding(_in_memory(number)):
                 rgb = to_rgb(image)
         else:
             rgb = open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
-        return [encoder.transform(rgb) for encoder, _ in self.encoders]
+        return Decoded([encoder.transform(rgb) for encoder, _ in self.encoders], rgb if self.looks else None)
 
-    def batch(self, images: Sequence[ImageSource], pixels: Sequence[Sequence[torch.Tensor]]) -> Batch:
-        """Return a batch of images whose pixels are decoded."""
-        batch = Batch(self.words)
+    def batch(self, images: Sequence[ImageSource], decoded: Sequence[Decoded]) -> Batch:
+        """Return a batch of images that are decoded."""
+        batch, pixels = Batch(self.words), [one.pixels for one in decoded]
         for (encoder, names), views in zip(self.encoders, zip(*pixels, strict=True), strict=True):
             batch |= encode(encoder, encoder.transform.normalise(torch.stack(views)).to(encoder.device), names)
         for kind in self.others:
-            batch |= kind.batch(images, self.given)
+            batch |= kind.batch([one.rgb for one in decoded if one.rgb] if kind.looks else images, self.given)
         return batch
 
 

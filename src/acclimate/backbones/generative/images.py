@@ -30,6 +30,26 @@ class ImageTokens:
     vision: Tensor | None = None
 
 
+def pack(images: Sequence[ImageTokens]) -> tuple[Tensor, Tensor]:
+    """Return images as two tensors of one length, for feeds and batches; `unpack` makes images of them again.
+
+    Returns:
+        Tokens (B, the most T, D'), filled with zeros; and shapes (B, 6): T, the tiles, and the grid, zeros for none.
+    """
+    tokens = torch.nn.utils.rnn.pad_sequence([image.tokens for image in images], batch_first=True)
+    shapes = [[len(image.tokens), *image.tiles, *(image.grid or (0, 0, 0))] for image in images]
+    return tokens, torch.tensor(shapes, dtype=torch.long)
+
+
+def unpack(tokens: Tensor, shapes: Tensor) -> list[ImageTokens]:
+    """Return the images that were packed, without their vision tokens."""
+    found = []
+    for row, (count, rows, columns, *grid) in zip(tokens, shapes.tolist(), strict=True):
+        own = (grid[0], grid[1], grid[2]) if any(grid) else None
+        found.append(ImageTokens(row[:count], own, (rows, columns)))
+    return found
+
+
 def image_rows(images: Tensor | Sequence[ImageTokens], counts: Sequence[int], width: int, token_width: int) -> Tensor:
     """Vectors of all images of a batch, one after the other.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from acclimate.backbones.generative.images import unpack
 from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.capabilities import AnsweringClassifier
@@ -18,10 +19,11 @@ from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.scores import accuracy
 from acclimate.options import Checked, option
 from acclimate.prompts import PromptSet, check_instruction, render_instruction
-from acclimate.training.inputs import Inputs
+from acclimate.training.inputs import IMAGE_TOKENS, OWN_TOKENS, Inputs
 
 if TYPE_CHECKING:
     from acclimate.backbones import Conversation, GenerativeVLM
+    from acclimate.backbones.generative.vlm import Images
     from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
 
@@ -37,6 +39,12 @@ class AnswerConfig(Checked):
     )
     label_list: Literal["always", "training", "never"] = option(
         "always", "where the instruction lists the classes; without the list, the sentence that has it is left out"
+    )
+    image_shape: Literal["square", "own"] = option(
+        "square",
+        "whether every image is made the same square, or keeps its own shape where the backbone's family has tiles or "
+        "grids; such tokens are not kept in the cache",
+        later=True,
     )
     normalise: Literal["none", "length"] = option(
         "none", "whether the log-probability of an answer is divided by its number of tokens"
@@ -187,9 +195,20 @@ class GenerativeClassifier(AnsweringClassifier):
         """Return the context in which the backbone has what was learned."""
         return nullcontext()
 
+    @classmethod
+    def inputs_of(cls, config: AnswerConfig) -> Inputs:  # type: ignore[override]
+        """Return what it reads of an image: its tokens, in one shape for all or in its own."""
+        return Inputs({OWN_TOKENS if config.image_shape == "own" else IMAGE_TOKENS})
+
+    def image_tokens(self, batch: Batch) -> Images:
+        """Return what the language model sees of the images."""
+        if self.config.image_shape == "own":
+            return unpack(batch.own_tokens, batch.own_shapes)
+        return batch.image_tokens
+
     def visual(self, batch: Batch) -> Visual:
         """Return what the language model sees of the images in prediction."""
-        return Visual(batch.image_tokens)
+        return Visual(self.image_tokens(batch))
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
@@ -199,7 +218,7 @@ class GenerativeClassifier(AnsweringClassifier):
     def _scores(self, batch: Batch, asks: Asks) -> Tensor:
         """Return the scores (B, A) of the answers to a question, in their order."""
         seen = self.visual(batch)
-        asked = [self.conversation(asks=asks, exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
+        asked = self._rendered(seen, [asks.prediction] * len(batch))
         with self.tuned():
             sums, lengths = self.backbone.score(asked, tuple(asks.answers.values()), seen.images, seen.exemplars)
         return sums / lengths if self.config.normalise == "length" else sums
@@ -244,12 +263,12 @@ class GenerativeClassifier(AnsweringClassifier):
 
     def _rendered(self, seen: Visual, instructions: Sequence[str]) -> list[Conversation]:
         render = lru_cache(maxsize=None)(self.backbone.conversation)
-        return [render(text, exemplars=seen.count, image_tokens=seen.image_tokens) for text in instructions]
+        return [render(text, **seen.size(row)) for row, text in enumerate(instructions)]
 
     def probed(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return features (B, F) inside the model that tell where the class information is, by the name of a module."""
         seen = self.visual(batch)
-        asked = [self.conversation(exemplars=seen.count, image_tokens=seen.image_tokens)] * len(batch)
+        asked = self._rendered(seen, [self.asked(training=False)] * len(batch))
         with torch.no_grad(), self.tuned():
             return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
 
@@ -281,12 +300,12 @@ class Visual:
     """What a language model sees of some images.
 
     Attributes:
-        images: tokens (B, T, D) or (B, T D) of the images.
+        images: tokens (B, T, D) or (B, T D) of the images, or those of each in its own shape.
         exemplars: (B, K, D) extra tokens behind them, or none.
         image_tokens: T, where it is not that of the backbone.
     """
 
-    images: Tensor
+    images: Images
     exemplars: Tensor | None = None
     image_tokens: int | None = None
 
@@ -294,3 +313,8 @@ class Visual:
     def count(self) -> int:
         """Number K of extra tokens."""
         return 0 if self.exemplars is None else self.exemplars.shape[1]
+
+    def size(self, row: int) -> dict[str, Any]:
+        """Return how many `exemplars` and `image_tokens` a conversation about one of the images has."""
+        tokens = self.image_tokens if isinstance(self.images, Tensor) else self.images[row]
+        return {"exemplars": self.count, "image_tokens": tokens}

@@ -44,6 +44,17 @@ class TuningConfig(AnswerConfig, Recipe):
     )
     second_stage: float = option(0.5, "share of the epochs that belongs to the second stage", low=0.0, high=1.0)
 
+    def __post_init__(self) -> None:
+        """Refuse what images in their own shapes do not have.
+
+        Raises:
+            ConfigError: random views, or vision tokens for a connector that is learned, are asked for.
+        """
+        super().__post_init__()
+        if self.image_shape == "own" and (self.augment != "none" or self.vlm_connector == "trained"):
+            other = f"augment={self.augment}" if self.augment != "none" else "vlm_connector=trained"
+            raise ConfigError(f"image_shape=own and {other} cannot be had together; leave one of them out")
+
     def learning_rate(self, epoch: float, epochs: int) -> float:
         """Learning rate at a moment of a stage, in epochs from its start: a warm-up, then a cosine to zero."""
         warmup = min(self.warmup_epochs or WARMUP * epochs, epochs / 2)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from acclimate.backbones.generative.images import unpack
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.generative import GenerativeClassifier, Visual
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import TuningConfig
 from acclimate.methods.vitask.losses import cross_entropy
 from acclimate.training.batch import Batch
-from acclimate.training.inputs import IMAGE_TOKENS, VISION_TOKENS, Inputs
+from acclimate.training.inputs import VISION_TOKENS, Inputs
 from acclimate.training.stages import GradientStage
+
+if TYPE_CHECKING:
+    from acclimate.backbones.generative.vlm import Images
 
 
 class Responses(NamedTuple):
@@ -48,7 +52,7 @@ class Instruct(GenerativeClassifier):
     @classmethod
     def inputs_of(cls, config: TuningConfig) -> Inputs:  # type: ignore[override]
         """Return what it reads: an image as the language model sees it, or as a learned connector does."""
-        return Inputs({VISION_TOKENS if config.vlm_connector == "trained" else IMAGE_TOKENS})
+        return Inputs({VISION_TOKENS}) if config.vlm_connector == "trained" else super().inputs_of(config)
 
     def make(self) -> None:
         """Make the adapter, and the copy of the connector; they change nothing yet."""
@@ -56,17 +60,15 @@ class Instruct(GenerativeClassifier):
         self.adapter = self.backbone.adapter(config.rank, config.alpha, config.dropout)
         self.vlm_connector = self.backbone.learned_connector() if config.vlm_connector == "trained" else None
 
-    def image_tokens(self, batch: Batch) -> Tensor:
-        """Return what the language model sees of the images: (B, T D) or (B, T, D)."""
-        return batch.image_tokens if self.vlm_connector is None else self.vlm_connector(batch.vision_tokens)
+    def image_tokens(self, batch: Batch) -> Images:
+        """Return what the language model sees of the images."""
+        return super().image_tokens(batch) if self.vlm_connector is None else self.vlm_connector(batch.vision_tokens)
 
-    def negative_tokens(self, batch: Batch) -> Tensor:
+    def negative_tokens(self, batch: Batch) -> Images:
         """Return the same of their negatives."""
+        if self.config.image_shape == "own":
+            return unpack(batch.negative_tokens, batch.negative_shapes)
         return batch.negative_tokens if self.vlm_connector is None else self.vlm_connector(batch.negative_tokens)
-
-    def visual(self, batch: Batch) -> Visual:
-        """Return what the language model sees of the images in prediction."""
-        return Visual(self.image_tokens(batch))
 
     def probed(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return features inside the model, behind the learned connector where there is one."""
@@ -74,7 +76,7 @@ class Instruct(GenerativeClassifier):
         if self.vlm_connector is None:
             return found
         with torch.no_grad():
-            return {"connector": self.image_tokens(batch).mean(1), **found}
+            return {"connector": self.vlm_connector(batch.vision_tokens).mean(1), **found}
 
     def learned(self) -> tuple[list[nn.Parameter], list[float]]:
         """Return what both stages learn, and its multiples of the learning rate."""
@@ -132,10 +134,15 @@ class Instruct(GenerativeClassifier):
         """
         taught = self.taught(batch)
         rendered = [
-            self.backbone.conversation(*lesson, exemplars=view.count, image_tokens=view.image_tokens)
-            for view in seen
-            for lesson in taught
+            self.backbone.conversation(*lesson, **view.size(row)) for view in seen for row, lesson in enumerate(taught)
         ]
-        images = torch.cat([view.images for view in seen])
+        images = _together([view.images for view in seen])
         exemplars = None if seen[0].exemplars is None else torch.cat([view.exemplars for view in seen])  # type: ignore[misc]
         return self.backbone.response_logits(rendered, images, exemplars)
+
+
+def _together(several: Sequence[Images]) -> Images:
+    """Return the images of several views, one view behind another."""
+    if isinstance(several[0], Tensor):
+        return torch.cat(list(several))  # type: ignore[arg-type]  # all of one kind
+    return [image for images in several for image in images]

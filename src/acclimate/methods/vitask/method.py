@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,8 +21,19 @@ from acclimate.methods.vitask.connector import Connector, LearnedTokens
 from acclimate.methods.vitask.instruct import Instruct, Responses
 from acclimate.methods.vitask.losses import alignment, among, contrast, cross_entropy
 from acclimate.training.batch import Batch
-from acclimate.training.inputs import DOMAIN, DOMAIN_TOKENS, IMAGE_TOKENS, NEGATIVES, VISION_NEGATIVES, Inputs
+from acclimate.training.inputs import (
+    DOMAIN,
+    DOMAIN_TOKENS,
+    IMAGE_TOKENS,
+    NEGATIVES,
+    OWN_NEGATIVES,
+    VISION_NEGATIVES,
+    Inputs,
+)
 from acclimate.training.stages import GradientStage
+
+if TYPE_CHECKING:
+    from acclimate.backbones.generative.vlm import Images
 
 
 @register
@@ -54,7 +65,8 @@ class VITask(Instruct):
         """Return what it reads: the domain encoder for an exemplar, other images where they are contrasted."""
         feature = {"patches": DOMAIN_TOKENS, "replace": DOMAIN_TOKENS}.get(config.exemplar, DOMAIN)
         prediction = super().inputs_of(config).prediction | ({feature} if config.reads_encoder else set())
-        negatives = VISION_NEGATIVES if config.vlm_connector == "trained" else NEGATIVES
+        negatives = OWN_NEGATIVES if config.image_shape == "own" else NEGATIVES
+        negatives = VISION_NEGATIVES if config.vlm_connector == "trained" else negatives
         return Inputs(prediction, {negatives} if config.crt else ())
 
     @classmethod
@@ -90,7 +102,7 @@ class VITask(Instruct):
             self.with_exemplar(batch) if self.connector is not None and self._with_exemplar else super().visual(batch)
         )
 
-    def with_exemplar(self, batch: Batch, features: Tensor | None = None, images: Tensor | None = None) -> Visual:
+    def with_exemplar(self, batch: Batch, features: Tensor | None = None, images: Images | None = None) -> Visual:
         """Return the images with their exemplars.
 
         Args:
@@ -175,7 +187,7 @@ class VITask(Instruct):
             terms["contrast"] = config.crt * self._contrast(batch, told, z, others[0])
         return terms
 
-    def _shown(self, batch: Batch, images: Tensor) -> Visual:
+    def _shown(self, batch: Batch, images: Images) -> Visual:
         """Return the images with their exemplars, of other images with exemplar=shuffled."""
         if self.config.exemplar != "shuffled":
             return self.with_exemplar(batch, images=images)

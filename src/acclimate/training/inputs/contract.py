@@ -14,6 +14,8 @@ IMAGE_TOKENS = "image_tokens"  # what the language model of a generative VLM see
 VISION_TOKENS = "vision_tokens"  # what its connector reads of an image
 DOMAIN_TOKENS = "domain_tokens"  # every patch of a domain encoder
 NEGATIVES = "negatives"  # another image of another class
+OWN_TOKENS = "own_tokens"  # the same, of an image in its own shape
+OWN_NEGATIVES = "own_negatives"  # another image of another class, in its own shape
 VISION_NEGATIVES = "vision_negatives"  # the same, before the connector
 LESSONS = "lessons"  # which question and answer are learned about an image
 DOMAINS = "domains"  # which acquisition domain an image is of
@@ -25,7 +27,8 @@ class Inputs:
 
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
     "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "vision_tokens",
-    "negatives", "vision_negatives", "lessons", "reference_prompts" (with their mask), "domains". Labels need no word.
+    "own_tokens" (with their shapes), "negatives", "vision_negatives", "own_negatives", "lessons",
+    "reference_prompts" (with their mask), "domains". Labels need no word.
 
     Attributes:
         prediction: what prediction reads.

@@ -63,16 +63,18 @@ class InputKind(ABC):
 
     Attributes:
         name: what methods call it in their `Inputs`.
+        looks: whether `batch` takes the images themselves, decoded.
     """
 
     name: ClassVar[str]
+    looks: ClassVar[bool] = False
 
     @abstractmethod
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of it, in the order of the images."""
 
     def batch(self, sources: Sequence[ImageSource], given: Given) -> Batch:
-        """Return it for images that are predicted on, which may be files or images in memory.
+        """Return it for images that are predicted on, which may be files or images in memory; RGB where it `looks`.
 
         Raises:
             ConfigError: it is for training alone.
