@@ -221,6 +221,24 @@ def test_the_recipe_of_medmnist_can_be_planned_on_what_its_script_makes(
         assert prompts_of(both_of[title].content["data"], [title]).words(images.class_names) == list(images.class_names)
 
 
+def test_the_commands_that_make_one_model_of_all_sets_of_medmnist_are_read() -> None:
+    head = re.sub(r"(?m)^# *", "", "".join(re.match(r"(#.*\n)+", MEDICAL.read_text(encoding="utf-8")).group()))
+    sets = re.search(r'SETS="([^"]*)"', head)[1]
+    assert sets.split() == [f"DATA/{title}" for title in read_spec(MEDICAL).data]
+    commands = typer.main.get_command(app).commands
+    read = []
+    for *words, command in (
+        ("pretrain", "classifier", commands["pretrain"].commands["classifier"]),
+        ("adapt", commands["adapt"]),
+    ):
+        line = re.search(rf"acclimate {' '.join(words)} (\$SETS(?:.*\\\n)*.*)", head)[1]
+        given = shlex.split(line.replace("\\\n", "").replace("$SETS", sets))
+        read.append(command.make_context(command.name, given).params)
+        assert [path.as_posix() for path in read[-1]["data"]] == sets.split()
+    assert read[0]["out"].as_posix() == read[1]["domain_encoder"]
+    assert read[1]["set_"] == ["lr=4e-5", "epochs=2"]
+
+
 @pytest.fixture(scope="module")
 def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four sets in the folders of the real ones, the smaller two with as many classes, and encoders for each."""
