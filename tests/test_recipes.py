@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
+from PIL import Image
 
 from acclimate import synthetic
+from acclimate.backbones import GenerativeVLM, load_vlm
 from acclimate.bench import plan_bench, read_spec
+from acclimate.bench.facts import prompts_of
 from acclimate.bench.jobs import load_source, plan, select_by
 from acclimate.bench.scores import read_scores
 from acclimate.cli.app import app
-from acclimate.data import ImageData
+from acclimate.data import ImageData, load_data
+from acclimate.pretraining.labelled import LabelledSet
+from acclimate.prompts import guess_domain
 from acclimate.protocols import BaseToNovel
 from tests.helpers.pictures import make_split_pictures
-from tests.helpers.public_sets import NAMES, write_public_sets
+from tests.helpers.public_sets import MEDMNIST, NAMES, write_medmnist, write_public_sets
 from tests.helpers.tiny_backbones import tiny_clip
+from tests.helpers.tiny_vlms import tiny_internvl
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path for path in (ROOT / "recipes").rglob("*.yaml") if path.parent.name != "prompts")
@@ -38,6 +47,7 @@ WITHOUT_ENCODERS = {
 }
 GDPL = sorted(path for path in RECIPES if path.name.startswith("gdpl-"))
 PUBLISHED = [path for path in RECIPES if path.parent.name == "published"]
+MEDICAL = ROOT / "recipes/published/vitask-medmnist.yaml"
 LARGE = {  # plans of thousands of jobs, or of nine data sets and more
     "coop-few-shot.yaml",
     "gdpl-ablation.yaml",
@@ -67,8 +77,9 @@ def documented(path: Path) -> str:
     return rows[0] if rows else ""
 
 
-def make_lists() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_lists", ROOT / "recipes/published/make_lists.py")
+def script(title: str) -> ModuleType:
+    """A script that makes data of the published recipes."""
+    spec = importlib.util.spec_from_file_location(title, ROOT / f"recipes/published/{title}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -82,8 +93,26 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_public_sets(tmp_path_factory.mktemp("public"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["make_lists.py", str(root)])
-        make_lists().main()
+        script("make_lists").main()
     return root
+
+
+@pytest.fixture(scope="module")
+def medical(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of MedMNIST+ in small, and what is made of them."""
+    root = write_medmnist(tmp_path_factory.mktemp("medical"))
+    script("make_medmnist").main([str(root)])
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny_vlms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GenerativeVLM]:
+    """Tiny models in the places of those from the Hub."""
+    folder = tmp_path_factory.mktemp("vlms")
+    return {
+        "OpenGVLab/InternVL3-1B-hf": load_vlm(tiny_internvl(folder / "1B")),
+        "OpenGVLab/InternVL3-2B-hf": load_vlm(tiny_internvl(folder / "2B", seed=1)),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +123,7 @@ def sets() -> dict[object, ImageData]:
 
 def test_there_are_recipes() -> None:
     assert len(RECIPES) >= 17
-    assert len(PUBLISHED) >= 12
+    assert len(PUBLISHED) >= 13
     assert len(GDPL) == 3
 
 
@@ -150,7 +179,7 @@ def test_zero_shot_reads_the_template_of_a_data_set_and_other_methods_the_senten
     assert contenders["vision prompts"] == ("a photo of a {}.",)
 
 
-@pytest.mark.parametrize("path", planned(PUBLISHED), ids=name)
+@pytest.mark.parametrize("path", planned([path for path in PUBLISHED if path != MEDICAL]), ids=name)
 def test_a_published_recipe_can_be_planned_on_its_data(
     path: Path, public: Path, sets: dict, tiny_backbones: dict
 ) -> None:
@@ -165,6 +194,49 @@ def test_a_published_recipe_can_be_planned_on_its_data(
     for title, facts in ((title, facts) for job in jobs for title, facts in job.content["data"].items()):
         names = list(data[title].class_names)
         assert ("classes" in facts) == (names != sorted(names))  # an order that decides the result is in the hash
+
+
+def test_the_recipe_of_medmnist_can_be_planned_on_what_its_script_makes(
+    medical: Path, tiny_vlms: dict, tiny: Any, domain_folder: Path
+) -> None:
+    spec = read_spec(MEDICAL, medical)
+    alone, *asked = spec.suites
+    assert alone.contenders[0].domain_encoder == "google/vit-base-patch16-224-in21k"
+    tiny_encoder = replace(alone.contenders[0], domain_encoder=str(domain_folder))
+    spec = replace(spec, suites=(replace(alone, contenders=(tiny_encoder,)), *asked))
+    data = {title: load_source(title, source) for title, source in spec.data.items()}
+    jobs = plan(spec, {**tiny_vlms, "mini-clip": tiny}, data)
+    assert f"| {len(jobs):,} |" in documented(MEDICAL)
+    assert {job.run.data for job in jobs} == MEDMNIST.keys() - {"chestmnist"}
+    both_of = {job.run.data: job for job in jobs if job.label == "EP + RDA + CRT"}
+    both = both_of["tissuemnist"]
+    assert both.domain_encoder is None  # its run makes one
+    published = {"task_encoder": "google/vit-base-patch16-224-in21k", "task_epochs": 30, "epochs": 2, "lr": 4e-5}
+    published |= {"rank": 16, "alpha": 32.0, "dropout": 0.05, "weight_decay": 0.01, "batch_size": 16, "select": "last"}
+    open_ones = {"exemplar": "cls", "rda": 1.0, "crt": 0.1, "rda_detach": True, "label_list": "always"}
+    said = {"instruction": "Analyze the given kidney cortex microscope image. The possible diagnoses are: {labels}."}
+    assert both.content["config"].items() >= (published | open_ones | said).items()
+    for title, images in data.items():
+        # answers are spelled as MedMNIST spells them
+        assert prompts_of(both_of[title].content["data"], [title]).words(images.class_names) == list(images.class_names)
+
+
+def test_the_commands_that_make_one_model_of_all_sets_of_medmnist_are_read() -> None:
+    head = re.sub(r"(?m)^# *", "", "".join(re.match(r"(#.*\n)+", MEDICAL.read_text(encoding="utf-8")).group()))
+    sets = re.search(r'SETS="([^"]*)"', head)[1]
+    assert sets.split() == [f"DATA/{title}" for title in read_spec(MEDICAL).data]
+    commands = typer.main.get_command(app).commands
+    read = []
+    for *words, command in (
+        ("pretrain", "classifier", commands["pretrain"].commands["classifier"]),
+        ("adapt", commands["adapt"]),
+    ):
+        line = re.search(rf"acclimate {' '.join(words)} (\$SETS(?:.*\\\n)*.*)", head)[1]
+        given = shlex.split(line.replace("\\\n", "").replace("$SETS", sets))
+        read.append(command.make_context(command.name, given).params)
+        assert [path.as_posix() for path in read[-1]["data"]] == sets.split()
+    assert read[0]["out"].as_posix() == read[1]["domain_encoder"]
+    assert read[1]["set_"] == ["lr=4e-5", "epochs=2"]
 
 
 @pytest.fixture(scope="module")
@@ -235,10 +307,74 @@ def test_lists_that_are_made(public: Path, capsys: pytest.CaptureFixture[str], t
     before = (public / "imagenet/split_imagenet.json").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["make_lists.py", str(public), "--per-class", "1"])
-        make_lists().main()
+        script("make_lists").main()
     assert (public / "imagenet/split_imagenet.json").read_bytes() == before
     assert capsys.readouterr().out.count("is there already") == 10
-    assert len(make_lists().imagenet(public / "imagenet", 1)["train"]) == 6
+    assert len(script("make_lists").imagenet(public / "imagenet", 1)["train"]) == 6
+
+
+def test_sets_that_are_made_of_medmnist(medical: Path) -> None:
+    made = {title: load_data(medical / title) for title in MEDMNIST}
+    for title, (classes, _) in MEDMNIST.items():
+        assert len(made[title]) == 4 * classes
+        assert {split: len(made[title].split(split)) for split in ("train", "val", "test")} == {
+            "train": 2 * classes,
+            "val": classes,
+            "test": classes,
+        }
+    named = {title: source.domain for title, source in read_spec(MEDICAL, medical).data.items()}
+    assert {title: guess_domain(made[title].class_names, title)[0].id for title in named} == named
+    blood, breast, retina = (made[f"{title}mnist"] for title in ("blood", "breast", "retina"))
+    assert "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)" in blood.class_names
+    assert breast.class_names == ("malignant", "normal, benign")
+    grades = ("no", "mild", "moderate", "severe", "proliferative")
+    with (medical / "retinamnist/labels.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["label"] for row in rows[:5]] == [f"{grade} diabetic retinopathy" for grade in grades]
+    assert set(retina.class_names) == {row["label"] for row in rows}
+
+    for title, split, number in (("pathmnist", "val", 3), ("octmnist", "test", 2)):
+        given = np.load(medical / f"{title}_224.npz")[f"{split}_images"][number]
+        with Image.open(medical / title / f"images/{split}_{number:06}.png") as image:
+            assert np.array_equal(np.asarray(image), given)
+
+    chest = made["chestmnist"]
+    several = LabelledSet("chest", chest.train, chest.val, chest.test, several=True)
+    assert len(several.labels) == 14
+    names = [several.labels[place] for place in several.targets(chest.train)[0].nonzero().flatten()]
+    assert names == ["atelectasis", "cardiomegaly"]
+    assert several.targets(chest.test).sum(1).tolist() == [2.0] * 13 + [0.0]
+
+
+def test_what_is_made_of_medmnist_is_made_once_and_of_whole_files(
+    medical: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (medical / "breastmnist/labels.csv").stat().st_mtime_ns
+    script("make_medmnist").main([str(medical)])
+    assert capsys.readouterr().out.count("is there already") == len(MEDMNIST)
+    assert (medical / "breastmnist/labels.csv").stat().st_mtime_ns == before
+
+    whole, file = (medical / "breastmnist_224.npz").read_bytes(), tmp_path / "breastmnist_224.npz"
+    labels = {f"{split}_labels": np.full((1, 1), 2, np.uint8) for split in ("train", "val", "test")}
+    small = {f"{split}_images": np.zeros((1, 28, 28), np.uint8) for split in ("train", "val", "test")}
+    for wrong, said in (
+        (whole[: len(whole) // 2], "File is not a zip file"),
+        (labels, "there is a class 2, and breastmnist has classes 0 to 1"),
+        ({name: array * 0 for name, array in labels.items()} | small, "224 x 224 pixels are wanted"),
+        ({}, "There is no item named 'train_labels.npy' in the archive"),
+    ):
+        file.write_bytes(wrong) if isinstance(wrong, bytes) else np.savez(file, **wrong)
+        with pytest.raises(SystemExit) as ended:
+            script("make_medmnist").main([str(tmp_path)])
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {file}: ")
+        assert said in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "breastmnist/labels.csv").exists()
+    file.write_bytes(whole)
+    script("make_medmnist").main([str(tmp_path)])
+    assert len(load_data(tmp_path / "breastmnist")) == 8
 
 
 def test_the_quick_recipe_fits_what_the_demo_writes(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
@@ -20,6 +21,9 @@ from acclimate.errors import ConfigError
 Config = TypeVar("Config")
 
 LONGEST_WORD = 100  # letters of a word for which a near one is looked for
+
+_hints: Callable[[type], Mapping[str, Any]] = functools.lru_cache(maxsize=256)(typing.get_type_hints)
+"""The types of the fields of a class; a bench asks for them a thousand times before it starts."""
 
 _WANTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
@@ -73,7 +77,7 @@ class Checked:
     VARIANTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             choices = _choices(hints[field.name])
@@ -123,7 +127,7 @@ def make_config(cls: type[Config], settings: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: for an unknown name (with the nearest known one), or a value of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     variants: Mapping[str, Mapping[str, Any]] = getattr(cls, "VARIANTS", {})
     values = next((dict(own) for variant, own in variants.items() if variant == settings.get("variant")), {})
@@ -178,7 +182,7 @@ def describe_options(cls: type) -> list[dict[str, str]]:
 
     Where a variant has another default, the help ends with it.
     """
-    hints, variants = typing.get_type_hints(cls), getattr(cls, "VARIANTS", {})
+    hints, variants = _hints(cls), getattr(cls, "VARIANTS", {})
     rows = []
     for field in dataclasses.fields(cls):
         annotation = hints[field.name]

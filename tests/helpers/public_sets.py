@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 SPLITS = {"train": 2, "val": 1, "test": 1}  # images of each class
@@ -46,6 +47,20 @@ DOMAINS = {  # folder of images, domains, splits below them, classes
         [""],
         ["aircraft_carrier", "The_Eiffel_Tower"],
     ),
+}
+MEDMNIST = {  # classes, or labels of an image; channels
+    "pathmnist": (9, 3),
+    "chestmnist": (14, 1),
+    "dermamnist": (7, 3),
+    "octmnist": (4, 1),
+    "pneumoniamnist": (2, 1),
+    "retinamnist": (5, 3),
+    "breastmnist": (2, 1),
+    "bloodmnist": (8, 3),
+    "tissuemnist": (8, 1),
+    "organamnist": (11, 1),
+    "organcmnist": (11, 1),
+    "organsmnist": (11, 1),
 }
 
 
@@ -105,3 +120,22 @@ def _aircraft(folder: Path) -> None:
                 lines.append(f"{number} {name}")
         (folder / f"images_variant_{split}.txt").write_text("\n".join(lines) + "\n")
     (folder / "variants.txt").write_text("\n".join(variants) + "\n")
+
+
+def write_medmnist(root: Path) -> Path:
+    """Write the files of MedMNIST+, two images of each class to learn from, and return their folder.
+
+    In ChestMNIST, image k of a split has labels k and k + 1 where there are such, and the last image has none.
+    """
+    for name, (classes, channels) in MEDMNIST.items():
+        arrays = {}
+        for split, count in SPLITS.items():
+            numbers = np.arange(classes * count) % classes
+            tone = np.random.default_rng([len(arrays), *name.encode()]).integers(0, 256, (len(numbers), 2, 2, channels))
+            pixels = tone.astype(np.uint8).repeat(112, 1).repeat(112, 2)
+            several = np.eye(classes + 1, dtype=np.uint8)[numbers] + np.eye(classes + 1, dtype=np.uint8)[numbers + 1]
+            several[-1] = 0
+            arrays[f"{split}_images"] = pixels if channels == 3 else pixels[..., 0]
+            arrays[f"{split}_labels"] = several[:, :-1] if name == "chestmnist" else numbers[:, None].astype(np.uint8)
+        np.savez_compressed(root / f"{name}_224.npz", **arrays)
+    return root

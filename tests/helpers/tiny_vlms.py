@@ -146,7 +146,7 @@ def _chat(image: str, user: str, assistant: str, end: str) -> str:
 IM = {"user": "<|im_start|>user\n", "assistant": "<|im_start|>assistant\n", "end": "<|im_end|>"}
 
 
-def tiny_internvl(folder: Path) -> Path:
+def tiny_internvl(folder: Path, seed: int = 0) -> Path:
     """Save an InternVL on Qwen2: four vectors an image."""
     tokenizer = tokenizer_with(
         ["<img>", "</img>", "<IMG_CONTEXT>", "<|im_start|>", "<|im_end|>"],
@@ -159,7 +159,7 @@ def tiny_internvl(folder: Path) -> Path:
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
     )
-    _save(folder, "InternVLForConditionalGeneration", config)
+    _save(folder, "InternVLForConditionalGeneration", config, seed)
     write_processor(folder, "GotOcr2ImageProcessor", crop_to_patches=True, size={"height": 32, "width": 32})
     return folder
 
