@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from acclimate.errors import BackboneError, ConfigError
-from acclimate.methods.parts.generative import Visual
+from acclimate.methods.parts.lessons import Visual
 from acclimate.prompts import PromptSet
 from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed

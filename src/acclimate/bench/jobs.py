@@ -179,7 +179,7 @@ def _contents(
             drawn = protocol.draw(trial, chosen, numbers[0], suite.seeds[0])
             domains = drawn.train.domain_names
             for one in suite.contenders:
-                task.check(get_method(one.method), drawn.train.name)
+                task_of(drawn.train, get_method(one.method)).check(get_method(one.method), drawn.train.name)
                 if one.templates is not None and not task.has_classes:
                     raise ConfigError(f"templates of '{one.label}': {drawn.train.name} has no classes; leave them out")
             given = {one.label: given_labels(one.method, one.settings, domains) for one in suite.contenders}

@@ -82,7 +82,7 @@ def adapt(
     opt.use_plugins(plugin)
     backbone = get_method(method).default_backbone if backbone is None else backbone
     sets = open_sets(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
-    task, joined = task_of(sets[0]), "+".join(one.name for one in sets)
+    task, joined = task_of(sets[0], get_method(method)), "+".join(one.name for one in sets)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
@@ -176,7 +176,7 @@ def evaluate(
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
     how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     images = open_data(data, **how, allow_one_class=True)
-    task = task_of(images)
+    task = task_of(images, type(model.method))
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:

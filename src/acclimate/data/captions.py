@@ -6,8 +6,11 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from acclimate import arguments
 from acclimate.counting import counted
@@ -49,6 +52,20 @@ class CaptionData(ImageData):
     def captions(self) -> list[tuple[str, ...]]:
         """The captions of every image, in row order."""
         return [self.by_key[key] for key in self.keys]
+
+    @cached_property
+    def lessons(self) -> tuple[tuple[str, str], ...]:
+        """What there is to learn where captions are written, each caption once, sorted: no question, and a caption."""
+        return tuple(("", caption) for caption in sorted({text for texts in self.captions for text in texts}))
+
+    def choices(self) -> list[list[int]]:
+        """Return for each image which of the `lessons` can be learned of it."""
+        places = {caption: number for number, (_, caption) in enumerate(self.lessons)}
+        return [[places[text] for text in texts] for texts in self.captions]
+
+    def told(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each image which question is asked (N,), the same, and what is answered (N,), of each its own."""
+        return np.zeros(len(self), dtype=np.int64), np.arange(len(self))
 
     @property
     def fingerprint(self) -> str:

@@ -93,6 +93,10 @@ class QuestionData(ImageData):
             np.array([lessons[pair] for pair in pairs], dtype=np.int64),
         )
 
+    def choices(self) -> list[list[int]]:
+        """Return for each row which of the `lessons` can be learned from it: one."""
+        return [[int(number)] for number in self.told()[1]]
+
     def once(self) -> tuple[ImageData, np.ndarray | None]:
         """Return the images, each once, and for each row which it shows (N,)."""
         first: dict[str | None, int] = {}

@@ -183,6 +183,11 @@ class Answerer(Generator):
         self.inputs = Inputs(self.inputs.prediction, self.inputs.training | {LESSONS})
         self.build()
 
+    @property
+    def asks_for_captions(self) -> str:
+        """The question whose answer is a caption."""
+        return "describe the image."
+
     def check_lesson(self, asked: str, answer: str) -> None:
         """Refuse a question or an answer that cannot be learned.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acclimate.metrics.answers import evaluate_answers, exact_match, normalise_answer, right_answers, vqa_accuracy
-from acclimate.metrics.captions import evaluate_captions
+from acclimate.metrics.captions import caption_scores, evaluate_captions
 from acclimate.metrics.evaluate import evaluate_classification
 from acclimate.metrics.functional import (
     accuracy,
@@ -15,6 +15,7 @@ from acclimate.metrics.functional import (
 )
 from acclimate.metrics.measures import (
     ANSWERING,
+    CAPTIONING,
     CLASSIFICATION,
     MEASURES,
     RETRIEVAL,
@@ -30,12 +31,14 @@ from acclimate.metrics.written import evaluate_written
 
 __all__ = [
     "ANSWERING",
+    "CAPTIONING",
     "CLASSIFICATION",
     "MEASURES",
     "RETRIEVAL",
     "Measure",
     "accuracy",
     "balanced_accuracy",
+    "caption_scores",
     "compare_hits",
     "confusion_matrix",
     "evaluate_answers",

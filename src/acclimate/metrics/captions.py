@@ -162,6 +162,11 @@ def bleu(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(np.cumsum(logs, axis=-1) / np.arange(1, ORDER + 1) + short[..., None])
 
 
+def caption_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Return the CIDEr-D (N,) of each of some captions, of sentences as they were written."""
+    return cider_d([words(text) for text in captions], [[words(text) for text in several] for several in references])
+
+
 def evaluate_captions(
     captions: Sequence[str],
     references: Sequence[Sequence[str]],

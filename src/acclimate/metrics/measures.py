@@ -69,12 +69,23 @@ _ANSWERING = (
     _share("vqa_accuracy", "VQA accuracy", "VQA"),
     _share("exact_match", "exact match", "exact"),
 )
+_CAPTIONING = tuple(
+    _share(name, title, title)
+    for name, title in (
+        ("cider_d", "CIDEr-D"),
+        ("bleu_4", "BLEU-4"),
+        ("rouge_l", "ROUGE-L"),
+        ("bleu_1", "BLEU-1"),
+        ("bleu_2", "BLEU-2"),
+        ("bleu_3", "BLEU-3"),
+    )
+)
 _COSTS = (
     Measure("seconds", "seconds", "s", "lower", digits=".1f", unit="s", is_cost=True),
     Measure("learned_parameters", "learned parameters", "parameters", "lower", digits=",.0f", is_cost=True),
 )
 
-MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL, *_ANSWERING, *_COSTS)}
+MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL, *_ANSWERING, *_CAPTIONING, *_COSTS)}
 """All measures by name, in the order in which they are listed everywhere."""
 CLASSIFICATION = tuple(measure.name for measure in _CLASSIFICATION)
 """The figures of `evaluate_classification`."""
@@ -82,6 +93,8 @@ RETRIEVAL = tuple(measure.name for measure in _RETRIEVAL)
 """The figures of `evaluate_retrieval`."""
 ANSWERING = tuple(measure.name for measure in _ANSWERING)
 """The figures of `evaluate_answers`."""
+CAPTIONING = tuple(measure.name for measure in _CAPTIONING)
+"""The figures of `evaluate_captions`."""
 
 
 def get_measure(name: str) -> Measure:

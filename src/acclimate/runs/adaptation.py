@@ -117,7 +117,7 @@ def adapt(
     arguments.texts("names", words.values())
     sentences = open_templates(templates)
     kind, sets = get_method(method), open_sets(data)
-    task = task_of(sets[0])
+    task = task_of(sets[0], kind)
     task.check(kind, sets[0].name)
     shots = task.parse_shots(shots)
     trial = draw(sets, shots, seed)
@@ -184,7 +184,7 @@ def adapt_trial(
         The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
         where the method cannot serve the classes.
     """
-    options, kind, task = options or RunOptions(), get_method(method), task_of(trial.train)
+    options, kind, task = options or RunOptions(), get_method(method), task_of(trial.train, get_method(method))
     seed, look_at = arguments.whole("seed", seed), arguments.texts("look_at", look_at)
     start = arguments.optional(arguments.path, "start", start)
     arguments.encoder("backbone", backbone)

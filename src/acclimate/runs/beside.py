@@ -35,7 +35,7 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
         DataError: there is no image, or a class that the model does not know.
         ConfigError: the method cannot do what the data are for.
     """
-    task, own = task_of(data), model.method
+    task, own = task_of(data, type(model.method)), model.method
     task.check(type(own), data.name)
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}

@@ -202,7 +202,7 @@ class AdaptedModel:
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
         data = open_data(data, **{"allow_one_class": True} | options)
-        method, task = self.method, task_of(data)
+        method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
         with self.among_own(data):

@@ -12,7 +12,8 @@ from acclimate.data import QuestionData, find_questions, load_questions, parse_b
 from acclimate.errors import BackboneError, ConfigError, DataError
 from acclimate.methods import Answerer, Method, TrainingFacts
 from acclimate.metrics import ANSWERING, evaluate_answers, normalise_answer, right_answers
-from acclimate.tasks.contract import Task, register_task, require_images
+from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.registry import register_task
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:

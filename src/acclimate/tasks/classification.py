@@ -16,7 +16,8 @@ from acclimate.errors import ConfigError, DataError, TrainingError
 from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_written
 from acclimate.prompts import PromptSet, get_domain, guess_domain, match_answer
-from acclimate.tasks.contract import Task, register_task, require_images
+from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.registry import register_task
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:

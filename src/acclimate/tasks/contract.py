@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -13,7 +12,6 @@ from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
 from acclimate.methods import Method, TrainingFacts, list_methods
 from acclimate.metrics import compare_hits
-from acclimate.options import nearest
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
@@ -137,6 +135,10 @@ class Task(ABC, Generic[D]):
         found = [method for method in able if method.baseline is not None and backbone in method.backbones]
         found = [method for method in found if domain_encoder or not method.inputs.domain_encoder]
         return sorted(found, key=lambda method: method.baseline or 0)
+
+    def otherwise(self, method: type[Method]) -> Task[Any]:
+        """Return the task that a method, which cannot do this one, does with the same data; by default this one."""
+        return self
 
     # ------------------------------------------------------------------------------------------------------- measuring
 
@@ -266,51 +268,3 @@ def require_images(data: ImageData) -> None:
     """
     if len(data) == 0:
         raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
-
-
-_TASKS: dict[str, Task[Any]] = {}
-
-T = TypeVar("T", bound=type[Task[Any]])
-
-
-def register_task(kind: T) -> T:
-    """Register a task under its `name`; sources are offered to the tasks in the order of their registration."""
-    if kind.name in _TASKS and type(_TASKS[kind.name]) is not kind:
-        raise ValueError(f"two tasks are named '{kind.name}'")
-    _TASKS[kind.name] = kind()
-    return kind
-
-
-def list_tasks() -> tuple[Task[Any], ...]:
-    """Return all tasks."""
-    return tuple(_TASKS.values())
-
-
-def get_task(name: str) -> Task[Any]:
-    """Return the task of a name.
-
-    Raises:
-        ConfigError: for an unknown name, with the nearest known one.
-    """
-    if name not in _TASKS:
-        raise ConfigError(f"unknown task '{name}'{nearest(name, _TASKS)} (tasks: {', '.join(_TASKS)})")
-    return _TASKS[name]
-
-
-def task_of(data: ImageData) -> Task[Any]:
-    """Return the task of loaded data."""
-    return get_task(data.task)
-
-
-def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) -> ImageData:
-    """Return data of whatever task recognises the source, else labelled images; loaded data as they are.
-
-    Args:
-        source: anything that `load_data`, `load_captions` or `load_questions` reads.
-        options: as in `load_data`; a layout that is named means labelled images.
-    """
-    if isinstance(source, ImageData):
-        return source
-    candidates = list_tasks() if options.get("layout", "auto") == "auto" else ()
-    task = next((task for task in candidates if task.recognises(source)), get_task(ImageData.task))
-    return task.load(source, **options)

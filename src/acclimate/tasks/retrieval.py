@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from acclimate.data import CaptionData, find_captions, load_captions, parse_budget
 from acclimate.errors import ConfigError, TrainingError
-from acclimate.methods import Method, Retriever, TrainingFacts
+from acclimate.methods import Answerer, Method, Retriever, TrainingFacts
 from acclimate.metrics import RETRIEVAL, evaluate_retrieval, first_answers
-from acclimate.tasks.contract import Task, register_task, require_images
+from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.registry import get_task, register_task
 from acclimate.training.encoding import text_features
 from acclimate.training.feeds import Feed, chunks
 
@@ -33,8 +34,8 @@ class Retrieval(Task[CaptionData]):
     name = "retrieval"
     title = "Image-text retrieval"
     refusal = (
-        "{data} has captions, and {method} learns from labels; methods for captions: {able}, or give a table with the "
-        "columns path,label"
+        "{data} has captions, and {method} learns from labels; methods that find captions: {able}; methods that write "
+        "them: those of a generative model, such as instruct; or give a table with the columns path,label"
     )
     capability: ClassVar[type[Method]] = Retriever
     figures = RETRIEVAL
@@ -52,6 +53,10 @@ class Retrieval(Task[CaptionData]):
     def facts_of(self, data: CaptionData) -> dict[str, Any]:
         """Return a hash of the captions."""
         return {"captions": data.fingerprint[:16]}
+
+    def otherwise(self, method: type[Method]) -> Task[Any]:
+        """Return captioning for a method that writes."""
+        return get_task("captioning") if issubclass(method, Answerer) else self
 
     def parse_shots(self, shots: int | str) -> str:
         """Return `budget:N`, or `all` for anything else."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.capabilities import AnsweringClassifier
 from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.parts.lessons import Asks, Lesson, Visual
 from acclimate.methods.parts.scores import accuracy
 from acclimate.options import Checked, option
 from acclimate.prompts import PromptSet, check_instruction, render_instruction
@@ -145,6 +146,11 @@ class GenerativeClassifier(AnsweringClassifier):
         """Return what is asked of each image (B,): of its data set, where several are learned from together."""
         return [self.asks[number] for number in batch.sets.tolist()] if self.asks else [self.own] * len(batch)
 
+    @property
+    def asks_for_captions(self) -> str:
+        """The instruction, where one is given; else the usual question."""
+        return self.config.instruction or super().asks_for_captions
+
     def check_lesson(self, asked: str, answer: str) -> None:
         """Refuse a question that does not fit into the context with its answer.
 
@@ -271,50 +277,3 @@ class GenerativeClassifier(AnsweringClassifier):
         asked = self._rendered(seen, [self.asked(training=False)] * len(batch))
         with torch.no_grad(), self.tuned():
             return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
-
-
-class Lesson(NamedTuple):
-    """A question about an image, and the answer that is learned."""
-
-    asked: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Asks:
-    """What is asked of the images of a data set, and what may be answered.
-
-    Attributes:
-        training: the instruction that is learned from.
-        prediction: the instruction that is asked in prediction.
-        answers: the words of each class, by its index among the classes of the method.
-    """
-
-    training: str
-    prediction: str
-    answers: Mapping[int, str]
-
-
-@dataclass(frozen=True)
-class Visual:
-    """What a language model sees of some images.
-
-    Attributes:
-        images: tokens (B, T, D) or (B, T D) of the images, or those of each in its own shape.
-        exemplars: (B, K, D) extra tokens behind them, or none.
-        image_tokens: T, where it is not that of the backbone.
-    """
-
-    images: Images
-    exemplars: Tensor | None = None
-    image_tokens: int | None = None
-
-    @property
-    def count(self) -> int:
-        """Number K of extra tokens."""
-        return 0 if self.exemplars is None else self.exemplars.shape[1]
-
-    def size(self, row: int) -> dict[str, Any]:
-        """Return how many `exemplars` and `image_tokens` a conversation about one of the images has."""
-        tokens = self.image_tokens if isinstance(self.images, Tensor) else self.images[row]
-        return {"exemplars": self.count, "image_tokens": tokens}

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from acclimate.backbones.generative.images import unpack
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.parts.generative import GenerativeClassifier, Visual
+from acclimate.methods.parts.generative import GenerativeClassifier
+from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import TuningConfig
 from acclimate.methods.vitask.losses import cross_entropy

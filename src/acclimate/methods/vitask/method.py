@@ -13,7 +13,7 @@ from torch import Tensor
 
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.parts.generative import Visual
+from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig

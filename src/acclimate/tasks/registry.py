@@ -1,0 +1,60 @@
+"""Which tasks there are, and which of them data are for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from acclimate.data import ImageData
+from acclimate.errors import ConfigError
+from acclimate.methods import Method
+from acclimate.options import nearest
+from acclimate.tasks.contract import Task
+
+_TASKS: dict[str, Task[Any]] = {}
+
+T = TypeVar("T", bound=type[Task[Any]])
+
+
+def register_task(kind: T) -> T:
+    """Register a task under its `name`; sources are offered to the tasks in the order of their registration."""
+    if kind.name in _TASKS and type(_TASKS[kind.name]) is not kind:
+        raise ValueError(f"two tasks are named '{kind.name}'")
+    _TASKS[kind.name] = kind()
+    return kind
+
+
+def list_tasks() -> tuple[Task[Any], ...]:
+    """Return all tasks."""
+    return tuple(_TASKS.values())
+
+
+def get_task(name: str) -> Task[Any]:
+    """Return the task of a name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    if name not in _TASKS:
+        raise ConfigError(f"unknown task '{name}'{nearest(name, _TASKS)} (tasks: {', '.join(_TASKS)})")
+    return _TASKS[name]
+
+
+def task_of(data: ImageData, method: type[Method] | None = None) -> Task[Any]:
+    """Return the task of loaded data: the usual one, or what a method does with them, if it does another."""
+    task = get_task(data.task)
+    return task if method is None or issubclass(method, task.capability) else task.otherwise(method)
+
+
+def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) -> ImageData:
+    """Return data of whatever task recognises the source, else labelled images; loaded data as they are.
+
+    Args:
+        source: anything that `load_data`, `load_captions` or `load_questions` reads.
+        options: as in `load_data`; a layout that is named means labelled images.
+    """
+    if isinstance(source, ImageData):
+        return source
+    candidates = list_tasks() if options.get("layout", "auto") == "auto" else ()
+    task = next((task for task in candidates if task.recognises(source)), get_task(ImageData.task))
+    return task.load(source, **options)
