@@ -13,6 +13,7 @@ from acclimate.data import load_captions
 from acclimate.errors import ConfigError
 from acclimate.metrics import evaluate_captions
 from acclimate.training.inputs import LESSONS, Given, find_kind
+from tests.helpers.command import acclimate as acclimate_command
 from tests.helpers.tiny_vlms import tiny_llava
 
 SETTINGS = {"rank": 2, "epochs": 4, "lr": 0.02, "batch_size": 6}
@@ -49,6 +50,20 @@ def test_loaded_it_writes_what_was_measured(run, caption_folder, vlm):
     own = evaluate_captions([row.caption for row in rows], data.captions, data.groups)
     assert own["cider_d"] == run[1].record["metrics"]["cider_d"]
     assert loaded.evaluate(caption_folder)["rouge_l"] == own["rouge_l"]
+
+
+@pytest.mark.slow
+def test_the_command_line(run, caption_folder, vlm, tmp_path):
+    out = str(tmp_path / "run")
+    how = ("--method", "vlm-zero-shot", "--backbone", vlm.name, "--out", out)
+    told = acclimate_command("adapt", caption_folder, *how).out
+    assert "CIDEr-D" in told
+    assert f"acclimate predict {out} NEW_IMAGES --out captions.csv" in told
+    data = load_captions(caption_folder).test
+    acclimate_command("predict", out, *data.paths, "--out", tmp_path / "captions.csv")
+    lines = (tmp_path / "captions.csv").read_text().splitlines()
+    assert lines[0] == "path,caption,error"
+    assert len(lines) == 1 + len(data)
 
 
 def test_one_caption_of_an_image_is_learned_in_an_epoch(caption_folder, vlm):

@@ -75,9 +75,10 @@ def show_next_steps(
         tell(out, f"The best row is {best}; the adapter of {record['method']} is in {run}. Next, with the best row:")
         line, place = again(best)
         lines.append(line)
-    if task.has_classes:
+    if task.use:
         only = ["--classes-of", next(iter(record["sets"]))] if record.get("sets") else []
-        lines.append(command("predict", place, "NEW_IMAGES", *only, "--out", "labels.csv", *extra))
+        verb, *rest = task.use
+        lines.append(command(verb, place, *rest, *only, *extra))
     lines.append(command("evaluate", place, task.other_data, *extra))
     show_commands(*lines)
 

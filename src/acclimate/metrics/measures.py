@@ -70,7 +70,7 @@ _ANSWERING = (
     _share("exact_match", "exact match", "exact"),
 )
 _CAPTIONING = tuple(
-    _share(name, title, title)
+    Measure(name, title, title, "higher", 100.0, ".1f", "points")
     for name, title in (
         ("cider_d", "CIDEr-D"),
         ("bleu_4", "BLEU-4"),

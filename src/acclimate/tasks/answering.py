@@ -46,6 +46,7 @@ class Answering(Task[QuestionData]):
     capability: ClassVar[type[Method]] = Answerer
     figures = ANSWERING
     other_data = "OTHER_QUESTIONS"
+    use = ("ask", "IMAGE", "QUESTION")
 
     def recognises(self, source: object) -> bool:
         """Return whether the source has a table of questions."""

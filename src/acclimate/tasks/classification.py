@@ -74,6 +74,7 @@ class Classification(Task[ImageData]):
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
     has_classes = True
+    use = ("predict", "NEW_IMAGES", "--out", "labels.csv")
     validates = True
     joins = True
 
