@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 DUAL = "dual"
+JOIN = "+"  # between the names of a dual encoder and a language model that make one generative model
 GENERATIVE = "generative"
 
 
@@ -29,6 +31,11 @@ KINDS = {
 }
 
 
+def is_composed(name: str) -> bool:
+    """Return whether a name is that of two models that make one, and of no folder."""
+    return JOIN in name and not Path(name).expanduser().exists()
+
+
 def kind_of(name: str) -> str:
     """Return the kind of a backbone by its config.json; what neither kind knows is taken for a dual encoder.
 
@@ -38,6 +45,8 @@ def kind_of(name: str) -> str:
     Raises:
         BackboneError: nothing found under that name, or a damaged config.json.
     """
+    if is_composed(name):
+        return GENERATIVE
     from acclimate.backbones.checkpoints import model_config
     from acclimate.backbones.generative.families import VLM_FAMILIES
     from acclimate.backbones.hub import find_folder

@@ -41,6 +41,7 @@ def adapt(
     data: opt.SeveralData,
     method: opt.MethodName = "coop",
     backbone: opt.Backbone = None,
+    language_model: opt.LanguageModel = None,
     domain_encoder: opt.DomainEncoder = None,
     reference_prompts: opt.ReferencePrompts = None,
     start: opt.Start = None,
@@ -72,6 +73,7 @@ def adapt(
     Several DATA are learned from together; each is measured on its own test images.
     """
     console.show_notes(quiet)
+    from acclimate.backbones.kinds import JOIN
     from acclimate.cli.progress import Progress
     from acclimate.methods import get_method
     from acclimate.prompts import check_templates, read_names_file, read_templates
@@ -80,6 +82,8 @@ def adapt(
     from acclimate.tasks import task_of
 
     opt.use_plugins(plugin)
+    if language_model is not None:
+        backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
     backbone = get_method(method).default_backbone if backbone is None else backbone
     sets = open_sets(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
     task, joined = task_of(sets[0], get_method(method)), "+".join(one.name for one in sets)

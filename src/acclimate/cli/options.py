@@ -102,6 +102,15 @@ Backbone = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|DIR",
+        help="Causal language model, or a LLaVA that has one: composed with the backbone, a dual encoder, for methods "
+        "such as limber.",
+        rich_help_panel=MODEL,
+    ),
+]
 ReferencePrompts = Annotated[
     Path | None,
     typer.Option(

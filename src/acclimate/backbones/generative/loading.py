@@ -22,7 +22,7 @@ from acclimate.backbones.fingerprint import stored_weights
 from acclimate.backbones.generative.families import VLM_FAMILIES, VLMFamily
 from acclimate.backbones.generative.vlm import GenerativeVLM
 from acclimate.backbones.hub import Place, find_folder
-from acclimate.backbones.kinds import DUAL, GENERATIVE, KINDS
+from acclimate.backbones.kinds import DUAL, GENERATIVE, KINDS, is_composed
 from acclimate.backbones.preprocessing import image_transform
 from acclimate.errors import BackboneError
 
@@ -33,7 +33,8 @@ def load_vlm(name: str | Path, device: torch.device | str = "cpu", dtype: torch.
     """Load a frozen generative vision-language model in evaluation mode.
 
     Args:
-        name: an embedded model ("mini-vlm"), a folder in Hugging Face format, or a Hub id ("org/name").
+        name: an embedded model ("mini-vlm"), a folder in Hugging Face format, a Hub id ("org/name"), or a dual encoder
+            and a language model, "mini-clip+mini-vlm", see `compose_vlm`.
         device: where to put the weights.
         dtype: type of the loaded weights, whatever type they are stored in.
 
@@ -44,6 +45,10 @@ def load_vlm(name: str | Path, device: torch.device | str = "cpu", dtype: torch.
     """
     import transformers
 
+    if is_composed(str(name)):
+        from acclimate.backbones.generative.composing import compose_vlm
+
+        return compose_vlm(str(name), device, dtype)
     folder = find_folder(str(name), own="mini-vlm")
     config = model_config(folder)
     model_type = config.get("model_type")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.backbones.generative.images import unpack
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.parts.generative import GenerativeClassifier
 from acclimate.methods.parts.lessons import Visual
+from acclimate.methods.parts.teaching import Teachable, cross_entropy
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import TuningConfig
-from acclimate.methods.vitask.losses import cross_entropy
 from acclimate.training.batch import Batch
 from acclimate.training.inputs import VISION_TOKENS, Inputs
 from acclimate.training.stages import GradientStage
@@ -24,15 +23,8 @@ if TYPE_CHECKING:
     from acclimate.backbones.generative.vlm import Images
 
 
-class Responses(NamedTuple):
-    """The responses of a batch: token ids (T,), image by image, and how many each image has (B,)."""
-
-    targets: Tensor
-    lengths: Tensor
-
-
 @register
-class Instruct(GenerativeClassifier):
+class Instruct(Teachable):
     """Vanilla instruction tuning: minimises -log p(label | image, instruction) over a low-rank adapter.
 
     The adapter changes every linear layer of the language model; vision encoder and connector stay frozen, so what they
@@ -120,30 +112,3 @@ class Instruct(GenerativeClassifier):
         told = self.responses(batch)
         with self.tuned():
             return {"vanilla": cross_entropy(self.respond(batch, Visual(self.image_tokens(batch))), *told)}
-
-    def responses(self, batch: Batch) -> Responses:
-        """Return the responses to learn."""
-        rendered = [self.backbone.conversation(*lesson) for lesson in self.taught(batch)]
-        parts = [conversation.ids[conversation.response] for conversation in rendered]
-        device = self.backbone.device
-        return Responses(torch.cat(parts).to(device), torch.tensor([len(part) for part in parts], device=device))
-
-    def respond(self, batch: Batch, *seen: Visual) -> Tensor:
-        """Return logits (n T, V) of the responses of a batch, once for each of n views of its images.
-
-        All views have the same number of exemplars; they run through the language model together.
-        """
-        taught = self.taught(batch)
-        rendered = [
-            self.backbone.conversation(*lesson, **view.size(row)) for view in seen for row, lesson in enumerate(taught)
-        ]
-        images = _together([view.images for view in seen])
-        exemplars = None if seen[0].exemplars is None else torch.cat([view.exemplars for view in seen])  # type: ignore[misc]
-        return self.backbone.response_logits(rendered, images, exemplars)
-
-
-def _together(several: Sequence[Images]) -> Images:
-    """Return the images of several views, one view behind another."""
-    if isinstance(several[0], Tensor):
-        return torch.cat(list(several))  # type: ignore[arg-type]  # all of one kind
-    return [image for images in several for image in images]

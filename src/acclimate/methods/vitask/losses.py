@@ -6,30 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def token_mean(values: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mean over images of the mean over the tokens of each.
-
-    Args:
-        values: (T,) one for each token, image by image.
-        lengths: (B,) numbers of tokens, which add up to T; images without tokens do not count.
-
-    Returns:
-        A scalar; 0 where there is no token.
-    """
-    weights = (1.0 / lengths.clamp(min=1).to(values.dtype)).repeat_interleave(lengths)
-    return (values * weights).sum() / (lengths > 0).sum().clamp(min=1)
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-    """Return -log p(response) (Bai et al. 2024, equations 1 and 2), per token.
-
-    Args:
-        logits: (T, V).
-        targets: (T,) token ids.
-        lengths: as in `token_mean`.
-    """
-    return token_mean(F.cross_entropy(logits.float(), targets, reduction="none"), lengths)
+from acclimate.methods.parts.teaching import token_mean
 
 
 def divergence(first: Tensor, second: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ from torch import Tensor
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.lessons import Visual
+from acclimate.methods.parts.teaching import Responses, cross_entropy
 from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
 from acclimate.methods.vitask.config import VITaskConfig
 from acclimate.methods.vitask.connector import Connector, LearnedTokens
-from acclimate.methods.vitask.instruct import Instruct, Responses
-from acclimate.methods.vitask.losses import alignment, among, contrast, cross_entropy
+from acclimate.methods.vitask.instruct import Instruct
+from acclimate.methods.vitask.losses import alignment, among, contrast
 from acclimate.training.batch import Batch
 from acclimate.training.inputs import (
     DOMAIN,

@@ -1,0 +1,76 @@
+"""A dual encoder and a language model as one generative model, and the map between them."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+import acclimate
+from acclimate.backbones import load_vlm
+from acclimate.backbones.kinds import GENERATIVE, kind_of
+from acclimate.errors import BackboneError
+from tests.helpers.runs import quick
+from tests.helpers.tiny_language_model import tiny_language_model
+from tests.helpers.tiny_vlms import tiny_llava, tiny_qwen
+
+SETTINGS = {"epochs": 6, "lr": 0.02, "batch_size": 6}
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory, tiny_folders):
+    """Composed models by what their language model is."""
+    folder = tmp_path_factory.mktemp("language")
+    plain = tiny_language_model(folder / "plain")
+    llava = tiny_llava(folder / "llava")
+    return {"plain": f"{tiny_folders['clip']}+{plain}", "llava": f"{tiny_folders['siglip']}+{llava}"}
+
+
+@pytest.fixture(scope="module", params=["plain", "llava"])
+def composed(request, names):
+    return load_vlm(names[request.param])
+
+
+def test_what_it_is(composed, names):
+    assert kind_of(composed.name) == GENERATIVE
+    pixels = torch.randn(2, 3, composed.image_size, composed.image_size)
+    found = composed.encode(pixels, {"vision_tokens", "image_tokens"})
+    patches = found["vision_tokens"].unflatten(1, (composed.image_tokens, -1))
+    mapped = patches @ composed.model.connector.weight.T
+    assert torch.allclose(found["image_tokens"], mapped.flatten(1), atol=1e-5)
+    again = load_vlm(composed.name)
+    assert (again.fingerprint, again.identity) == (composed.fingerprint, composed.identity)
+    assert pickle.loads(pickle.dumps(composed)).name == composed.name
+
+
+def test_the_image_is_read_where_the_text_says(composed):
+    """The same question and answer about another image have other logits; both see as many tokens."""
+    conversation = composed.conversation("what is it?", "a stone")
+    assert (conversation.ids == composed._family.image_id).sum() == composed.image_tokens
+    pixels = torch.randn(2, 3, composed.image_size, composed.image_size)
+    tokens = composed.encode(pixels, {"image_tokens"})["image_tokens"]
+    logits = composed.response_logits([conversation] * 2, tokens).chunk(2)
+    assert not torch.allclose(*logits, atol=1e-4)
+    (scores,), _ = composed.score([composed.conversation("what is it?")], ["a stone", "fur"], tokens[:1])
+    given = logits[0].log_softmax(-1).gather(1, conversation.ids[conversation.response][:, None])
+    assert scores[0] == pytest.approx(float(given.sum()), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_map_alone_is_learned(names, pictures, caption_folder, tmp_path):
+    model = quick(pictures, names["llava"], method="limber", settings=SETTINGS, out=tmp_path / "run")
+    assert {name.partition(".")[0] for name in model.method.learned_state()} == {"map"}
+    assert model.journal[-1]["cross_entropy"] < model.journal[0]["cross_entropy"]
+    loaded = acclimate.load(tmp_path / "run")
+    assert loaded.evaluate(pictures.test) == model.record["metrics"]
+    told = acclimate.adapt(caption_folder, "limber", names["llava"], settings=SETTINGS, device="cpu")
+    assert told.task.name == "captioning"
+
+
+def test_what_cannot_be_composed(tiny_folders, tmp_path):
+    qwen = tiny_qwen(tmp_path / "qwen")
+    with pytest.raises(BackboneError, match=r"the language model of .* cannot be taken out of it"):
+        load_vlm(f"{tiny_folders['clip']}+{qwen}")
+    with pytest.raises(BackboneError, match="no language model folder 'nowhere'"):
+        load_vlm(f"{tiny_folders['clip']}+nowhere")
