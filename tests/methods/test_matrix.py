@@ -361,7 +361,7 @@ def test_what_the_tables_show(name):
     assert method.title
     assert method.learns
     assert method.paper.startswith("arXiv ")
-    assert method.inputs.prediction <= {*NEEDS, "image_tokens"}
+    assert method.inputs.prediction <= {*NEEDS, "image_tokens", "vision_tokens"}
     assert issubclass(method, Classifier | Retriever)
     assert method.__doc__
     assert "Source: " in method.__doc__

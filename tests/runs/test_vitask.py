@@ -170,7 +170,7 @@ def test_questions(run, pictures, vlm):
 def test_other_methods_answer_no_questions(pictures, tiny):
     model = quick(pictures, tiny)
     with pytest.raises(
-        ConfigError, match="coop answers no questions; methods that do: instruct, vitask, vlm-zero-shot"
+        ConfigError, match="coop answers no questions; methods that do: instruct, limber, vitask, vlm-zero-shot"
     ):
         model.ask(pictures.test.paths[:1], "what?")
 

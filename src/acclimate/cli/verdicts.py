@@ -78,7 +78,8 @@ def show_next_steps(
     if task.use:
         only = ["--classes-of", next(iter(record["sets"]))] if record.get("sets") else []
         verb, *rest = task.use
-        lines.append(command(verb, place, *rest, *only, *extra))
+        written = ("--out", task.writes) if task.writes else ()
+        lines.append(command(verb, place, *rest, *only, *written, *extra))
     lines.append(command("evaluate", place, task.other_data, *extra))
     show_commands(*lines)
 

@@ -59,7 +59,8 @@ class Captioning(Task[CaptionData]):
     capability: ClassVar[type[Method]] = Answerer
     figures = CAPTIONING
     other_data = "OTHER_CAPTIONS"
-    use = ("predict", "NEW_IMAGES", "--out", "captions.csv")
+    use = ("predict", "NEW_IMAGES")
+    writes = "captions.csv"
 
     def recognises(self, source: object) -> bool:
         """Return nothing: captions are recognised by retrieval, and are this task's where a method writes them."""

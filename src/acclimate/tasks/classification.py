@@ -74,7 +74,8 @@ class Classification(Task[ImageData]):
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
     has_classes = True
-    use = ("predict", "NEW_IMAGES", "--out", "labels.csv")
+    use = ("predict", "NEW_IMAGES")
+    writes = "labels.csv"
     validates = True
     joins = True
 

@@ -39,8 +39,8 @@ class Task(ABC, Generic[D]):
         validates: whether validation images are used.
         joins: whether several data sets can be learned from together.
         other_data: what the next steps call other data of this kind.
-        use: the words of the command, without the run behind the first one, that does with a run what it was made for;
-            nothing where there is none.
+        use: the command that does with a run what it was made for, and what it takes; nothing where there is none.
+        writes: the file that this command may write, or nothing.
     """
 
     name: ClassVar[str]
@@ -53,6 +53,7 @@ class Task(ABC, Generic[D]):
     joins: ClassVar[bool] = False
     other_data: ClassVar[str] = "OTHER_DATA"
     use: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[str] = ""
 
     @property
     def headline(self) -> str:
