@@ -196,6 +196,7 @@ def test_a_published_recipe_can_be_planned_on_its_data(
         assert ("classes" in facts) == (names != sorted(names))  # an order that decides the result is in the hash
 
 
+@pytest.mark.slow
 def test_the_recipe_of_medmnist_can_be_planned_on_what_its_script_makes(
     medical: Path, tiny_vlms: dict, tiny: Any, domain_folder: Path
 ) -> None:
@@ -377,6 +378,7 @@ def test_what_is_made_of_medmnist_is_made_once_and_of_whole_files(
     assert len(load_data(tmp_path / "breastmnist")) == 8
 
 
+@pytest.mark.slow
 def test_the_quick_recipe_fits_what_the_demo_writes(tmp_path: Path) -> None:
     demo = {parameter.name: parameter.default for parameter in typer.main.get_command(app).commands["demo"].params}
     folder = f"{getattr(demo['domain'], 'value', demo['domain'])}-seed{demo['seed']}"

@@ -234,6 +234,7 @@ def test_a_job_leaves_a_run_with_its_mark(planned, shop, tmp_path):
     assert json.loads((place / "adapter.json").read_text())["config"]["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_lost_mark_costs_no_training(planned, shop, tmp_path):
     job, out = planned(methods=[COOP])[0], tmp_path / "out"
     shop().run(job)
@@ -245,6 +246,7 @@ def test_a_lost_mark_costs_no_training(planned, shop, tmp_path):
     assert record(job, out) == before
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_and_tells_how_far_it_is(planned, shop, tmp_path, monkeypatch):
     """What a job was killed in the middle of is repeated or resumed; the result is that of an unbroken one."""
     monkeypatch.setattr("acclimate.bench.work.PULSE", 0.0)
@@ -302,6 +304,7 @@ def test_data_that_went_away(planned, shop, animals, tmp_path):
         shop(data=source).run(job)
 
 
+@pytest.mark.slow
 def test_across_data_sets_each_has_its_own_words(planned, shop, animals, tmp_path):
     other = make_split_pictures(tmp_path / "other", ("tank", "land"), {"train": 2, "val": 1, "test": 3})
     changes = {
@@ -332,6 +335,7 @@ def test_across_data_sets_each_has_its_own_words(planned, shop, animals, tmp_pat
     assert tests["linear-probe", "animals"]["animals"] is not None
 
 
+@pytest.mark.slow
 def test_sources_that_are_pooled_share_their_words(planned, shop, animals, tmp_path):
     other = make_split_pictures(tmp_path / "other", ("tank", "land"), {"train": 2, "val": 1, "test": 3})
     third = make_split_pictures(tmp_path / "third", ("a", "b"), {"train": 2, "val": 1, "test": 3})

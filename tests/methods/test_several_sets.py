@@ -54,6 +54,7 @@ def words(label, of):
     return prompts.words([name])[0]
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_instruction_and_the_words_of_the_own_set(world, batch):
     method, losses = joint(world, "instruct"), []
     for row, (label, of) in enumerate(TOLD):

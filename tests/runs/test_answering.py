@@ -43,6 +43,7 @@ def run(tmp_path_factory, asked, vlm):
     return out, learn(asked, vlm, out=out)
 
 
+@pytest.mark.slow
 def test_the_record(run):
     record = json.loads((run[0] / "record.json").read_text())
     assert record["task"] == "answering"
@@ -55,6 +56,7 @@ def test_the_record(run):
     assert log[-1]["vanilla"] < log[0]["vanilla"]  # it has learned the answers
 
 
+@pytest.mark.slow
 def test_loaded_is_what_was_saved(run, asked, vlm):
     loaded = acclimate.load(run[0], vlm)
     data = load_questions(asked).test
@@ -65,6 +67,7 @@ def test_loaded_is_what_was_saved(run, asked, vlm):
         loaded.predict(data.paths[0])
 
 
+@pytest.mark.slow
 def test_another_question_is_another_run(run, asked, vlm, tmp_path):
     """Which answers are learned decides the result, though images and splits are the same."""
     table = (asked / "questions.csv").read_text()

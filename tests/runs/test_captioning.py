@@ -31,6 +31,7 @@ def run(tmp_path_factory, caption_folder, vlm):
     return out, acclimate.adapt(caption_folder, "instruct", vlm, **how)
 
 
+@pytest.mark.slow
 def test_the_record(run, caption_folder):
     record = json.loads((run[0] / "record.json").read_text())
     assert record["task"] == "captioning"
@@ -42,6 +43,7 @@ def test_the_record(run, caption_folder):
     assert log[-1]["vanilla"] < log[0]["vanilla"]
 
 
+@pytest.mark.slow
 def test_loaded_it_writes_what_was_measured(run, caption_folder, vlm):
     loaded = acclimate.load(run[0], vlm)
     data = load_captions(caption_folder).test
@@ -79,6 +81,7 @@ def test_one_caption_of_an_image_is_learned_in_an_epoch(caption_folder, vlm):
     assert {drawn[0] for drawn in epochs} == set(data.choices()[0])  # each has its turn
 
 
+@pytest.mark.slow
 def test_who_finds_and_who_writes(caption_folder, tiny, vlm):
     with pytest.raises(ConfigError, match="methods that find captions: aape, zero-shot; methods that write them"):
         acclimate.adapt(caption_folder, "coop", tiny, device="cpu")

@@ -150,7 +150,8 @@ def test_the_same_command_finds_the_run_and_another_domain_does_not(joint, sets,
         quick(sets, vlm, domain="natural", **told)
 
 
-@pytest.mark.parametrize("method", ["linear-probe", "coop", pytest.param("fine-tune", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["linear-probe", "coop", "fine-tune"])
 def test_other_methods_learn_all_classes_and_are_measured_on_each_set(sets, tiny, method, tmp_path):
     settings = {"linear-probe": {}, "coop": QUICK, "fine-tune": {"epochs": 1}}[method]
     model = quick(sets, tiny, method=method, settings=settings, domain=None, out=tmp_path / "run")
