@@ -19,6 +19,7 @@ RECORDED = {
     "gdpl_settings": "gdpl-settings",
     "spg": "spg-pacs-mini",
     "spg_settings": "spg-settings",
+    "vitask": "vitask-mini",
 }
 
 
