@@ -139,7 +139,7 @@ def test_interrupted_from_the_keyboard(place, tiny_folders, tmp_path):
     assert done.code == 130
     assert "interrupted; 1 of 2 jobs are done; the same command goes on from there" in done.error
     assert len(workers) == 1
-    assert not any(map(is_alive, workers))
+    wait_until(lambda: not any(map(is_alive, workers)), "end of the worker of a bench that was interrupted")
     page = (out / "results.md").read_text()
     assert "zero-shot" in page
     assert "(0 of 1)" in page  # of the job that goes on next time
