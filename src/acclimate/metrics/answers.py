@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.errors import DataError
-from acclimate.metrics.evaluate import draws, group_index
+from acclimate.metrics.resampling import Resampled
 
 AGREE = 3  # people who must have given an answer for it to count as fully right
 
@@ -118,15 +118,9 @@ def evaluate_answers(
         "vqa_accuracy": right_answers(answers, references),
         "exact_match": np.array([exact_match(*pair) for pair in zip(answers, references, strict=True)], dtype=float),
     }
-    group, count = group_index(groups, len(answers))
-    weights = np.concatenate(list(draws(count, resamples, seed)))
-    sizes = np.bincount(group, minlength=count)
-    tail = (1 - confidence) / 2
-    found: dict[str, Any] = {"samples": len(answers), "groups": count}
-    for name, values in scores.items():
-        sums = np.bincount(group, weights=values, minlength=count)
-        low, high = np.quantile((weights @ sums) / (weights @ sizes), [tail, 1 - tail])
-        found[name] = {"value": float(values.mean()), "low": float(low), "high": float(high)}
+    drawn = Resampled(groups, len(answers), resamples, seed, confidence)
+    found: dict[str, Any] = {"samples": len(answers), "groups": drawn.groups}
+    found |= {name: drawn.mean(values) for name, values in scores.items()}
     return found | {"most_frequent": _most_frequent(references)}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.errors import DataError
-from acclimate.metrics.evaluate import draws, group_index
+from acclimate.metrics.resampling import Resampled
 
 ORDER = 4  # words of the longest n-grams
 SIGMA = 6.0  # of CIDEr-D's penalty of other lengths
@@ -197,22 +197,12 @@ def evaluate_captions(
     if not all(len(several) for several in references):
         raise DataError("an image has no reference to measure its caption by; give it one, or leave it out")
     own, told = [words(text) for text in captions], [[words(text) for text in several] for several in references]
-    group, count = group_index(groups, len(own))
-    weights = np.concatenate(list(draws(count, resamples, seed)))
-    tail = (1 - confidence) / 2
-    found: dict[str, Any] = {"samples": len(own), "groups": count, "words": float(np.mean([len(one) for one in own]))}
-
-    def enter(name: str, value: float, drawn: NDArray[np.float64]) -> None:
-        low, high = np.quantile(drawn, [tail, 1 - tail])
-        found[name] = {"value": float(value), "low": float(low), "high": float(high)}
-
-    sizes = weights @ np.bincount(group, minlength=count)
-    for name, values in (("cider_d", cider_d(own, told)), ("rouge_l", rouge_l(own, told))):
-        enter(name, values.mean(), (weights @ np.bincount(group, weights=values, minlength=count)) / sizes)
+    drawn, length = Resampled(groups, len(own), resamples, seed, confidence), np.mean([len(one) for one in own])
+    found: dict[str, Any] = {"samples": len(own), "groups": drawn.groups, "words": float(length)}
+    found |= {"cider_d": drawn.mean(cider_d(own, told)), "rouge_l": drawn.mean(rouge_l(own, told))}
     counts = bleu_counts(own, told)
-    by_group = np.zeros((count, counts.shape[1]))
-    np.add.at(by_group, group, counts)
-    all_at_once, drawn = bleu(by_group.sum(0)), bleu(weights @ by_group)
-    for n in range(ORDER):
-        enter(f"bleu_{n + 1}", all_at_once[n], drawn[:, n])
+    by_group = np.zeros((drawn.groups, counts.shape[1]))
+    np.add.at(by_group, drawn.index, counts)
+    all_at_once, several = bleu(by_group.sum(0)), bleu(drawn.weights @ by_group)
+    found |= {f"bleu_{n + 1}": drawn.figure(all_at_once[n], several[:, n]) for n in range(ORDER)}
     return found

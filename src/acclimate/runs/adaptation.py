@@ -74,9 +74,9 @@ def adapt(
     """Adapt a backbone to labelled images, or to images with captions or questions.
 
     Args:
-        data: what `load_data` or `load_captions` returns or reads. Training, validation and test images are its splits.
-            A list of several data sets with classes, of different names, is learned from together; each is measured on
-            its own test images, among its own classes and in the words of its own domain.
+        data: what `load_data`, `load_captions` or `load_questions` returns or reads. Training, validation and test
+            images are its splits. A list of several data sets with classes, of different names, is learned from
+            together; each is measured on its own test images, among its own classes and in the words of its own domain.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
             mini-clip or mini-vlm.

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from acclimate.data import QuestionData, find_questions, load_questions, parse_budget
+from acclimate.data import QuestionData, find_questions, load_questions
 from acclimate.errors import BackboneError, ConfigError, DataError
-from acclimate.methods import Answerer, Method, TrainingFacts
+from acclimate.methods import Answerer
 from acclimate.metrics import ANSWERING, evaluate_answers, normalise_answer, right_answers
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.contract import require_images, table_options
 from acclimate.tasks.registry import register_task
+from acclimate.tasks.writing import Writing, Written
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
     from acclimate.training.inputs import Given
-    from acclimate.training.stages import Stage
 
 BATCH_SIZE = 64
 LONGEST = 32  # tokens of an answer, unless a reference is longer
 SHOWN = 10  # answers in the second table
 
 
-class Written(NamedTuple):
-    """What a method has written about each image, and what it is compared with."""
-
-    texts: Sequence[str]
-    references: Sequence[Sequence[str]]
-
-
 @register_task
-class Answering(Task[QuestionData]):
+class Answering(Writing[QuestionData]):
     """Questions about images, or instructions; answers are written greedily, and measured by VQA accuracy."""
 
     name = "answering"
@@ -43,7 +36,7 @@ class Answering(Task[QuestionData]):
         "{data} has questions, and {method} writes no answers; methods that do: {able}, on a generative backbone such "
         "as mini-vlm"
     )
-    capability: ClassVar[type[Method]] = Answerer
+    subject = "questions"
     figures = ANSWERING
     other_data = "OTHER_QUESTIONS"
     use = ("ask", "IMAGE", "QUESTION")
@@ -54,16 +47,7 @@ class Answering(Task[QuestionData]):
 
     def load(self, source: Any, **options: Any) -> QuestionData:
         """Load images with questions, see `load_questions`."""
-        known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
-        return load_questions(source, **{name: options[name] for name in known if name in options})
-
-    def facts_of(self, data: QuestionData) -> dict[str, Any]:
-        """Return a hash of questions and answers."""
-        return {"questions": data.fingerprint[:16]}
-
-    def parse_shots(self, shots: int | str) -> str:
-        """Return `budget:N`, or `all` for anything else."""
-        return parse_budget(shots)
+        return load_questions(source, **table_options(options))
 
     # -------------------------------------------------------------------------------------------------------- learning
 
@@ -80,14 +64,6 @@ class Answering(Task[QuestionData]):
             except BackboneError as error:
                 raise DataError(f"{train.name} row {row}: {error}") from None
         method.learn_answers(train.lessons)
-
-    def facts(self, train: QuestionData) -> TrainingFacts:
-        """Return the number of questions."""
-        return TrainingFacts(len(train), len(train))
-
-    def stages(self, method: Answerer, facts: TrainingFacts) -> Sequence[Stage]:
-        """Return the stages that learn answers."""
-        return method.answer_stages(facts)
 
     # ------------------------------------------------------------------------------------------------------- measuring
 
@@ -148,12 +124,6 @@ class Answering(Task[QuestionData]):
         return f"Always answering {usual} would be right for {100 * metrics['most_frequent']:.1f} %."
 
     # --------------------------------------------------------------------------------------------------------- records
-
-    def decisive(self, common: dict[str, Any], splits: Mapping[str, QuestionData]) -> dict[str, Any]:
-        """Return what decides these runs: questions and answers in place of prompts and classes."""
-        told = {name: value for name, value in common.items() if name not in ("classes", "prompts", "test_prompts")}
-        questions = [part.fingerprint for part in splits.values()]
-        return {"task": self.name, "questions": questions, **told}
 
     def describe(self, record: dict[str, Any], splits: Mapping[str, QuestionData], prompts: PromptSet) -> None:
         """Enter the task and the numbers of images that are asked about."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from acclimate.data import CaptionData, load_captions, parse_budget
+from acclimate.data import CaptionData, load_captions
 from acclimate.errors import BackboneError, DataError
-from acclimate.methods import Answerer, Method, TrainingFacts
+from acclimate.methods import Answerer
 from acclimate.metrics import CAPTIONING, caption_scores, evaluate_captions
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.contract import require_images, table_options
 from acclimate.tasks.registry import register_task
+from acclimate.tasks.writing import Writing, Written
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
     from acclimate.training.inputs import Given
-    from acclimate.training.stages import Stage
 
 BATCH_SIZE = 64
 LONGEST = 40  # tokens of a caption
@@ -42,21 +42,14 @@ class Caption:
     error: str = ""
 
 
-class Written(NamedTuple):
-    """What a method has written about each image, and what it is compared with."""
-
-    captions: Sequence[str]
-    references: Sequence[Sequence[str]]
-
-
 @register_task
-class Captioning(Task[CaptionData]):
+class Captioning(Writing[CaptionData]):
     """A sentence about each image; what is measured is CIDEr-D, BLEU and ROUGE-L."""
 
     name = "captioning"
     title = "Captioning"
     refusal = "{data} has captions, and {method} writes none; methods that do: {able}"
-    capability: ClassVar[type[Method]] = Answerer
+    subject = "captions"
     figures = CAPTIONING
     other_data = "OTHER_CAPTIONS"
     use = ("predict", "NEW_IMAGES")
@@ -68,16 +61,7 @@ class Captioning(Task[CaptionData]):
 
     def load(self, source: Any, **options: Any) -> CaptionData:
         """Load images with captions, see `load_captions`."""
-        known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
-        return load_captions(source, **{name: options[name] for name in known if name in options})
-
-    def facts_of(self, data: CaptionData) -> dict[str, Any]:
-        """Return a hash of the captions."""
-        return {"captions": data.fingerprint[:16]}
-
-    def parse_shots(self, shots: int | str) -> str:
-        """Return `budget:N`, or `all` for anything else."""
-        return parse_budget(shots)
+        return load_captions(source, **table_options(options))
 
     # -------------------------------------------------------------------------------------------------------- learning
 
@@ -94,14 +78,6 @@ class Captioning(Task[CaptionData]):
             except BackboneError as error:
                 raise DataError(f"{train.name}: the caption {lesson[1][:60]!r}: {error}") from None
         method.learn_answers(lessons)
-
-    def facts(self, train: CaptionData) -> TrainingFacts:
-        """Return the number of images."""
-        return TrainingFacts(len(train), len(train))
-
-    def stages(self, method: Answerer, facts: TrainingFacts) -> Sequence[Stage]:
-        """Return the stages that learn captions."""
-        return method.answer_stages(facts)
 
     # ------------------------------------------------------------------------------------------------------- measuring
 
@@ -136,11 +112,6 @@ class Captioning(Task[CaptionData]):
         )
 
     # --------------------------------------------------------------------------------------------------------- records
-
-    def decisive(self, common: dict[str, Any], splits: Mapping[str, CaptionData]) -> dict[str, Any]:
-        """Return what decides these runs: captions in place of prompts and classes."""
-        told = {name: value for name, value in common.items() if name not in ("classes", "prompts", "test_prompts")}
-        return {"task": self.name, "captions": [part.fingerprint for part in splits.values()], **told}
 
     def describe(self, record: dict[str, Any], splits: Mapping[str, CaptionData], prompts: PromptSet) -> None:
         """Enter the task and the numbers of captions."""

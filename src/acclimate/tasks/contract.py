@@ -272,3 +272,9 @@ def require_images(data: ImageData) -> None:
     """
     if len(data) == 0:
         raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
+
+
+def table_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options of `load_data` that mean something for a table of texts about images."""
+    known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
+    return {name: options[name] for name in known if name in options}

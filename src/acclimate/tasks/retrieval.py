@@ -13,7 +13,7 @@ from acclimate.data import CaptionData, find_captions, load_captions, parse_budg
 from acclimate.errors import ConfigError, TrainingError
 from acclimate.methods import Answerer, Method, Retriever, TrainingFacts
 from acclimate.metrics import RETRIEVAL, evaluate_retrieval, first_answers
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.contract import Task, require_images, table_options
 from acclimate.tasks.registry import get_task, register_task
 from acclimate.training.encoding import text_features
 from acclimate.training.feeds import Feed, chunks
@@ -47,8 +47,7 @@ class Retrieval(Task[CaptionData]):
 
     def load(self, source: Any, **options: Any) -> CaptionData:
         """Load images with captions, see `load_captions`."""
-        known = ("images_root", "split_seed", "split_rule", "split_from", "on_corrupt")
-        return load_captions(source, **{name: options[name] for name in known if name in options})
+        return load_captions(source, **table_options(options))
 
     def facts_of(self, data: CaptionData) -> dict[str, Any]:
         """Return a hash of the captions."""

@@ -133,7 +133,7 @@ class GenerativeClassifier(AnsweringClassifier):
         lengths = {}
         for label, answer in asks.answers.items():
             try:
-                lengths[answer] = len(self.backbone.tokenizer.response(answer))
+                lengths[answer] = self.answer_length(answer)
             except BackboneError as error:
                 raise ConfigError(f"class {self.class_names[label]!r}: {error}, with `names`") from error
         return max(lengths, key=lengths.__getitem__)
@@ -178,23 +178,16 @@ class GenerativeClassifier(AnsweringClassifier):
         return [answer for asks in alike for answer in asks.answers.values()]
 
     def conversation(
-        self,
-        label: int | None = None,
-        *,
-        asks: Asks | None = None,
-        exemplars: int = 0,
-        image_tokens: int | None = None,
+        self, label: int | None = None, *, exemplars: int = 0, image_tokens: int | None = None
     ) -> Conversation:
-        """Return the question, as it is asked in prediction, or question and answer, as they are learned from.
+        """Return the question about the bound classes, as it is asked, or question and answer, as they are learned.
 
         Args:
             label: index of the class that is answered; none: only the question.
-            asks: what is asked; none: for the bound classes.
             exemplars: number of extra visual tokens behind the image.
             image_tokens: number of tokens of an image, where it is not that of the backbone.
         """
-        asks = self.own if asks is None else asks
-        asked, response = (asks.prediction, None) if label is None else (asks.training, asks.answers[label])
+        asked, response = (self.own.prediction, None) if label is None else (self.own.training, self.answers[label])
         return self.backbone.conversation(asked, response, exemplars=exemplars, image_tokens=image_tokens)
 
     def tuned(self) -> AbstractContextManager[Any]:
@@ -245,7 +238,7 @@ class GenerativeClassifier(AnsweringClassifier):
 
     def write(self, batch: Batch) -> list[str]:
         """Return what it writes about each image (B,) when it is asked for the class, greedily."""
-        longest = max(int(self.conversation(label).response.sum()) for label in range(len(self.answers)))
+        longest = max(map(self.answer_length, self.answers))
         return self.generate(batch, [self.asked(training=False)] * len(batch), longest + ROOM)
 
     @torch.no_grad()
