@@ -98,7 +98,8 @@ Backbone = Annotated[
     str | None,
     typer.Option(
         metavar="ID|DIR",
-        help="Hub id, local folder or catalogue name; by default mini-clip, or mini-vlm for methods that tune a VLM.",
+        help="Hub id, local folder or catalogue name; by default the embedded one that the method adapts: mini-clip, "
+        "mini-vlm or both.",
         rich_help_panel=MODEL,
     ),
 ]

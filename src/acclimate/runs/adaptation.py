@@ -79,7 +79,7 @@ def adapt(
             together; each is measured on its own test images, among its own classes and in the words of its own domain.
         method: name of a method, see `acclimate methods`.
         backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
-            mini-clip or mini-vlm.
+            mini-clip, mini-vlm, or both as one.
         shots: training images per class, `all`, or `budget:64` for 64 in all, of each data set; validation uses at most
             4 per class unless `all`. Of images with captions, a budget or all of them.
         seed: of the shots, the initial values and the training; the split itself does not depend on it.
