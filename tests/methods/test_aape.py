@@ -10,7 +10,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods import TrainingFacts
 from acclimate.methods.aape import AAPEConfig
 from acclimate.methods.aape.aggregators import AGGREGATORS, clip_reward, mean_prompt
-from acclimate.methods.aape.method import relative_entropy
+from acclimate.methods.aape.distilling import relative_entropy
 from acclimate.methods.aape.networks import Projection, PromptGenerator
 from acclimate.training.batch import Batch
 from acclimate.training.checkpoint import CheckpointFile

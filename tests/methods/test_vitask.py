@@ -354,8 +354,9 @@ def test_views_of_several_kinds_run_together_as_alone(world, batch):
 def test_stages_are_prepared_for_so_many_images(world):
     method = make(world, "vitask", rank=1)
     epochs = [stage.epochs for stage in method.stages(FACTS)]
-    assert sum(epochs) == 60  # of 18 images, two steps each
-    assert method.config.passes(16 * 1000) == (1, 1)
+    assert sum(epochs) == 48  # of 18 images in three classes, three steps each
+    assert method.config.passes(18) == method.config.passes(18, 2) == (20, 20)
+    assert method.config.passes(8 * 1000) == (1, 1)
 
 
 def test_every_step_learns(world):

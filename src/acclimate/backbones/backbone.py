@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 def as_dual(backbone: Backbone, what: str) -> DualEncoder:
-    """Return a dual encoder as it is.
+    """Return a dual encoder as it is, and that of a composed backbone.
 
     Args:
         backbone: of either kind.
         what: who needs a dual encoder, for the message.
 
     Raises:
-        BackboneError: it is of the other kind.
+        BackboneError: it is of the other kind, and has none inside.
     """
+    if backbone.kind != DUAL and (inner := getattr(backbone, "dual", None)) is not None:
+        return cast("DualEncoder", inner)
     if backbone.kind != DUAL:
         raise BackboneError(
             f"{what} needs a dual encoder, and '{backbone.name}' is a {KINDS[backbone.kind].title}; name a dual "

@@ -183,6 +183,10 @@ class Answerer(Generator):
         self.inputs = Inputs(self.inputs.prediction, self.inputs.training | {LESSONS})
         self.build()
 
+    def learn_captions(self, captions: Sequence[str]) -> None:
+        """Make what is learned, for captions of images, of which "lessons" gives an index."""
+        self.learn_answers([(self.asks_for_captions, caption) for caption in captions])
+
     @property
     def asks_for_captions(self) -> str:
         """The question whose answer is a caption."""

@@ -34,21 +34,29 @@ class GivenFile:
 
 @dataclass(frozen=True)
 class Prerequisite:
-    """A run that a method builds on: another method, learned from the training images of one domain.
+    """A run that a method builds on: another method, learned from the training images or those of one domain.
 
     Attributes:
         method: its name.
         settings: of that method.
-        domain: the domain whose images are learned from.
+        domain: the domain whose images are learned from; none: all of them.
         seed: of that run; none: that of the run which builds on it.
         given: a file with what such a run has learned, so that none is made.
+        run: folder of such a run, which is finished, so that none is made.
+        alike: settings in which that one must be as this says.
+        dual: whether it adapts the dual encoder inside a composed backbone, in place of the backbone.
+        advice: what to do where the method cannot learn from the data.
     """
 
     method: str
     settings: Mapping[str, Any]
-    domain: str
+    domain: str | None = None
     seed: int | None = None
     given: GivenFile | None = None
+    run: str | None = None
+    alike: tuple[str, ...] = ()
+    dual: bool = False
+    advice: str = ""
 
 
 @dataclass(frozen=True)

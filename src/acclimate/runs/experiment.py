@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.data import ImageData
 from acclimate.data.frozen import assignment_hash, freeze_splits, split_table
+from acclimate.errors import ConfigError
 from acclimate.files import fingerprint
-from acclimate.methods import ClassSet, Method, TrainingFacts
+from acclimate.methods import ClassSet, Method, Prerequisite, TrainingFacts, get_method
 from acclimate.options import identifying, make_config
-from acclimate.prompts import PromptSet, ReferencePrompts
+from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts
 from acclimate.protocols import Trial
 from acclimate.runs.run_options import RunOptions
-from acclimate.tasks import Task
+from acclimate.tasks import Task, task_of
 from acclimate.training.feeding import evaluation_feed, training_feed
 from acclimate.training.feeds import Feed
 from acclimate.training.fit import FitContext, fit
@@ -122,13 +124,38 @@ class Experiment:
             common["reference_prompts"] = self.reference_prompts.fingerprint
         return fingerprint(self.task.decisive(common, self.splits))
 
-    def of_domain(self, domain: str, method: type[Method], config: object, seed: int) -> Experiment:
-        """Return the experiment of another method on the images of one domain, whose validation images are measured."""
-        train, val = (_of_domain(part, domain) for part in (self.trial.train, self.trial.val))
-        trial = Trial(train, val, {"validation": val} if len(val) else {})
-        alone: dict[str, Any] = {"test_prompts": {}, "domain_encoder": None, "reference_prompts": None}
+    def before(self, one: Prerequisite) -> Experiment:
+        """Return the experiment of a prerequisite; where epochs may be chosen, its validation images are measured.
+
+        Raises:
+            ConfigError: its method cannot learn from these data.
+            BackboneError: it adapts a dual encoder, and there is none.
+        """
+        method = get_method(one.method)
+        train, val = (_of_domain(part, one.domain) for part in (self.trial.train, self.trial.val))
+        task = task_of(train, method)
+        config: Any = make_config(method.Config, one.settings)
+        described = method.inputs_of(config).reference_prompts and task.has_classes
+        try:
+            task.check(method, train.name)
+        except ConfigError as error:
+            raise ConfigError(one.advice.format(data=train.name) or str(error)) from error
         return replace(
-            self, trial=trial, method=method, config=config, seed=seed, **alone, seconds={}, hits={}, _feeds={}
+            self,
+            task=task,
+            trial=Trial(train, val, {"validation": val} if len(val) and task.validates else {}),
+            method=method,
+            config=config,
+            backbone=as_dual(self.backbone, one.method) if one.dual else self.backbone,
+            seed=self.seed if one.seed is None else one.seed,
+            test_prompts={},
+            domain_encoder=None,
+            reference_prompts=open_reference_prompts(self.reference_prompts, train.class_names, self.prompts)
+            if described
+            else None,
+            seconds={},
+            hits={},
+            _feeds={},
         )
 
     def spend(self, purpose: str, started: float) -> None:
@@ -227,6 +254,8 @@ class Experiment:
         return True
 
 
-def _of_domain(data: ImageData, domain: str) -> ImageData:
-    """Return the images of one domain, whatever data sets they are of."""
+def _of_domain(data: ImageData, domain: str | None) -> ImageData:
+    """Return the images of one domain, whatever data sets they are of; all where none is named."""
+    if domain is None:
+        return data
     return replace(data.select([row for row, name in enumerate(data.domains) if name == domain]), sets={})

@@ -13,12 +13,13 @@ from filelock import FileLock
 from torch import Tensor
 
 from acclimate.backbones.backbone import as_dual
-from acclimate.errors import DataError, RunError
-from acclimate.files import file_digest, make_folder
-from acclimate.methods import GivenFile, Method, Prerequisite, get_method
-from acclimate.options import make_config
+from acclimate.errors import ConfigError, DataError, RunError
+from acclimate.files import file_digest, make_folder, read_json
+from acclimate.methods import GivenFile, Method, Prerequisite
 from acclimate.runs import folder
+from acclimate.runs.loading import load
 from acclimate.runs.parts import RunPart
+from acclimate.runs.seen import seen_by_run
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -37,11 +38,14 @@ class Learned:
 
     Attributes:
         state: its learned tensors, by name.
-        facts: what a record says of it: `method`, `seed`, `identity` and `val_accuracy`, or `file` and `sha256`.
+        facts: what a record says of it: `method`, `seed`, `identity` and `val_accuracy`, or `file` or `run` with its
+            `sha256`.
+        seen: what such a run has seen, by the sha256 of images, where it was given.
     """
 
     state: Mapping[str, Tensor]
     facts: Mapping[str, Any]
+    seen: frozenset[str] = frozenset()
 
 
 class Prerequisites(RunPart):
@@ -70,17 +74,19 @@ class Prerequisites(RunPart):
         """Learn what is not there yet.
 
         Raises:
-            DataError: training images name no domain, or a given file is unfit.
+            DataError: training images name no domain, a given file is unfit, or a given run has seen test images.
+            ConfigError: a method cannot learn from these images, or a given run is of another one.
             RunError: the store cannot be used.
         """
         train, started = experiment.trial.train, time.monotonic()
         unnamed = train.domains.count("")
-        if unnamed:
+        if unnamed and any(one.domain is not None for one in self.wanted.values()):
             raise DataError(f"{train.name}: {unnamed} training images name no domain; name it, or leave them out")
         store = experiment.options.shared or (files.path and files.path / folder.PREREQUISITES)
-        for name, one in self.wanted.items():
-            given = one.given and _read(one.given, as_dual(experiment.backbone, one.given.words))
-            self.learned[name] = given or self._learn(one, experiment, store, files.team)
+        given = {name: found for name, one in self.wanted.items() if (found := _given(one, experiment))}
+        own = {name: experiment.before(one) for name, one in self.wanted.items() if name not in given}
+        for name in self.wanted:  # nothing is learned before all is known to be fit
+            self.learned[name] = given.get(name) or self._learn(own[name], store, files.team)
         experiment.spend("prerequisites", started)
 
     def begin(self, method: Method) -> None:
@@ -91,19 +97,19 @@ class Prerequisites(RunPart):
         """Return where it comes from."""
         return {"prerequisites": {name: dict(learned.facts) for name, learned in self.learned.items()}}
 
-    def _learn(self, one: Prerequisite, experiment: Experiment, store: Path | None, team: Team) -> Learned:
-        kind = get_method(one.method)
-        config: Any = make_config(kind.Config, one.settings)
-        seed = experiment.seed if one.seed is None else one.seed
-        own = experiment.of_domain(one.domain, kind, config, seed)
+    def seen_before(self) -> frozenset[str]:
+        """Return what given runs have seen."""
+        return frozenset[str]().union(*(learned.seen for learned in self.learned.values()))
+
+    def _learn(self, own: Experiment, store: Path | None, team: Team) -> Learned:
         place = store and store / own.identity()[:16]
         own = replace(own, options=own.options.of_part(place))
         with team.first_first(), locked(place):
             model = self.carry_out(own)
         measured = model.record["tests"].get("validation") or {}
         facts = {
-            "method": one.method,
-            "seed": seed,
+            "method": own.method.name,
+            "seed": own.seed,
             "identity": model.record["identity"],
             "val_accuracy": measured.get("accuracy", {}).get("value"),
         }
@@ -115,8 +121,13 @@ def given_files(wanted: Mapping[str, Prerequisite]) -> dict[str, str]:
 
     Raises:
         DataError: a file is missing, or there are several.
+        RunError: a run is none.
     """
-    return {name: file_digest(_find(one.given)) for name, one in wanted.items() if one.given}
+    found = {name: file_digest(_find(one.given)) for name, one in wanted.items() if one.given}
+    runs = {name: Path(one.run) for name, one in wanted.items() if one.run is not None}
+    for name, run in runs.items():
+        read_json(run / folder.ADAPTER_INFO, f"give the folder of a finished run of {wanted[name].method}")
+    return found | {name: file_digest(run / folder.ADAPTER) for name, run in runs.items()}
 
 
 def _find(given: GivenFile) -> Path:
@@ -128,6 +139,31 @@ def _find(given: GivenFile) -> Path:
         count = f"{len(found)} files ({', '.join(file.name for file in found)}) with the" if found else "no"
         raise DataError(f"{place}: {count} {given.words}; {given.advice}")
     return found[0]
+
+
+def _given(one: Prerequisite, experiment: Experiment) -> Learned | None:
+    """Return what is given in place of a run; none where nothing is."""
+    if one.run is not None:
+        return _from_run(one, Path(one.run), experiment)
+    return _read(one.given, as_dual(experiment.backbone, one.given.words)) if one.given else None
+
+
+def _from_run(one: Prerequisite, run: Path, experiment: Experiment) -> Learned:
+    info = read_json(run / folder.ADAPTER_INFO, f"give the folder of a finished run of {one.method}")
+    if info.get("method") != one.method:
+        raise ConfigError(f"{run} holds what {info.get('method')} has learned; give a run of {one.method}")
+    backbone = as_dual(experiment.backbone, one.method) if one.dual else experiment.backbone
+    method = load(run, backbone).method
+    other = [name for name in one.alike if getattr(method.config, name) != one.settings[name]]
+    if other:
+        unlike = ", ".join(
+            f"{name}={getattr(method.config, name)} there and {one.settings[name]} here" for name in other
+        )
+        raise ConfigError(f"{run} was learned with other settings ({unlike}); give those of that run")
+    seen = seen_by_run(run, str(run), "give another run, or give the data the split of that run")
+    seen.check(experiment)
+    facts = {"run": str(run), "method": one.method, "sha256": file_digest(run / folder.ADAPTER)}
+    return Learned(method.learned_state(), facts, seen.all)
 
 
 def _read(given: GivenFile, backbone: DualEncoder) -> Learned:

@@ -15,6 +15,7 @@ from acclimate.methods import Answerer
 from acclimate.metrics import CAPTIONING, caption_scores, evaluate_captions
 from acclimate.tasks.contract import require_images, table_options
 from acclimate.tasks.registry import register_task
+from acclimate.tasks.retrieval import OwnCaptions
 from acclimate.tasks.writing import Writing, Written
 from acclimate.training.feeds import Feed, chunks
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
     from acclimate.training.inputs import Given
+    from acclimate.training.inputs.kinds import References
 
 BATCH_SIZE = 64
 LONGEST = 40  # tokens of a caption
@@ -71,13 +73,17 @@ class Captioning(Writing[CaptionData]):
         Raises:
             DataError: a caption does not fit into the context of the model.
         """
-        lessons = [(method.asks_for_captions, caption) for _, caption in train.lessons]
-        for lesson in lessons:
+        captions = [caption for _, caption in train.lessons]
+        for caption in captions:
             try:
-                method.check_lesson(*lesson)
+                method.check_lesson(method.asks_for_captions, caption)
             except BackboneError as error:
-                raise DataError(f"{train.name}: the caption {lesson[1][:60]!r}: {error}") from None
-        method.learn_answers(lessons)
+                raise DataError(f"{train.name}: the caption {caption[:60]!r}: {error}") from None
+        method.learn_captions(captions)
+
+    def references(self, composed: References | None) -> References:
+        """Return the captions, for methods that learn from sentences about an image."""
+        return OwnCaptions()
 
     # ------------------------------------------------------------------------------------------------------- measuring
 

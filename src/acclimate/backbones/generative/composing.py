@@ -32,7 +32,7 @@ def compose_vlm(name: str, device: torch.device | str = "cpu", dtype: torch.dtyp
     first, _, second = name.partition(JOIN)
     dual = load_backbone(first, device, dtype)
     language, head, tokenizer, template, image_id = _language(second, device, dtype)
-    family = ComposedFamily(dual._family, language, head, image_id, template is not None)
+    family = ComposedFamily(dual, language, head, image_id, template is not None)
     backbone = GenerativeVLM(name, family, tokenizer, template, dual._processor)
     backbone.place = None if dual.place is None else Place(dual.place.folder, local=False)
     backbone.conversation("x", "x")  # what cannot be followed should fail here, not at the first image

@@ -48,6 +48,6 @@ def _stands_last(backbone: GenerativeVLM, family: VLMFamily) -> bool:
     side = backbone.image_size
     ramp = torch.linspace(-1, 1, 3 * side**2, device=backbone.device).view(1, 3, side, side).to(backbone.dtype)
     with backbone._looking:
-        tokens, vision = family.features(ramp)
+        tokens, vision, _ = family.features(ramp)
         alone = family.connector(vision).reshape(1, -1, family.token_width)
     return alone.shape == tokens.shape and torch.allclose(alone, tokens, rtol=1e-2, atol=1e-4)

@@ -24,6 +24,7 @@ from acclimate.errors import BackboneError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.data.transforms import ImageTransform
 
 FACTS = ("name", "family", "image_size", "image_tokens", "token_width", "vision_width", "context_length", "vocabulary")
@@ -81,6 +82,11 @@ class FrozenVLM(Shared):
         return self._family.language
 
     @property
+    def dual(self) -> DualEncoder | None:
+        """The dual encoder of a composed model, of which it has the image tower; None in all others."""
+        return self._family.dual
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self._family.model.device
@@ -93,6 +99,8 @@ class FrozenVLM(Shared):
     def to(self: V, device: torch.device | str) -> V:
         """Move the weights to a device, in place; returns itself."""
         self._family.model.to(device)
+        if self.dual is not None:
+            self.dual.to(device)
         return self
 
     @cached_property
@@ -125,11 +133,12 @@ class FrozenVLM(Shared):
     def widths(self) -> Mapping[str, int]:
         """Kinds of image features: means over the tokens before and behind the connector, and all of both.
 
-        Those before it, "vision_tokens", are there where the family makes nothing more of what it gives.
+        In a composed model the first are the features of its dual encoder. All tokens before the connector,
+        "vision_tokens", are there where the family makes nothing more of what it gives.
         """
         before = self._family.vision_tokens
         return {
-            "image_features": self.vision_width,
+            "image_features": self._family.summary_width,
             "connected_features": self.token_width,
             "image_tokens": self.image_tokens * self._family.payload,
             **({} if before is None else {"vision_tokens": before * self.vision_width}),
@@ -147,9 +156,10 @@ class FrozenVLM(Shared):
         """Features of images, see `Encoder`; the vision tower runs once, whatever is asked for.
 
         Returns:
-            "image_features" (B, vision_width), "connected_features" (B, D), "image_tokens" (B, T * D), which is what
-            the other methods take, and "vision_tokens" (B, N * vision_width), what `LearnedConnector` takes. (Families
-            that feed deeper layers, too, have wider tokens.)
+            "image_features" (B, vision_width), of a composed model (B, E) in the joint space, "connected_features"
+            (B, D), "image_tokens" (B, T * D), which is what the other methods take, and "vision_tokens"
+            (B, N * vision_width), what `LearnedConnector` takes. (Families that feed deeper layers, too, have wider
+            tokens.)
         """
         check_kinds(self, kinds)
         if not kinds:
@@ -166,14 +176,14 @@ class FrozenVLM(Shared):
         return {kind: torch.cat([part[kind] for part in parts]) for kind in kinds}
 
     def _features(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
-        tokens, vision = self._family.features(pixels.to(self.device, self.dtype))
+        tokens, vision, summary = self._family.features(pixels.to(self.device, self.dtype))
         if tokens.shape[1] != self.image_tokens or vision.shape[2] != self.vision_width:
             raise BackboneError(
                 f"{self.name} makes {tokens.shape[1]} tokens of an image where config.json says {self.image_tokens}; "
                 "use the files of one model"
             )
         found = {
-            "image_features": vision.mean(1),
+            "image_features": summary,
             "connected_features": tokens[..., : self.token_width].mean(1),
             "image_tokens": tokens.flatten(1),
             "vision_tokens": vision.flatten(1),
@@ -200,8 +210,8 @@ class FrozenVLM(Shared):
 
     def _own_pixels(self, pixels: Tensor) -> ImageTokens:
         with self._looking:
-            tokens, vision = self._family.features(pixels)
-        return ImageTokens(tokens[0], vision=vision[0].mean(0))
+            tokens, _, summary = self._family.features(pixels)
+        return ImageTokens(tokens[0], vision=summary[0])
 
     def _own_shape(self, image: Image.Image) -> ImageTokens:
         processor = self._image_processor

@@ -2,5 +2,6 @@
 
 from acclimate.methods.aape.config import AAPEConfig
 from acclimate.methods.aape.method import AAPE
+from acclimate.methods.aape.text import AAPELimber, AAPELimberConfig
 
-__all__ = ["AAPE", "AAPEConfig"]
+__all__ = ["AAPE", "AAPEConfig", "AAPELimber", "AAPELimberConfig"]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, clip_reward, mean_prompt, pick_one
+from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, pick_one
 from acclimate.methods.aape.config import AAPEConfig
+from acclimate.methods.aape.distilling import WATCHED, aggregate, distil, reward
 from acclimate.methods.aape.inspection import inspect
 from acclimate.methods.aape.networks import Projection, PromptGenerator
 from acclimate.methods.capabilities import PromptAttribution, PromptAttributor, Retriever
@@ -25,7 +26,6 @@ from acclimate.training.inputs import Inputs
 from acclimate.training.stages import GradientStage, SolverStage, Stage
 
 RETRIEVAL_EPOCHS = 30
-WATCHED = frozenset({"image_cosine", "mean_cosine", "attention_entropy"})
 
 
 @register
@@ -107,32 +107,14 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
         return None if self.aggregator is None else inspect(self, train, warn=False)[1]
 
     def aggregate(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-        """Return p^a of the images of a batch (B, E), L2-normalised, the attention (B, n) or none, and figures of both.
-
-        The figures are means over the batch: `image_cosine` with the image, `mean_cosine` with the mean prompt, and
-        `attention_entropy`, 1 where all prompts count the same, 0 where one prompt does.
-        """
+        """Return p^a of the images of a batch, the attention and figures of both, see `distilling.aggregate`."""
         assert self.aggregator is not None
-        images, limit = self.image_directions(batch), self.config.reference_limit
-        prompts, mask = F.normalize(batch.reference_prompts.float(), dim=-1)[:, :limit], batch.reference_mask[:, :limit]
-        aggregated, attention = self.aggregator(prompts, mask, images, batch.index)
-        with torch.no_grad():
-            mean = F.normalize(mean_prompt(prompts, mask), dim=-1)
-            figures = {
-                "image_cosine": (aggregated * images).sum(dim=-1).mean(),
-                "mean_cosine": (aggregated * mean).sum(dim=-1).mean(),
-            }
-            if attention is not None:
-                figures["attention_entropy"] = relative_entropy(attention, mask).mean()
-        return aggregated, attention, figures
+        return aggregate(self.aggregator, self.config, batch, self.image_directions(batch))
 
     def reward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the aggregator minimises, the reward with its sign turned, and the figures of `aggregate`."""
+        """Return what the aggregator minimises, and the figures of `aggregate`."""
         aggregated, _, figures = self.aggregate(batch)
-        return {"reward": self._reward(self.image_directions(batch), aggregated), **figures}
-
-    def _reward(self, images: Tensor, aggregated: Tensor) -> Tensor:
-        return -clip_reward(images, aggregated, self.config.reward == "clip-score")
+        return {"reward": reward(self.config, self.image_directions(batch), aggregated), **figures}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms; gradients of the reward reach the aggregator alone, those of all others never do."""
@@ -144,12 +126,7 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
             terms = {"contrastive": self._contrast(batch, F.normalize(generated, dim=-1))}
         if self.aggregator is None:
             return terms
-        aggregated, _, figures = self.aggregate(batch)
-        distance = (generated - aggregated.detach()).square().sum(dim=-1).mean()
-        terms["distillation"] = self.config.distillation_weight * distance
-        if self.config.learns_aggregator and not self.config.two_stage:
-            terms["reward"] = self._reward(images, aggregated)
-        return terms | figures
+        return terms | distil(self.aggregator, self.config, batch, images, generated)
 
     def _contrast(self, batch: Batch, queries: Tensor) -> Tensor:
         """Return the symmetric contrastive loss of queries (B, E) and a caption of each image, drawn anew each time."""
@@ -172,13 +149,3 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
         if self.projection is None:
             return self.backbone.scaled(cosines(F.normalize(generated.float(), dim=-1), templates))
         return self.backbone.scaled(self.projection.cosines(images, templates, generated))
-
-
-def relative_entropy(attention: Tensor, mask: Tensor) -> Tensor:
-    """Return the entropy (B,) of attention (B, n) among the prompts of a mask (B, n), in units of the largest possible.
-
-    One prompt alone has 0.
-    """
-    shares = attention / attention.sum(dim=1, keepdim=True)
-    entropy = torch.special.entr(shares).sum(dim=1)
-    return entropy / mask.sum(dim=1).clamp(min=2).log()

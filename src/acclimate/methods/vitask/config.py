@@ -13,7 +13,7 @@ from acclimate.training.recipe import Recipe, warm_cosine
 
 WARMUP = 0.03  # share of a stage, as in the second-stage recipe of InternVL 2
 FIRST = 0.1  # share of the rate that a stage begins with: from nothing, a stage of one step would learn nothing
-STEPS = 120  # of both stages together, in a training whose length nobody chose
+STEPS = 120  # of both stages together, in a training whose length nobody chose, or more where there are many classes
 LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 
 
@@ -27,9 +27,13 @@ class TuningConfig(AnswerConfig, Recipe):
     alpha: float = option(32.0, "strength of the changes, before the division by the rank", low=0.0)
     dropout: float = option(0.05, "chance that an input of a change is dropped in training", low=0.0, high=0.99)
     epochs: int | None = option(
-        None, "passes over the training images, both stages together; none: as many as make 120 steps, 2 to 100", low=2
+        None,
+        "passes over the training images, both stages together; none: as many as make 120 steps, or `class_steps` for "
+        "each class where that is more, 2 to 100",
+        low=2,
     )
-    batch_size: int = option(16, "images in a step", low=1)
+    class_steps: int = option(48, "steps for each class, where `epochs` names no length", low=0)
+    batch_size: int = option(8, "images in a step", low=1)
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
     lr: float = option(3e-3, "peak learning rate; 4e-5 is that of the recipe for models of billions", low=0.0)
     weight_decay: float = option(0.01, "weight decay", low=0.0)
@@ -61,10 +65,10 @@ class TuningConfig(AnswerConfig, Recipe):
         first = self.warmup_lr or FIRST * self.lr
         return warm_cosine(self.lr, epoch, epochs, warmup, first, self.warmup == "linear")
 
-    def passes(self, images: int) -> tuple[int, int]:
-        """Return the epochs of the first and of the second stage for so many training images."""
-        steps = math.ceil(images / self.batch_size)
-        epochs = self.epochs or min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
+    def passes(self, images: int, classes: int = 0) -> tuple[int, int]:
+        """Return the epochs of the first and of the second stage for so many training images, and classes if any."""
+        steps, wanted = math.ceil(images / self.batch_size), max(STEPS, self.class_steps * classes)
+        epochs = self.epochs or min(max(LEAST_EPOCHS, math.ceil(wanted / steps)), MOST_EPOCHS)
         second = round(epochs * self.second_stage)
         return epochs - second, second
 

@@ -97,13 +97,17 @@ class Instruct(Teachable):
         """Return the context in which the backbone has the adapter."""
         return self.adapter.on()
 
+    def passes(self, facts: TrainingFacts) -> tuple[int, int]:
+        """Return the epochs of the two stages."""
+        return self.config.passes(facts.images, 0 if self.lessons is not None else len(self.class_names))
+
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the two stages."""
         parameters, rates = self.learned()
         how: dict[str, Any] = {"rates": rates, "divisible": True}
         stages = [
             GradientStage(f"{self.name}-{number}", self.config, epochs, self.loss, parameters, **how)
-            for number, epochs in enumerate(self.config.passes(facts.images), 1)
+            for number, epochs in enumerate(self.passes(facts), 1)
         ]
         return [stage for stage in stages if stage.epochs]
 

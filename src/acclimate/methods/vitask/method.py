@@ -150,7 +150,7 @@ class VITask(Instruct):
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return stage 1, over adapter and connector, and stage 2, over the adapter with the contrast."""
-        config, (first, second) = self.config, self.config.passes(facts.images)
+        config, (first, second) = self.config, self.passes(facts)
         both, rates = self.learned()
         connector = [] if self.connector is None else list(self.connector.parameters())
         all_rates = rates + [config.connector_rate] * len(connector)

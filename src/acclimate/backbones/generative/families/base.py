@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from acclimate.backbones.architecture import Architecture
 from acclimate.errors import BackboneError
+
+if TYPE_CHECKING:
+    from acclimate.backbones.dual_encoder import DualEncoder
 
 Grid = tuple[int, int, int]
 
@@ -61,6 +64,7 @@ class VLMFamily(ABC):
         vision_width: width of what the connector reads.
         vision_tokens: number N of vectors that it reads of an image, where what it gives is what stands for the image;
             None where the family orders, packs or extends that.
+        dual: the dual encoder that the vision tower belongs to; None: it belongs to this model alone.
     """
 
     name: ClassVar[str]
@@ -75,6 +79,7 @@ class VLMFamily(ABC):
     image_tokens: int
     vision_width: int
     vision_tokens: int | None = None
+    dual: DualEncoder | None = None
 
     def __init__(self, model: Any) -> None:
         self.model, self.config = model, model.config
@@ -120,11 +125,22 @@ class VLMFamily(ABC):
         """The configuration of its image processor, changed where needed so that all images take the same tokens."""
         return config
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised pixels (B, 3, H, W) to vectors (B, T, D') and the tokens that the connector reads (B, N, V)."""
+    @property
+    def summary_width(self) -> int:
+        """Width S of what `features` has of a whole image."""
+        return self.vision_width
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised pixels (B, 3, H, W) to what the language model, the connector and a classifier read.
+
+        Returns:
+            Vectors (B, T, D'), the tokens that the connector reads (B, N, V), and one for each image (B, S): their
+            mean, where the vision tower gives no better one.
+        """
         with self.reading() as read:
             tokens = self._features(pixels)
-        return tokens.reshape(len(pixels), -1, self.payload), read[0].reshape(len(pixels), -1, read[0].shape[-1])
+        vision = read[0].reshape(len(pixels), -1, read[0].shape[-1])
+        return tokens.reshape(len(pixels), -1, self.payload), vision, vision.mean(1)
 
     def own(self, inputs: Mapping[str, Tensor]) -> OwnShape:
         """One image in its own shape, from what the image processor `shapes` makes of it."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from acclimate.backbones.families import Family
+from acclimate.backbones.architecture import Architecture
+from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.generative.families.base import VLMFamily
 
 PLACEHOLDER = "<image>"
@@ -53,7 +54,7 @@ class ComposedFamily(VLMFamily):
     The map is drawn from a fixed seed and says nothing until a method has learned one.
 
     Args:
-        dual: the family of the dual encoder, with its weights.
+        dual: the dual encoder.
         language: the language model without its head, in Hugging Face's form.
         head: of the language model.
         image_id: the placeholder of a vector.
@@ -64,23 +65,35 @@ class ComposedFamily(VLMFamily):
     name: ClassVar[str] = "composed"
     model_class: ClassVar[str] = ""
 
-    def __init__(self, dual: Family, language: Any, head: nn.Linear, image_id: int, chats: bool) -> None:
-        self.text_config, self.vision_config = language.config, dual.vision_config
+    def __init__(self, dual: DualEncoder, language: Any, head: nn.Linear, image_id: int, chats: bool) -> None:
+        self.dual: DualEncoder = dual
+        self._tower = dual._family.vision_model
+        self.text_config, self.vision_config = language.config, dual._family.vision_config
         self.config = language.config
         self.embedding, self.inner, self.language, self.head = language.get_input_embeddings(), language, language, head
-        self.image_id, self.chats, self._dual = image_id, chats, dual
+        self.image_id, self.chats = image_id, chats
         self.token_width = self.payload = int(self.text_config.hidden_size)
         self.context_length = int(self.text_config.max_position_embeddings)
         self.vocabulary = int(head.weight.shape[0])
         self.side, self.vision_width = dual.image_size, dual.vision_width
         self.image_tokens = self.vision_tokens = (self.side // int(self.vision_config.patch_size)) ** 2
-        self.processor = dual.name  # type: ignore[misc]  # of the image tower that it has
-        self.model = Parts(dual.vision_model, language, head, self.vision_width, self.token_width)
+        self.processor = dual.family  # type: ignore[misc]  # of the image tower that it has
+        self.model = Parts(self._tower, language, head, self.vision_width, self.token_width)
 
     @property
     def connector(self) -> nn.Module:
         """The linear map."""
         return self.model.connector
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the forward passes take from config.json, and which text tower belongs to the image tower."""
+        return super().architecture.plus("dual", "identity", self.dual.identity, None)
+
+    @property
+    def summary_width(self) -> int:
+        """Width of the joint space, in which the dual encoder has an image."""
+        return self.dual.embed_dim
 
     def plain_text(self, tokenizer: Any, instruction: str, response: str | None) -> str | None:
         """Question and answer as text, for a language model that does not chat about images."""
@@ -89,6 +102,11 @@ class ComposedFamily(VLMFamily):
         begin = tokenizer.bos_token or ""
         return f"{begin}{PLACEHOLDER}Q: {instruction}\nA:{'' if response is None else f' {response}'}"
 
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the language model and its map read, and the image features of the dual encoder; one pass."""
+        found = self._tower(pixel_values=pixels)
+        vision = found.last_hidden_state[:, 0 if self.dual._family.vision_pool is None else 1 :]
+        return self.connector(vision), vision, found.pooler_output @ self.dual.vision_projection.T
+
     def _features(self, pixels: Tensor) -> Tensor:
-        found = self._dual.vision_model(pixel_values=pixels).last_hidden_state
-        return self.connector(found if self._dual.vision_pool is None else found[:, 1:])
+        return self.features(pixels)[0]
