@@ -163,6 +163,16 @@ def test_it_loads_and_writes_the_same(run, caption_folder):
 
 
 @pytest.mark.slow
+def test_a_run_on_captions_answers_questions(run, picture_folder, tmp_path):
+    """Zero-shot: nothing is learned from questions."""
+    image = sorted((picture_folder / "test").rglob("*.png"))[0]
+    (tmp_path / "questions.csv").write_text(f"image,question,answer,split\n{image},what is it?,a cat,test\n")
+    loaded = acclimate.load(run[0])
+    assert loaded.evaluate(tmp_path / "questions.csv")["samples"] == 1
+    assert isinstance(loaded.ask(image, "what is it?")[0].answer, str)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_given(name, caption_folder, picture_folder, prompt, run, tmp_path):
     questions = tmp_path / "questions.csv"
     images = sorted(picture_folder.rglob("*.png"))
