@@ -26,6 +26,10 @@ READERS = {
     "labels.csv": (b"path,label,group\n0.png,cat,g\n1.png,dog,\n", load_data),
     "labels.jsonl": (b'{"path": "0.png", "label": "cat"}\n{"path": "1.png", "label": 1}\n', load_data),
     "list.json": (b'{"train": [["0.png", 0, "cat"],\n["1.png", 1, "dog"]]}\n', load_data),
+    "captions.json": (
+        b'{"images": [{"id": 1, "file_name": "0.png"}],\n"annotations": [{"image_id": 1, "caption": "a cat"}]}\n',
+        load_captions,
+    ),
     "captions.csv": (b"image,caption\n0.png,a cat\n1.png,a dog\n", load_captions),
 }
 BITS = [
