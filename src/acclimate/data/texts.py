@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -189,7 +189,7 @@ def folder_of(images_root: str | os.PathLike[str] | None) -> Path | None:
 
 
 def to_data(
-    kind: type[T],
+    kind: Callable[..., T],
     rows: Rows,
     plan: SplitPlan,
     split_from: str | os.PathLike[str] | None,
