@@ -237,8 +237,8 @@ def _spec(content: Any, path: Path, root: Path) -> Spec:
     suites = tuple(_suite(entry, f"suites[{n}]", top, sources, methods) for n, entry in enumerate(top.suites))
     title = top.title or path.stem
     used = dict.fromkeys(get_method(one.method).default_backbone for suite in suites for one in suite.contenders)
-    shown = {"metric": top.metric, "reference": top.reference, "precision": top.precision, "scorer": top.scorer}
-    spec = Spec(title, top.backbones or tuple(used), sources, suites, **shown, path=path)
+    how = (top.metric, top.reference, top.precision, top.scorer)
+    spec = Spec(title, top.backbones or tuple(used), sources, suites, *how, path)
     if spec.metric in JUDGED and spec.scorer is None:
         raise ConfigError(f"metric: {spec.metric} is given by a dual encoder; name one as `scorer`, such as mini-clip")
     if spec.reference is not None and spec.reference not in spec.labels:

@@ -223,8 +223,8 @@ class AdaptedModel:
             progress: told of every batch.
             scorer: dual encoder that judges written captions, or none.
         """
-        told = {"config": method.config, "cache_dir": self.cache_dir, "scorer": scorer}
-        given = Given(self.backbone, method.domain_encoder, progress=progress or Silent(), **told)
+        made_of = (self.backbone, method.domain_encoder, None, method.config, self.cache_dir, progress or Silent())
+        given = Given(*made_of, scorer=scorer)
         return evaluation_feed(method.inputs.prediction, data, given, method.reading), data, given
 
     def choose_images(self, data: Images, split: str = "auto") -> Images:
