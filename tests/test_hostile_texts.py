@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from acclimate.bench import read_spec
-from acclimate.data import load_captions, load_data
+from acclimate.data import load_captions, load_data, load_questions
 from acclimate.errors import AcclimateError
 from acclimate.prompts import read_names_file, read_templates
 from acclimate.prompts.references import read_reference_prompts
@@ -26,6 +26,15 @@ READERS = {
     "labels.csv": (b"path,label,group\n0.png,cat,g\n1.png,dog,\n", load_data),
     "labels.jsonl": (b'{"path": "0.png", "label": "cat"}\n{"path": "1.png", "label": 1}\n', load_data),
     "list.json": (b'{"train": [["0.png", 0, "cat"],\n["1.png", 1, "dog"]]}\n', load_data),
+    "captions.json": (
+        b'{"images": [{"id": 1, "file_name": "0.png"}],\n"annotations": [{"image_id": 1, "caption": "a cat"}]}\n',
+        load_captions,
+    ),
+    "questions.json": (
+        b'{"questions": [{"question_id": 1, "image_id": 0, "question": "what?"}],\n"annotations": [{"question_id": 1, '
+        b'"image_id": 0, "answers": [{"answer": "a cat"}]}]}\n',
+        load_questions,
+    ),
     "captions.csv": (b"image,caption\n0.png,a cat\n1.png,a dog\n", load_captions),
 }
 BITS = [

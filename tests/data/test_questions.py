@@ -95,7 +95,7 @@ def test_every_bad_row_is_named(folder):
     assert str(caught.value) == (
         f"questions.csv: 4 bad rows: row 3: no such image 'images/gone.png' in {folder}; row 4: the question is empty; "
         "row 5: the answer is empty; row 6: 'images/train-000.png' has split 'test', but 'train' in row 2; mend or "
-        "remove them"
+        "remove them, or give `images_root`"
     )
 
 

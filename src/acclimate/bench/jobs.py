@@ -49,6 +49,7 @@ class Job:
         domain_encoder: name of the domain encoder, by which it is found; none where the method reads none.
         reference_prompts: file of the reference prompts, by which they are found; none where the method learns from
             none, or from composed ones.
+        scorer: name of the dual encoder that judges captions which are written, by which it is found; or none.
     """
 
     content: Mapping[str, Any]
@@ -56,6 +57,7 @@ class Job:
     backbone: str
     domain_encoder: str | None = None
     reference_prompts: str | None = None
+    scorer: str | None = None
 
     @property
     def hash(self) -> str:
@@ -110,17 +112,20 @@ class Job:
         return (place / DONE).exists() and (place / folder.RECORD).exists()
 
 
-def plan(spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, ImageData]) -> list[Job]:
+def plan(
+    spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, ImageData], scorer: Backbone | None = None
+) -> list[Job]:
     """Return all jobs of a bench, those of one backbone together and among them those of one data set.
 
     Args:
         spec: the bench.
         backbones: its backbones, loaded, by their name in the spec.
         sets: its data sets, loaded, by their name in the spec.
+        scorer: its scorer, loaded, if it has one.
 
     Raises:
         ConfigError: a protocol or a method cannot be run as the spec says, or not on these data; a domain encoder is
-            missing; the same job has two names, or two jobs have the same.
+            missing; there is nothing for the scorer to judge; the same job has two names, or two jobs have the same.
     """
     facts = {name: facts_of(data, spec.data[name]) for name, data in sets.items()}
     jobs: dict[str, Job] = {}
@@ -143,7 +148,11 @@ def plan(spec: Spec, backbones: Mapping[str, Backbone], sets: Mapping[str, Image
                         contender, job.sources, class_names, prompts_of(content["data"], job.sources)
                     )
                     job = replace(job, content={**job.content, "reference_prompts": sentences}, reference_prompts=file)
+                if scorer is not None and task_of(drawn.train, get_method(contender.method)).judged:
+                    job = replace(job, content={**job.content, "scorer": identity(scorer)}, scorer=spec.scorer)
                 _check_apart(job, jobs.setdefault(job.hash, job), names.setdefault(job.run, job))
+    if scorer is not None and not any(job.scorer for job in jobs.values()):
+        raise ConfigError("scorer: it judges captions that are written, and no suite writes any; leave it out")
     return list(jobs.values())
 
 

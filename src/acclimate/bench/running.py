@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.bench.entries import at
 from acclimate.bench.jobs import Job, load_source, plan
 from acclimate.bench.pool import Observer, Pool
@@ -52,7 +53,9 @@ def plan_bench(spec: Spec, device: str = "auto") -> list[Job]:
         sets = {name: load_source(name, source) for name, source in spec.data.items() if name in used}
         with at("backbones"):
             backbones = {name: open_backbone(name, torch.device("cpu")) for name in spec.backbones}
-        return plan(spec, backbones, sets)
+        with at("scorer"):
+            scorer = None if spec.scorer is None else as_dual(open_backbone(spec.scorer, torch.device("cpu")), "scorer")
+        return plan(spec, backbones, sets, scorer)
 
 
 def run_bench(

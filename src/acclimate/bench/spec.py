@@ -16,7 +16,7 @@ from acclimate.data import parse_shots
 from acclimate.data.splits import STABLE, Rule
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
-from acclimate.metrics import get_measure
+from acclimate.metrics import JUDGED, get_measure
 from acclimate.options import make_config, nearest
 from acclimate.prompts import check_templates, get_domain
 from acclimate.protocols import Protocol, get_protocol
@@ -123,6 +123,7 @@ class Spec:
         metric: the one that the terminal shows first.
         reference: label of the method that the others are compared with in pairs, or none.
         precision: as in `adapt`.
+        scorer: name of the dual encoder that judges captions which are written, or none.
         path: the file that it was read from, for messages.
     """
 
@@ -133,6 +134,7 @@ class Spec:
     metric: str = METRIC
     reference: str | None = None
     precision: str = "auto"
+    scorer: str | None = None
     path: Path = Path("the spec")
 
     @property
@@ -222,6 +224,7 @@ class _Spec(Entry):
     metric: Annotated[Text, AfterValidator(lambda name: get_measure(name).name)] = METRIC
     reference: Text | None = None
     precision: Text = "auto"
+    scorer: Text | None = None
     domain_encoder: Open[_Named]
     reference_prompts: Open[_Named]
 
@@ -234,7 +237,10 @@ def _spec(content: Any, path: Path, root: Path) -> Spec:
     suites = tuple(_suite(entry, f"suites[{n}]", top, sources, methods) for n, entry in enumerate(top.suites))
     title = top.title or path.stem
     used = dict.fromkeys(get_method(one.method).default_backbone for suite in suites for one in suite.contenders)
-    spec = Spec(title, top.backbones or tuple(used), sources, suites, top.metric, top.reference, top.precision, path)
+    how = (top.metric, top.reference, top.precision, top.scorer)
+    spec = Spec(title, top.backbones or tuple(used), sources, suites, *how, path)
+    if spec.metric in JUDGED and spec.scorer is None:
+        raise ConfigError(f"metric: {spec.metric} is given by a dual encoder; name one as `scorer`, such as mini-clip")
     if spec.reference is not None and spec.reference not in spec.labels:
         raise ConfigError(f"reference: no method is labelled '{spec.reference}'{nearest(spec.reference, spec.labels)}")
     if spec.precision not in get_args(Precision):

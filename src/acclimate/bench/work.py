@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from acclimate.backbones.backbone import as_dual
 from acclimate.bench.encoders import identity
 from acclimate.bench.facts import listing, prompts_of
 from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, load_source
@@ -51,6 +52,7 @@ class Worker:
     def __init__(self, sources: Mapping[str, Source], out: Path, device: str, cache_dir: Path | None) -> None:
         self.sources, self.out, self.device, self.cache_dir = sources, out, device, cache_dir
         self.backbone = lru_cache(maxsize=1)(self._backbone)  # jobs come sorted by it
+        self.scorer = lru_cache(maxsize=1)(self._backbone)
         self.domain_encoder = lru_cache(maxsize=2)(self._domain_encoder)
         self.data = cache(self._data)
 
@@ -62,14 +64,15 @@ class Worker:
 
         return load_domain_encoder(name, backbone=self.backbone(backbone), device=resolve_device(self.device))
 
-    def _encoders(self, job: Job) -> tuple[Backbone, DomainEncoder | None]:
+    def _encoders(self, job: Job) -> tuple[Backbone, DomainEncoder | None, Backbone | None]:
         """Return the encoders of a job, if they are still what was planned."""
         backbone = self.backbone(job.backbone)
         domain = None if job.domain_encoder is None else self.domain_encoder(job.domain_encoder, job.backbone)
-        for entry, encoder in (("backbone", backbone), ("domain_encoder", domain)):
+        scorer = None if job.scorer is None else self.scorer(job.scorer)
+        for entry, encoder in (("backbone", backbone), ("domain_encoder", domain), ("scorer", scorer)):
             if encoder is not None and identity(encoder) != job.content[entry]:
                 raise BackboneError(f"{entry} {encoder.name} has changed since the bench began; start it again")
-        return backbone, domain
+        return backbone, domain, scorer
 
     def _data(self, name: str, known: str) -> ImageData:
         data = load_source(name, self.sources[name])
@@ -92,7 +95,7 @@ class Worker:
         replace_file(place / JOB, (json.dumps(content, indent=1) + "\n").encode())
         facts, protocol = content["data"], job.protocol
         sets = {name: self.data(name, known["listing"]) for name, known in facts.items()}
-        backbone, domain_encoder = self._encoders(job)
+        backbone, domain_encoder, scorer = self._encoders(job)
         trial = protocol.draw(content["trial"], sets, content["shots"], content["seed"])
         _check_given(job, trial.train.domain_names)
         adapt_trial(
@@ -114,6 +117,7 @@ class Worker:
             settings=content["config"],
             domain_encoder=domain_encoder,
             reference_prompts=_references(job, trial.train.class_names),
+            scorer=None if scorer is None else as_dual(scorer, "scorer"),
         )
         (place / DONE).touch()
 

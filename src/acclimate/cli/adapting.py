@@ -46,6 +46,7 @@ def adapt(
     reference_prompts: opt.ReferencePrompts = None,
     start: opt.Start = None,
     look_at: opt.LookAt = None,
+    scorer: opt.Scorer = None,
     shots: opt.Shots = "16",
     seed: opt.Seed = 1,
     set_: opt.Settings = None,
@@ -90,7 +91,7 @@ def adapt(
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
-    given |= {"look_at": look_at, "templates": sentences}
+    given |= {"look_at": look_at, "templates": sentences, "scorer": scorer}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     drawn, settings, cache = task.parse_shots(shots), parse_assignments(set_ or ()), opt.feature_cache(no_cache)
     out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *(set_ or ()))
@@ -154,6 +155,7 @@ def evaluate(
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
+    scorer: opt.Scorer = None,
     rebind: Annotated[
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
@@ -184,7 +186,7 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = evaluate_beside(model, model.choose_images(images, split), progress)
+        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
         console.out.print()

@@ -21,6 +21,7 @@ from acclimate.cli import (
     console,
     describing,
     looking,
+    making,
     pretraining,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -66,8 +67,11 @@ app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(asking.ask)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
-data_app = typer.Typer(cls=Verbs, help="Look at data before training on them.", no_args_is_help=True)
+data_app = typer.Typer(
+    cls=Verbs, help="Look at data before training on them, or make some to try things on.", no_args_is_help=True
+)
 data_app.command(cls=Verb)(looking.check)
+data_app.command(cls=Verb)(making.make)
 app.add_typer(data_app, name="data")
 pretrain_app = typer.Typer(
     cls=Verbs, help="Make domain encoders from images, with or without labels.", no_args_is_help=True

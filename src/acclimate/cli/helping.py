@@ -15,6 +15,7 @@ EXAMPLES = {
     "bench": "acclimate bench spec.yaml --jobs 2 --compare linear-probe",
     "describe": "acclimate describe my_images --llm http://localhost:8000/v1 --out prompts.json",
     "check": "acclimate data check my_images",
+    "make": "acclimate data make sar my_radar",
     "mae": "acclimate pretrain mae my_images --out runs/mae",
 }
 

@@ -103,6 +103,14 @@ Backbone = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|DIR",
+        help="Dual encoder that judges written captions by CLIPScore and RefCLIPScore, such as mini-clip.",
+        rich_help_panel=MODEL,
+    ),
+]
 LanguageModel = Annotated[
     str | None,
     typer.Option(

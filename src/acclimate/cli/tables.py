@@ -75,10 +75,11 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     rows = {**beside, **without, method: record["metrics"]}
     seconds = record["cost"]["seconds"]
     title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
-    sheet = Sheet(["method", *(get_measure(name).short for name in task.figures), "s"], title)
-    leading = LEADING if len(task.figures) <= 5 else 0
+    figures = task.shown(record["metrics"])
+    sheet = Sheet(["method", *(get_measure(name).short for name in figures), "s"], title)
+    leading = LEADING if len(figures) <= 5 else 0
     for name, metrics in rows.items():
-        cells = [figure(key, metrics, place < leading) for place, key in enumerate(task.figures)]
+        cells = [figure(key, metrics, place < leading) for place, key in enumerate(figures)]
         sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == method else "")
     spent_on = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
     spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in spent_on)
@@ -143,7 +144,7 @@ def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: s
         return
     rows = {method: metrics, **metrics["baselines"]}
     sheet = Sheet(["95 % intervals", *rows], title)
-    for name in task.figures:
+    for name in task.shown(metrics):
         sheet.add(get_measure(name).short, *(figure(name, row) for row in rows.values()))
     show_figures(sheet)
     tell(out, task.note(metrics), "note")

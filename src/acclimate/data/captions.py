@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,21 +14,20 @@ import numpy as np
 
 from acclimate import arguments
 from acclimate.counting import counted
+from acclimate.data.coco import find_coco_captions, name_of_json, read_coco_captions
 from acclimate.data.dataset import ImageData
-from acclimate.data.frames import frame_columns, is_frame, read_frame
-from acclimate.data.load import build_data, is_path, settle_split, without_corrupt
-from acclimate.data.manifests import key_of, more_missing, resolve, split_meant, table_name
+from acclimate.data.frames import frame_columns, is_frame
+from acclimate.data.load import is_path, settle_split
 from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, tidy
 from acclimate.data.splits import STABLE, Rule, SplitPlan
-from acclimate.data.tables import SUFFIXES, Record, read_table
-from acclimate.errors import DataError, brief
+from acclimate.data.tables import SUFFIXES, read_table
+from acclimate.data.texts import LABEL, PATH, TextReader, folder_of, name_of, open_table, to_data
+from acclimate.errors import DataError
 from acclimate.files import fingerprint
 
 log = logging.getLogger("acclimate.data")
 
-PATH, CAPTION, OPTIONAL = ("image", "path", "file_name"), "caption", ("split", "group")
-LABEL = "image"  # the one class of images that have none
+CAPTION = "caption"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +76,7 @@ def find_captions(source: object) -> Any:
     """Return the table of captions that a source is or has, none where it is something else.
 
     That is a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or a table with a column `caption` and no column
-    `label`: its path, or the table itself where it is one in memory.
+    `label`: its path, or the table itself where it is one in memory; or the files of captions as COCO publishes them.
     """
     if is_frame(source):
         columns = {str(column).strip().lower() for column in frame_columns(source)}
@@ -86,9 +85,10 @@ def find_captions(source: object) -> Any:
         return None
     path = Path(source).expanduser()
     if os.path.isdir(path):
-        return next((path / f"captions{end}" for end in SUFFIXES if (path / f"captions{end}").is_file()), None)
+        table = next((path / f"captions{end}" for end in SUFFIXES if (path / f"captions{end}").is_file()), None)
+        return table or find_coco_captions(path) or None
     if not os.path.isfile(path) or path.suffix.lower() not in SUFFIXES:
-        return None
+        return find_coco_captions(path) or None
     try:
         columns = {column.strip().lower() for column in read_table(path, (CAPTION, "label"), several=(CAPTION,))[0]}
     except DataError:  # whoever loads it will say what is wrong
@@ -114,14 +114,15 @@ def load_captions(
     Args:
         source: a folder with `captions.csv` (or .tsv, .jsonl, .parquet), or such a table with the columns
             `image,caption[,split,group]` (`path` and `file_name` will do for `image`), also in memory (a DataFrame of
-            pandas or polars, or an Arrow table), or `CaptionData`, which is returned as it is unless `split_from` is
+            pandas or polars, or an Arrow table); or captions as COCO publishes them, a `.json` file or a folder with
+            `captions_train2014.json` and the like; or `CaptionData`, which is returned as it is unless `split_from` is
             given.
         images_root: the folder to which paths are relative; by default that of the table, or the working directory.
         split_seed, split_rule, split_from, on_corrupt: as in `load_data`.
 
     Raises:
         DataError: columns, captions or images that are missing, or splits that contradict one another; it names the
-            row.
+            rows.
         ConfigError: an option out of its range.
     """
     arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
@@ -134,72 +135,54 @@ def load_captions(
         raise DataError(
             f"{place}: no captions here; name a folder with captions.csv, or a table with the columns image,caption"
         )
-    root = None if images_root is None else Path(os.path.expanduser(arguments.path("images_root", images_root)))
-    records: Iterable[Record]
-    if is_frame(table):
-        title, columns, records = read_frame(table, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
-        rows, captions = _collect(title, "table", columns, records, root or Path.cwd())
+    root = folder_of(images_root)
+    if isinstance(table, tuple):
+        name, tables = name_of_json(Path(source).expanduser(), table), read_coco_captions(table, root)
     else:
-        columns, records = read_table(table, (*PATH, CAPTION, *OPTIONAL), several=(CAPTION,))
-        rows, captions = _collect(table.name, table_name(table), columns, records, root or table.parent)
-    images = build_data(rows, None)
-    if on_corrupt == "skip":
-        images = without_corrupt(images)
-    images = settle_split(images, plan, split_from)
-    known = {name.name: getattr(images, name.name) for name in fields(images)}
-    return CaptionData(**known, by_key=captions)
+        name, tables = name_of(table), [open_table(table, _Reader, root)]
+    reader = _Reader(name, several=len(tables) > 1)
+    for one in tables:
+        reader.read(one)
+    rows = reader.finish()
+    return to_data(CaptionData, rows, plan, split_from, on_corrupt, reader.captions())
 
 
-def _collect(
-    title: str, name: str, columns: list[str], records: Iterable[Record], root: Path
-) -> tuple[Rows, dict[str, tuple[str, ...]]]:
-    """Check the rows of a table of captions and gather those of each image; `title` names the table in messages."""
-    found = {column.strip().lower(): column for column in reversed(columns)}
-    path_column = next((found[field] for field in PATH if field in found), None)
-    if path_column is None or CAPTION not in found:
-        lacking = CAPTION if path_column is not None else PATH[0]
-        raise DataError(
-            f"{title}: no column {lacking!r} among {some(columns, 20) or 'no columns'}; write 'image,caption' in "
-            "its first line"
-        )
-    rows = Rows(name)
-    captions: dict[str, list[str]] = {}
-    splits: dict[str, tuple[int, str]] = {}
-    missing: list[tuple[int, str]] = []
-    for number, record in records:
-        raw, sentences = (record.get(path_column) or "").strip(), _sentences(record.get(found[CAPTION]))
-        for value, column in ((raw, path_column), (sentences and all(sentences), CAPTION)):
+class _Reader(TextReader):
+    """Captions, gathered by their images."""
+
+    wanted = lists = (CAPTION,)
+    example = "image,caption"
+    each = "caption"
+
+    def __init__(self, name: str, several: bool = False) -> None:
+        super().__init__(name, several)
+        self.by_key: dict[str, list[str]] = {}
+
+    def begin(self) -> None:
+        """Find the columns of images and captions."""
+        self.path, self.caption = self.column(PATH), self.column((CAPTION,))
+
+    def row(self, number: int, record: Mapping[str, Any]) -> None:
+        """Take in a caption, or several of one image."""
+        raw, sentences = (record.get(self.path) or "").strip(), _sentences(record.get(self.caption))
+        for value, column in ((raw, self.path), (sentences and all(sentences), self.caption)):
             if not value:
-                raise DataError(f"{title} row {number}: the {column} is empty; fill it in or remove the row")
-        split, group = (tidy(record.get(found[field]) or "") if field in found else "" for field in OPTIONAL)
-        meant = split_meant(title, number, split)
-        path = resolve(root, raw)
-        if path is None:
-            missing.append((number, raw))
-            continue
-        key = key_of(root, path)
-        if key not in captions:
-            rows.add(key, path, LABEL, group=group, split=meant)
-        elif splits[key][1] != meant:
-            raise DataError(
-                f"{title} row {number}: {key!r} has split {meant!r}, but {splits[key][1]!r} in row "
-                f"{splits[key][0]}; keep one of the two"
-            )
-        splits.setdefault(key, (number, meant))
-        captions.setdefault(key, []).extend(sentences)
-    if missing:
-        number, raw = missing[0]
-        raise DataError(
-            f"{title} row {number}: no such image {brief(raw, 120)!r} (looked in {root})"
-            f"{more_missing(len(missing) - 1)}; correct the paths or give `images_root`"
-        )
-    if not len(rows):
-        raise DataError(f"{title}: no rows; add one row per caption with image,caption")
-    repeated = [key for key, texts in captions.items() if len(set(texts)) < len(texts)]
-    if repeated:
-        count = counted(len(repeated), "image has", "images have")
-        log.info("%s: %s a caption twice: %s", title, count, some(repeated))
-    return rows, {key: tuple(dict.fromkeys(texts)) for key, texts in captions.items()}
+                self.refuse(number, f"the {column} is empty")
+                return
+        place = self.place(number, record, raw)
+        if place is None:
+            return
+        if place.key not in self.by_key:
+            self.rows.add(place.key, place.path, LABEL, group=place.group, split=place.split)
+        self.by_key.setdefault(place.key, []).extend(sentences)
+
+    def captions(self) -> dict[str, tuple[str, ...]]:
+        """Return the captions of each image, each once."""
+        repeated = [key for key, texts in self.by_key.items() if len(set(texts)) < len(texts)]
+        if repeated:
+            count = counted(len(repeated), "image has", "images have")
+            log.info("%s: %s a caption twice: %s", self.title, count, some(repeated))
+        return {key: tuple(dict.fromkeys(texts)) for key, texts in self.by_key.items()}
 
 
 def _sentences(cell: str | list[str] | None) -> list[str]:

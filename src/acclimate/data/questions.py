@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -14,27 +13,20 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from acclimate import arguments
-from acclimate.counting import counted
-from acclimate.data.captions import LABEL, PATH
+from acclimate.data.coco import find_vqa, name_of_json, read_vqa
 from acclimate.data.dataset import ImageData
-from acclimate.data.frames import frame_columns, is_frame, read_frame
-from acclimate.data.load import build_data, is_path, settle_split, without_corrupt
-from acclimate.data.manifests import key_of, resolve, split_meant, table_name
-from acclimate.data.ordering import some
-from acclimate.data.rows import Rows, tidy
+from acclimate.data.frames import frame_columns, is_frame
+from acclimate.data.load import is_path, settle_split
 from acclimate.data.splits import STABLE, Rule, SplitPlan
-from acclimate.data.tables import SUFFIXES, Record, read_table
-from acclimate.errors import DataError, brief
+from acclimate.data.tables import SUFFIXES, read_table
+from acclimate.data.texts import LABEL, PATH, TextReader, folder_of, name_of, open_table, to_data
+from acclimate.errors import DataError
 from acclimate.files import fingerprint
 
-log = logging.getLogger("acclimate.data")
-
-QUESTION, ANSWER, OPTIONAL = ("question", "instruction"), ("answer", "answers", "response"), ("split", "group")
+QUESTION, ANSWER = ("question", "instruction"), ("answer", "answers", "response")
 TURNS = ("conversations", "messages", "conversation")  # columns of tables that hold whole conversations
 TABLES = ("questions", "vqa", "instructions")
 """Names of such tables in a folder, without their endings."""
-
-SHOWN = 5  # rows that a message names
 
 
 class Question(NamedTuple):
@@ -116,7 +108,7 @@ def find_questions(source: object) -> Any:
 
     That is a folder with `questions.csv`, `vqa.csv` or `instructions.jsonl` (or another kind of table of these names),
     or a table with a column `question` or `instruction`, and none called `label`: its path, or the table itself where
-    it is one in memory.
+    it is one in memory; or the files of questions as VQA v2 publishes them.
     """
     if is_frame(source):
         return source if _asks(frame_columns(source)) else None
@@ -125,9 +117,9 @@ def find_questions(source: object) -> Any:
     path = Path(source).expanduser()
     if os.path.isdir(path):
         places = (path / f"{name}{end}" for name in TABLES for end in SUFFIXES)
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if place.is_file()), None) or find_vqa(path) or None
     if not os.path.isfile(path) or path.suffix.lower() not in SUFFIXES:
-        return None
+        return find_vqa(path) or None
     try:
         columns = read_table(path, ())[0]
     except DataError:  # whoever loads it will say what is wrong
@@ -157,8 +149,9 @@ def load_questions(
     Args:
         source: a folder with `questions.csv`, `vqa.csv` or `instructions.jsonl` (or .csv, .tsv, .jsonl, .parquet), or
             such a table with the columns `image,question,answer[,split,group]` or `image,instruction,response`, also in
-            memory, or `QuestionData`, which is returned as it is unless `split_from` is given. In JSON lines and
-            Parquet, `answers` may be a list, one of each person who was asked.
+            memory; or questions as VQA v2 publishes them, a `.json` file with that of the answers beside it, or a
+            folder of such; or `QuestionData`, which is returned as it is unless `split_from` is given. In JSON lines
+            and Parquet, `answers` may be a list, one of each person who was asked.
         images_root: the folder to which paths are relative; by default that of the table, or the working directory.
         split_seed, split_rule, split_from, on_corrupt: as in `load_data`.
 
@@ -180,95 +173,56 @@ def load_questions(
             f"{place}: no questions here; name a folder with questions.csv, or a table with the columns "
             "image,question,answer"
         )
-    root = None if images_root is None else Path(os.path.expanduser(arguments.path("images_root", images_root)))
-    wanted = (*PATH, *QUESTION, *ANSWER, *OPTIONAL)
-    records: Iterable[Record]
-    if is_frame(table):
-        title, columns, records = read_frame(table, wanted, several=ANSWER)
-        reader = _Reader(title, "table", columns, root or Path.cwd())
+    root = folder_of(images_root)
+    if isinstance(table, tuple):
+        name, tables = name_of_json(Path(source).expanduser(), table), read_vqa(table, root)
     else:
-        columns, records = read_table(table, wanted, several=ANSWER)
-        reader = _Reader(table.name, table_name(table), columns, root or table.parent)
-    images = build_data(reader.read(records), None)
-    if on_corrupt == "skip":
-        images = without_corrupt(images)
-    images = settle_split(images, plan, split_from)
-    known = {name.name: getattr(images, name.name) for name in fields(images)}
-    return QuestionData(**known, by_key=reader.questions)
+        name, tables = name_of(table), [open_table(table, _Reader, root)]
+    reader = _Reader(name, several=len(tables) > 1)
+    for one in tables:
+        reader.read(one)
+    return to_data(QuestionData, reader.finish(), plan, split_from, on_corrupt, reader.questions)
 
 
-class _Reader:
-    """Rows of a table of questions, checked; all bad ones are named together.
+class _Reader(TextReader):
+    """Questions, a row for each."""
 
-    Args:
-        title: of the table, for messages.
-        name: of the data.
-        columns: of the table.
-        root: folder that paths start from.
+    wanted = (*QUESTION, *ANSWER)
+    lists = ANSWER
+    example = "image,question,answer"
+    each = "question"
 
-    Raises:
-        DataError: a column is missing, or conversations stand in the table.
-    """
-
-    def __init__(self, title: str, name: str, columns: list[str], root: Path) -> None:
-        self.title, self.root, self.rows, self.columns = title, root, Rows(name), columns
+    def __init__(self, name: str, several: bool = False) -> None:
+        super().__init__(name, several)
         self.questions: dict[str, Question] = {}
-        self.bad: list[tuple[int, str]] = []
-        self.splits: dict[str, tuple[int, str]] = {}
         self.counts: Counter[str] = Counter()
-        found = {column.strip().lower(): column for column in reversed(columns)}
-        self.found = found
-        if not found.keys() & {*QUESTION} and (turns := found.keys() & {*TURNS}):
-            raise DataError(
-                f"{title}: the column {min(turns)!r} holds conversations of several turns, which are not learned from; "
-                "write one instruction and one response in each row, with the columns image,instruction,response"
-            )
-        self.path, self.question, self.answer = (self._column(names) for names in (PATH, QUESTION, ANSWER))
 
-    def _column(self, names: tuple[str, ...]) -> str:
-        column = next((self.found[name] for name in names if name in self.found), None)
-        if column is None:
-            have = some(self.columns, 20) or "no columns"
-            raise DataError(
-                f"{self.title}: no column {names[0]!r} among {have}; write 'image,question,answer' in its first line"
-            )
-        return column
-
-    def read(self, records: Iterable[Record]) -> Rows:
-        """Return the rows.
+    def begin(self) -> None:
+        """Find the columns of images, questions and answers.
 
         Raises:
-            DataError: there is none, or some are bad.
+            DataError: one is missing, or conversations stand in the table.
         """
-        for number, record in records:
-            self._row(number, record)
-        if self.bad:
-            told = "; ".join(f"row {number}: {what}" for number, what in self.bad[:SHOWN])
-            more = f"; and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
-            raise DataError(f"{self.title}: {counted(len(self.bad), 'bad row')}: {told}{more}; mend or remove them")
-        if not len(self.rows):
-            raise DataError(f"{self.title}: no rows; add one row per question with image,question,answer")
-        return self.rows
+        if not self.columns.keys() & {*QUESTION} and (turns := self.columns.keys() & {*TURNS}):
+            raise DataError(
+                f"{self.title}: the column {min(turns)!r} holds conversations of several turns, which are not learned "
+                "from; write one instruction and one response in each row, with the columns image,instruction,response"
+            )
+        self.path, self.question, self.answer = (self.column(names) for names in (PATH, QUESTION, ANSWER))
 
-    def _row(self, number: int, record: Mapping[str, Any]) -> None:
+    def row(self, number: int, record: Mapping[str, Any]) -> None:
+        """Take in a question."""
         raw, text = (str(record.get(column) or "").strip() for column in (self.path, self.question))
         cell = record.get(self.answer)
         answers = tuple(answer.strip() for answer in (cell if isinstance(cell, list) else [cell or ""]))
         for value, column in ((raw, self.path), (text, self.question), (answers and all(answers), self.answer)):
             if not value:
-                self.bad.append((number, f"the {column} is empty"))
+                self.refuse(number, f"the {column} is empty")
                 return
-        split, group = (tidy(record.get(self.found[name]) or "") if name in self.found else "" for name in OPTIONAL)
-        path = resolve(self.root, raw)
-        if path is None:
-            self.bad.append((number, f"no such image {brief(raw, 120)!r} in {self.root}"))
+        place = self.place(number, record, raw)
+        if place is None:
             return
-        image, meant = key_of(self.root, path), split_meant(self.title, number, split)
-        first, before = self.splits.setdefault(image, (number, meant))
-        if before != meant:
-            self.bad.append((number, f"{image!r} has split {meant!r}, but {before!r} in row {first}"))
-            return
-        key = f"{image}#{self.counts[image]}"
-        self.counts[image] += 1
+        key = f"{place.key}#{self.counts[place.key]}"
+        self.counts[place.key] += 1
         self.questions[key] = Question(text, answers, number)
-        self.rows.add(key, path, LABEL, group=group or image, split=meant)
+        self.rows.add(key, place.path, LABEL, group=place.group or place.key, split=place.split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acclimate.metrics.answers import evaluate_answers, exact_match, normalise_answer, right_answers, vqa_accuracy
 from acclimate.metrics.captions import caption_scores, evaluate_captions
+from acclimate.metrics.clip_score import PREFIX, clip_score, ref_clip_score
 from acclimate.metrics.evaluate import evaluate_classification
 from acclimate.metrics.functional import (
     accuracy,
@@ -17,6 +18,7 @@ from acclimate.metrics.measures import (
     ANSWERING,
     CAPTIONING,
     CLASSIFICATION,
+    JUDGED,
     MEASURES,
     RETRIEVAL,
     Measure,
@@ -33,12 +35,15 @@ __all__ = [
     "ANSWERING",
     "CAPTIONING",
     "CLASSIFICATION",
+    "JUDGED",
     "MEASURES",
+    "PREFIX",
     "RETRIEVAL",
     "Measure",
     "accuracy",
     "balanced_accuracy",
     "caption_scores",
+    "clip_score",
     "compare_hits",
     "confusion_matrix",
     "evaluate_answers",
@@ -57,6 +62,7 @@ __all__ = [
     "mean_average_precision",
     "negative_log_likelihood",
     "normalise_answer",
+    "ref_clip_score",
     "right_answers",
     "vqa_accuracy",
 ]

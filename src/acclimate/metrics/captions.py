@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,7 @@ def evaluate_captions(
     references: Sequence[Sequence[str]],
     groups: Sequence[str] | None = None,
     *,
+    judged: Mapping[str, NDArray[np.float64]] | None = None,
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -182,12 +183,13 @@ def evaluate_captions(
         captions: (N,) what was written about each image.
         references: (N,) one or more sentences about each.
         groups: (N,); `None`, or an empty name, makes an image its own group.
+        judged: what a dual encoder says of each caption (N,), see `clip_score` and `ref_clip_score`, by name.
         resamples, seed, confidence: of the percentile bootstrap over groups, as in `evaluate_classification`; how rare
             n-grams are is taken from all images.
 
     Returns:
-        `cider_d`, `bleu_1` to `bleu_4` and `rouge_l`, each `{"value", "low", "high"}`; `samples`; `groups`; and
-        `words`, the mean length of a caption.
+        `cider_d`, `bleu_1` to `bleu_4` and `rouge_l`, and means of what is `judged`, each
+        `{"value", "low", "high"}`; `samples`; `groups`; and `words`, the mean length of a caption.
 
     Raises:
         DataError: there is no image, or one without a reference.
@@ -200,6 +202,7 @@ def evaluate_captions(
     drawn, length = Resampled(groups, len(own), resamples, seed, confidence), np.mean([len(one) for one in own])
     found: dict[str, Any] = {"samples": len(own), "groups": drawn.groups, "words": float(length)}
     found |= {"cider_d": drawn.mean(cider_d(own, told)), "rouge_l": drawn.mean(rouge_l(own, told))}
+    found |= {name: drawn.mean(values) for name, values in (judged or {}).items()}
     counts = bleu_counts(own, told)
     by_group = np.zeros((drawn.groups, counts.shape[1]))
     np.add.at(by_group, drawn.index, counts)

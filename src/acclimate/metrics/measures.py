@@ -78,6 +78,8 @@ _CAPTIONING = tuple(
         ("bleu_1", "BLEU-1"),
         ("bleu_2", "BLEU-2"),
         ("bleu_3", "BLEU-3"),
+        ("clip_score", "CLIPScore"),
+        ("ref_clip_score", "RefCLIPScore"),
     )
 )
 _COSTS = (
@@ -95,6 +97,8 @@ ANSWERING = tuple(measure.name for measure in _ANSWERING)
 """The figures of `evaluate_answers`."""
 CAPTIONING = tuple(measure.name for measure in _CAPTIONING)
 """The figures of `evaluate_captions`."""
+JUDGED = ("clip_score", "ref_clip_score")
+"""Those of them that a dual encoder gives."""
 
 
 def get_measure(name: str) -> Measure:

@@ -20,7 +20,7 @@ from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompt
 from acclimate.protocols import Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
-from acclimate.runs.encoders import open_backbone, open_domain_encoder
+from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_scorer
 from acclimate.runs.experiment import Experiment
 from acclimate.runs.loading import reopen
 from acclimate.runs.model import AdaptedModel
@@ -42,7 +42,7 @@ from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
 
 logger = logging.getLogger("acclimate.runs")
@@ -70,6 +70,7 @@ def adapt(
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
     start: str | os.PathLike[str] | None = None,
     look_at: Sequence[str] = (),
+    scorer: str | os.PathLike[str] | DualEncoder | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images, or to images with captions or questions.
 
@@ -104,6 +105,8 @@ def adapt(
         start: folder of an earlier run of the same method and backbone, from whose learned tensors this one goes on (a
             warm start); it may not have seen the test images.
         look_at: training images, by their keys, whose prompt attribution the record shows; none chooses some.
+        scorer: Hub id, folder or catalogue name of a dual encoder that judges captions which are written (CLIPScore),
+            or a loaded one; none measures them by words alone.
 
     Returns:
         The model; its `record` holds the test metrics beside those of the baselines: zero-shot, for labelled images a
@@ -146,6 +149,7 @@ def adapt(
         reference_prompts=reference_prompts,
         start=start,
         look_at=look_at,
+        scorer=scorer,
     )
 
 
@@ -165,6 +169,7 @@ def adapt_trial(
     reference_prompts: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None = None,
     start: str | os.PathLike[str] | None = None,
     look_at: Sequence[str] = (),
+    scorer: str | os.PathLike[str] | DualEncoder | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to the training images of a trial and measure it on each of its tests.
 
@@ -178,7 +183,7 @@ def adapt_trial(
         baselines: whether the baselines of the task are measured beside it.
         shots: what was drawn, for the record.
         seed: of the initial values and the training.
-        settings, domain_encoder, reference_prompts, start, look_at: as in `adapt`.
+        settings, domain_encoder, reference_prompts, start, look_at, scorer: as in `adapt`.
 
     Returns:
         The model. `record["metrics"]` are those of the test named "test"; `record["tests"]` those of all others, None
@@ -211,6 +216,7 @@ def adapt_trial(
         test_prompts=test_prompts or {},
         domain_encoder=open_domain_encoder(domain_encoder, kind, config, encoder, device),
         reference_prompts=_reference_prompts(reference_prompts, kind, config, trial.train, prompts),
+        scorer=open_scorer(scorer, task, encoder, device),
     )
     if seen := seen_by_encoder(experiment.domain_encoder):
         seen.check(experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,22 @@ import numpy as np
 
 from acclimate.data import ImageData
 from acclimate.options import make_config
+from acclimate.runs.encoders import open_scorer
 from acclimate.tasks import Task, task_of
 
 if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
     from acclimate.methods import Method
     from acclimate.runs.model import AdaptedModel
     from acclimate.training.progress import Progress
 
 
-def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | None = None) -> dict[str, Any]:
+def evaluate_beside(
+    model: AdaptedModel,
+    data: ImageData,
+    progress: Progress | None = None,
+    scorer: str | os.PathLike[str] | DualEncoder | None = None,
+) -> dict[str, Any]:
     """Return the metrics of a model as its `evaluate` does, with those of zero-shot on the same images.
 
     Zero-shot costs one pass of the image tower at most; its features come from the cache where they are there.
@@ -27,6 +35,7 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
         model: a saved model.
         data: the images, all of which are measured on.
         progress: told of every batch.
+        scorer: as in `adapt`.
 
     Returns:
         The metrics; beside them `baselines`, by name, and the `verdict`, see `Task.verdict`.
@@ -37,11 +46,12 @@ def evaluate_beside(model: AdaptedModel, data: ImageData, progress: Progress | N
     """
     task, own = task_of(data, type(model.method)), model.method
     task.check(type(own), data.name)
+    judge = open_scorer(scorer, task, model.backbone, model.backbone.device)
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
     with model.among_own(data):
         for method in chain((own,), _untrained(task, own, data)):
-            answers = task.answer(method, *model.feed_for(method, data, progress))
+            answers = task.answer(method, *model.feed_for(method, data, progress, judge))
             metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
     found = metrics.pop(own.name)
     return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from acclimate import arguments
+from acclimate.backbones.backbone import as_dual
+from acclimate.backbones.kinds import JOIN, is_composed
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import torch
 
-    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
+    from acclimate.tasks import Task
 
 WITHOUT = "none"  # in place of the name of a domain encoder
 
@@ -83,6 +87,34 @@ def open_domain_encoder(
     if encoder is None:
         return None
     return encoder if isinstance(encoder, DomainEncoder) else load_domain_encoder(os.fspath(encoder), backbone, device)
+
+
+def open_scorer(
+    scorer: str | os.PathLike[str] | DualEncoder | None, task: Task[Any], backbone: Backbone, device: torch.device
+) -> DualEncoder | None:
+    """Return the dual encoder that judges what is written, by its id, folder or catalogue name; a loaded one as it is.
+
+    Args:
+        scorer: its name, or itself, or none.
+        task: what is done; of some there is nothing to judge.
+        backbone: of the model that is judged.
+        device: where to put it.
+
+    Raises:
+        ConfigError: there is nothing to judge.
+        BackboneError: it cannot be loaded, or is no dual encoder.
+    """
+    if scorer is None:
+        return None
+    arguments.encoder("scorer", scorer)
+    if not task.judged:
+        raise ConfigError(f"`scorer` judges captions that are written, and this is {task.name}; leave it out")
+    found = as_dual(open_backbone(scorer, device), "`scorer`")
+    if is_composed(backbone.name) and backbone.name.partition(JOIN)[0] == found.name:
+        logger.warning(
+            "the captions are judged by %s, which they are written with; another `scorer` is a fairer judge", found.name
+        )
+    return found
 
 
 @dataclass(frozen=True)

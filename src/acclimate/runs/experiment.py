@@ -32,7 +32,7 @@ from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
 
 
@@ -52,6 +52,7 @@ class Experiment:
         test_prompts: words and templates of the tests that have others than the training images, by name.
         domain_encoder: frozen encoder of the domain, for methods that read one.
         reference_prompts: sentences that describe the classes, for methods that learn from them.
+        scorer: dual encoder that judges written captions, or none.
         seconds: time spent, by what it was spent on.
         hits: which images of a test each method was right on, by test and method.
     """
@@ -68,6 +69,7 @@ class Experiment:
     test_prompts: Mapping[str, PromptSet] = field(default_factory=dict)
     domain_encoder: DomainEncoder | None = None
     reference_prompts: ReferencePrompts | None = None
+    scorer: DualEncoder | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     hits: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
@@ -122,6 +124,8 @@ class Experiment:
             common["domain_encoder"] = [encoder.identity, encoder.transform.fingerprint]
         if self.reference_prompts is not None:
             common["reference_prompts"] = self.reference_prompts.fingerprint
+        if self.scorer is not None:
+            common["scorer"] = [self.scorer.identity, self.scorer.transform.fingerprint]
         return fingerprint(self.task.decisive(common, self.splits))
 
     def before(self, one: Prerequisite) -> Experiment:
@@ -167,7 +171,7 @@ class Experiment:
         progress = Timed(self.options.progress, self.seconds)
         references = self.task.references(self.reference_prompts)
         made_of = (self.backbone, self.domain_encoder, references, config, self.options.cache_dir, progress)
-        return Given(*made_of, seed=self.seed)
+        return Given(*made_of, seed=self.seed, scorer=self.scorer)
 
     def feed(self, method: Method, split: str, names: frozenset[str] | None = None) -> Feed:
         """Return the evaluation views of a split, made once, as prediction reads them, or with other inputs."""

@@ -20,7 +20,7 @@ from acclimate.errors import ConfigError
 from acclimate.files import write_json
 from acclimate.methods import Classifier, ClassSet
 from acclimate.runs import copies, folder
-from acclimate.runs.encoders import describe_backbone, describe_domain_encoder
+from acclimate.runs.encoders import describe_backbone, describe_domain_encoder, open_scorer
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
@@ -34,6 +34,7 @@ from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
     from acclimate.training.feeds import Feed
@@ -180,6 +181,7 @@ class AdaptedModel:
         progress: Progress | None = None,
         *,
         split: str = "auto",
+        scorer: str | os.PathLike[str] | DualEncoder | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
@@ -193,6 +195,7 @@ class AdaptedModel:
                 images; on other data with a given split, its test images; else all. Images that you have chosen, such
                 as `data.val` or `data.select(rows)`, are measured as they are, with a warning if it has seen them.
                 `all`, or the name of a split, means those.
+            scorer: as in `adapt`.
             options: of `load_data`, where `data` is not loaded yet.
 
         Raises:
@@ -205,11 +208,12 @@ class AdaptedModel:
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
+        judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
         with self.among_own(data):
-            return task.evaluate(method, *self.feed_for(method, data, progress), resamples)
+            return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples)
 
     def feed_for(
-        self, method: Method, data: ImageData, progress: Progress | None = None
+        self, method: Method, data: ImageData, progress: Progress | None = None, scorer: DualEncoder | None = None
     ) -> tuple[Feed, ImageData, Given]:
         """Return what a task reads of images to measure a method on the model's encoders: a feed, the images, inputs.
 
@@ -217,14 +221,10 @@ class AdaptedModel:
             method: the model's own, or one beside it.
             data: the images.
             progress: told of every batch.
+            scorer: dual encoder that judges written captions, or none.
         """
-        given = Given(
-            self.backbone,
-            method.domain_encoder,
-            config=method.config,
-            cache_dir=self.cache_dir,
-            progress=progress or Silent(),
-        )
+        made_of = (self.backbone, method.domain_encoder, None, method.config, self.cache_dir, progress or Silent())
+        given = Given(*made_of, scorer=scorer)
         return evaluation_feed(method.inputs.prediction, data, given, method.reading), data, given
 
     def choose_images(self, data: Images, split: str = "auto") -> Images:

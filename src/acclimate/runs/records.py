@@ -73,6 +73,8 @@ def make_record(
         record["ablations"] = ablations
     if experiment.reference_prompts is not None:
         record["reference_prompts"] = experiment.reference_prompts.describe()
+    if (scorer := experiment.scorer) is not None:
+        record["scorer"] = {"id": scorer.name, "fingerprint": scorer.fingerprint}
     experiment.task.describe(record, experiment.splits, experiment.prompts)
     return record
 

@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from acclimate.synthetic.catalogue import SyntheticDomain, get_domain, list_domains
 from acclimate.synthetic.dataset import write_dataset
+from acclimate.synthetic.questions import write_questions
 from acclimate.synthetic.rendering import render
+from acclimate.synthetic.scenes import Scene, Thing, list_scene_domains, render_scene
 from acclimate.synthetic.sheet import contact_sheet
 
-__all__ = ["SyntheticDomain", "contact_sheet", "get_domain", "list_domains", "render", "write_dataset"]
+__all__ = [
+    "Scene",
+    "SyntheticDomain",
+    "Thing",
+    "contact_sheet",
+    "get_domain",
+    "list_domains",
+    "list_scene_domains",
+    "render",
+    "render_scene",
+    "write_dataset",
+    "write_questions",
+]

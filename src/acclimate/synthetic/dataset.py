@@ -6,7 +6,8 @@ import csv
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from acclimate.errors import ConfigError, DataError
@@ -48,6 +49,40 @@ def write_dataset(
         raise ConfigError(f"per_class {per_class} asks for no images: use 1 or more")
     wanted = [pick(described, "acquisition", name) for name in acquisitions or described.acquisitions]
     target = Path(out_dir)
+    with new_folder(target) as work:
+        rows = []
+        for acquisition in wanted:
+            for class_name in described.classes:
+                folder = work / "images" / acquisition / class_name
+                folder.mkdir(parents=True)
+                for index in range(per_class):
+                    path = folder / f"{index:04d}.png"
+                    render(domain, class_name, acquisition, index, seed=seed, size=size).save(path, compress_level=3)
+                    group = group_of(domain, class_name, acquisition, index, seed, size)
+                    rows.append((path.relative_to(work).as_posix(), class_name, acquisition, group))
+        write_rows(work / "labels.csv", ("path", "label", "domain", "group"), rows)
+    logger.info("wrote %d images of %s to %s", len(rows), described.title, target)
+    return target
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Give a folder to write into that takes its place when all is written, or goes when something fails.
+
+    Args:
+        target: its place; must not exist, or be empty.
+
+    Raises:
+        DataError: the folder holds something already, or cannot be made.
+    """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target} exists and is not an empty folder: name a new folder, or remove this one first")
     try:
@@ -59,25 +94,10 @@ def write_dataset(
     except OSError as error:
         raise DataError(f"cannot make the folder {target}: {error.strerror}; name another place") from None
     try:
-        rows = []
-        for acquisition in wanted:
-            for class_name in described.classes:
-                folder = work / "images" / acquisition / class_name
-                folder.mkdir(parents=True)
-                for index in range(per_class):
-                    path = folder / f"{index:04d}.png"
-                    render(domain, class_name, acquisition, index, seed=seed, size=size).save(path, compress_level=3)
-                    group = group_of(domain, class_name, acquisition, index, seed, size)
-                    rows.append((path.relative_to(work).as_posix(), class_name, acquisition, group))
-        with open(work / "labels.csv", "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("path", "label", "domain", "group"))
-            writer.writerows(rows)
+        yield work
         if target.exists():
             target.rmdir()
         work.rename(target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    logger.info("wrote %d images of %s to %s", len(rows), described.title, target)
-    return target

@@ -41,14 +41,23 @@ def render(domain: str, class_name: str, acquisition: str, index: int, seed: int
     described = get_domain(domain)
     pick(described, "class", class_name)
     pick(described, "acquisition", acquisition)
-    if index < 0:
-        raise ConfigError(f"index {index} of a synthetic image is negative: use 0, 1, 2, ...")
-    if not SMALLEST <= size <= LARGEST:
-        raise ConfigError(f"size {size} of a synthetic image is out of range: use {SMALLEST} to {LARGEST} pixels")
+    check_numbers(index, size)
     painter = cast(Painter, importlib.import_module(f"acclimate.synthetic.{domain}"))
     rng = generator("picture", domain, class_name, acquisition, index, seed, size)
     values = painter.paint(class_name, acquisition, rng, size, seed)
     return Image.fromarray((np.clip(values, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), mode="RGB")
+
+
+def check_numbers(index: int, size: int) -> None:
+    """Refuse a number of an image, or a size in pixels, that cannot be.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if index < 0:
+        raise ConfigError(f"index {index} of a synthetic image is negative: use 0, 1, 2, ...")
+    if not SMALLEST <= size <= LARGEST:
+        raise ConfigError(f"size {size} of a synthetic image is out of range: use {SMALLEST} to {LARGEST} pixels")
 
 
 def group_of(domain: str, class_name: str, acquisition: str, index: int, seed: int, size: int) -> str:

@@ -285,8 +285,25 @@ def paint(class_name: str, acquisition: str, rng: np.random.Generator, size: int
     power, past = project(ground, pixel, incidence, 60.0 * strength / max(target.extent, 20.0))
     geometry = (pixel, incidence, past)
     points = scatterers(rng, target, aspect, centre, geometry, radar.persistence) * F32(26.0 * np.sqrt(strength))
-    power += F32(0.015)  # thermal noise
-    defocus = rng.uniform(0, 5) * (rng.random() < 0.4) * (1.8 if target.at_sea else 0.6)
+    return develop(rng, radar, power, points, size, target.at_sea)
+
+
+def develop(
+    rng: np.random.Generator, radar: Radar, power: np.ndarray, points: np.ndarray, size: int, at_sea: bool
+) -> np.ndarray:
+    """Focus what comes back, detect it and scale it for display, (size, size, 3) in [0, 1].
+
+    Args:
+        rng: source of speckle, defocus, bandwidth and contrast.
+        radar: the acquisition.
+        power: (3, n, n) of distributed surfaces per mechanism; n is at least `size`, and what is more is cut off.
+        points: (3, n, n) amplitude of point scatterers.
+        size: edge in pixels.
+        at_sea: whether the scene moves.
+    """
+    n = power.shape[-1]
+    power = power + F32(0.015)  # thermal noise
+    defocus = rng.uniform(0, 5) * (rng.random() < 0.4) * (1.8 if at_sea else 0.6)
     band = rng.uniform(*radar.band)
     edge = (n - size) // 2
     crop = slice(edge, edge + size)

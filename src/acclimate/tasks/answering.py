@@ -87,8 +87,8 @@ class Answering(Writing[QuestionData]):
 
     def measure(self, answers: Written, data: QuestionData, resamples: int = 1000) -> dict[str, Any]:
         """Return what `evaluate_answers` gives, and how often the most frequent answers are found (`per_answer`)."""
-        found = evaluate_answers(*answers, data.groups, resamples=resamples)
-        right = right_answers(*answers)
+        found = evaluate_answers(answers.texts, answers.references, data.groups, resamples=resamples)
+        right = self.hits(answers)
         usual = [normalise_answer(question.lesson[1]) for question in data.questions]
         rows: dict[str, list[int]] = {}
         for row, answer in enumerate(usual):
@@ -101,7 +101,7 @@ class Answering(Writing[QuestionData]):
 
     def hits(self, answers: Written) -> np.ndarray:
         """Return how right each answer is, 0 to 1."""
-        return right_answers(*answers)
+        return right_answers(answers.texts, answers.references)
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return how many questions there are, and what the intervals are."""

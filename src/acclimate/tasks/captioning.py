@@ -12,11 +12,12 @@ import torch
 from acclimate.data import CaptionData, load_captions
 from acclimate.errors import BackboneError, DataError
 from acclimate.methods import Answerer
-from acclimate.metrics import CAPTIONING, caption_scores, evaluate_captions
+from acclimate.metrics import CAPTIONING, PREFIX, caption_scores, clip_score, evaluate_captions, ref_clip_score
 from acclimate.tasks.contract import require_images, table_options
 from acclimate.tasks.registry import register_task
 from acclimate.tasks.retrieval import OwnCaptions
 from acclimate.tasks.writing import Writing, Written
+from acclimate.training.encoding import image_features, text_features
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ class Caption:
 
 @register_task
 class Captioning(Writing[CaptionData]):
-    """A sentence about each image; what is measured is CIDEr-D, BLEU and ROUGE-L."""
+    """A sentence about each image; what is measured is CIDEr-D, BLEU and ROUGE-L, and by a scorer CLIPScore."""
 
     name = "captioning"
     title = "Captioning"
     refusal = "{data} has captions, and {method} writes none; methods that do: {able}"
     subject = "captions"
     figures = CAPTIONING
+    judged = True
     other_data = "OTHER_CAPTIONS"
     use = ("predict", "NEW_IMAGES")
     writes = "captions.csv"
@@ -100,15 +102,28 @@ class Captioning(Writing[CaptionData]):
         device, asked = method.backbone.device, method.asks_for_captions
         for batch in chunks(feed, BATCH_SIZE):
             written += method.generate(batch.to(device), [asked] * len(batch), LONGEST)
-        return Written(written, data.captions)
+        return Written(written, data.captions, self._judge(given, data, written))
+
+    def _judge(self, given: Given, data: CaptionData, written: list[str]) -> dict[str, np.ndarray]:
+        """Return what the scorer says of captions that were written, if there is one."""
+        if given.scorer is None:
+            return {}
+        references = [text for several in data.captions for text in several]
+        owners = np.repeat(np.arange(len(data)), [len(several) for several in data.captions])
+        images = image_features(given.scorer, data, given.cache_dir, given.progress)
+        sentences = [PREFIX + text for text in (*written, *references)]
+        texts = text_features(given.scorer, sentences, given.cache_dir, given.progress)
+        own, others = texts[: len(written)], texts[len(written) :]
+        return {"clip_score": clip_score(images, own), "ref_clip_score": ref_clip_score(images, own, others, owners)}
 
     def measure(self, answers: Written, data: CaptionData, resamples: int = 1000) -> dict[str, Any]:
         """Return what `evaluate_captions` gives."""
-        return evaluate_captions(*answers, data.groups, resamples=resamples)
+        written, references, judged = answers
+        return evaluate_captions(written, references, data.groups, judged=judged, resamples=resamples)
 
     def hits(self, answers: Written) -> np.ndarray:
         """Return the CIDEr-D of each caption, whose mean is the headline."""
-        return caption_scores(*answers)
+        return caption_scores(answers.texts, answers.references)
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return how many captions there are and how long they are, and what the intervals are."""

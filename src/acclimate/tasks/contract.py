@@ -11,7 +11,7 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError, DataError
 from acclimate.methods import Method, TrainingFacts, list_methods
-from acclimate.metrics import compare_hits
+from acclimate.metrics import compare_hits, find_figure
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Task(ABC, Generic[D]):
         has_classes: whether images have classes, which can be named in words and exchanged after training.
         validates: whether validation images are used.
         joins: whether several data sets can be learned from together.
+        judged: whether a dual encoder, the scorer, may judge what methods say.
         other_data: what the next steps call other data of this kind.
         use: the command that does with a run what it was made for, and what it takes; nothing where there is none.
         writes: the file that this command may write, or nothing.
@@ -51,6 +52,7 @@ class Task(ABC, Generic[D]):
     has_classes: ClassVar[bool] = False
     validates: ClassVar[bool] = False
     joins: ClassVar[bool] = False
+    judged: ClassVar[bool] = False
     other_data: ClassVar[str] = "OTHER_DATA"
     use: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[str] = ""
@@ -189,6 +191,10 @@ class Task(ABC, Generic[D]):
         best = max(others, key=lambda name: others[name].mean())
         found = compare_hits(hits[own], others[best], data.groups)
         return {"metric": self.headline, "against": best, "others": len(others), **found}
+
+    def shown(self, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return those of the figures that were measured."""
+        return tuple(name for name in self.figures if find_figure(metrics, name) is not None)
 
     def confusions(self, metrics: Mapping[str, Any]) -> str:
         """Return in one line what is taken for what most often; empty where nothing is, or it is not measured."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+import numpy as np
+
 from acclimate.data import CaptionData, QuestionData, parse_budget
 from acclimate.methods import Answerer, Method, TrainingFacts
 from acclimate.tasks.contract import Task
@@ -16,10 +18,11 @@ W = TypeVar("W", CaptionData, QuestionData)
 
 
 class Written(NamedTuple):
-    """What a method has written about each image, and what it is compared with."""
+    """What a method has written about each image, what it is compared with, and what else was measured of each."""
 
     texts: Sequence[str]
     references: Sequence[Sequence[str]]
+    judged: Mapping[str, np.ndarray] = {}
 
 
 class Writing(Task[W]):

@@ -15,7 +15,7 @@ from acclimate.modules import import_all
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.data import ImageData
     from acclimate.data.finding import ImageSource
@@ -47,6 +47,7 @@ class Given:
         cache_dir: folder of the feature cache; none computes features anew.
         progress: told of every batch of features.
         seed: of inputs that are drawn.
+        scorer: dual encoder that judges written captions, or none.
     """
 
     backbone: Backbone
@@ -56,6 +57,7 @@ class Given:
     cache_dir: Path | None = None
     progress: Progress = field(default_factory=Silent)
     seed: int = 1
+    scorer: DualEncoder | None = None
 
 
 class InputKind(ABC):
