@@ -99,6 +99,7 @@ def test_a_scene_is_the_same_in_every_acquisition_and_size():
     assert len({image.tobytes() for image in images}) == 8
 
 
+@pytest.mark.slow
 def test_nothing_touches_anything():
     for index in range(30):
         _, scene = render_scene("sar", ACQUISITIONS[0], index, size=32)
@@ -111,6 +112,7 @@ def test_nothing_touches_anything():
                 assert np.hypot(one.x - other.x, one.y - other.y) > radius + other.length / 2
 
 
+@pytest.mark.slow
 def test_what_is_said_is_what_is_seen():
     """Around every place that is named it is brighter than anywhere else, and at sea there are as many bright spots."""
     counted = []
