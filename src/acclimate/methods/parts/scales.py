@@ -52,6 +52,19 @@ class Scales(Tiles):
         return POOLED if self.features == "before" else IMAGE
 
 
+@dataclass(frozen=True, kw_only=True)
+class TwoScales(Scales):
+    """The same, for methods whose defaults were chosen with both scales."""
+
+    features: Literal["projected", "before"] = option(
+        "before", "features of the image tower: before its projection into the joint space with texts, or in that space"
+    )
+    tiles: Literal["none", "mean", "spread", "mean+spread", "each"] = option(
+        "mean+spread",
+        "what is read of the tiles of an image, beside the whole: their mean, their standard deviation, both, or each",
+    )
+
+
 def input_of(config: Tiles, kind: str) -> str:
     """Return the input that holds features of a kind, and those of tiles where the settings ask for them."""
     return kind if config.tiles == "none" else tiled(kind, config.grid)
