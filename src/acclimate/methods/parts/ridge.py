@@ -216,7 +216,8 @@ def choose(points: Sequence[Tensor], targets: Targets, usual: Sequence[float]) -
         kernels.append(kernel)
     found: list[tuple[Tensor, Choice]] = []
     for shares in mixes(len(kernels)):
-        losses, strength = _least(sum(share * one for share, one in zip(shares, kernels, strict=True)), targets)
+        mix = torch.stack([share * one for share, one in zip(shares, kernels, strict=True)]).sum(0)
+        losses, strength = _least(mix, targets)
         found.append((losses, Choice(tuple(betas), shares, strength, "leave-one-out")))
     losses, best = min(found, key=lambda one: float(one[0].mean()))
     first = solve(kernel_of(points, points, plain.betas, plain.shares), targets, plain.strength)
