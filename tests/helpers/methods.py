@@ -18,6 +18,7 @@ from acclimate.training.journal import Journal
 
 # one feed serves every method
 NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_pixels", "domain_features"})
+TILED = frozenset({"pooled_features_2x2", "domain_features_2x2"})  # what methods read of tiles by default
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
 DOMAINS = ("day", "night")
@@ -27,7 +28,8 @@ FACTS = TrainingFacts(images=18, shots=6)  # of the training images
 
 def needs_of(backbone):
     """What one feed has to serve for every method on a backbone."""
-    return frozenset({"pixels", "domain_pixels", "domain_features", *backbone.widths})
+    tiles = {name for name in TILED if name.startswith("domain") or name.removesuffix("_2x2") in backbone.widths}
+    return frozenset({"pixels", "domain_pixels", "domain_features", *backbone.widths, *tiles})
 
 
 def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **settings):

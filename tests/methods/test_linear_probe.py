@@ -6,7 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from acclimate.errors import ConfigError
+from acclimate.methods import get_method
 from acclimate.methods.linear_probe import GRID
+from acclimate.options import identifying, make_config
 from acclimate.training.feeds import FeatureFeed
 from tests.helpers.methods import FACTS, learn, make, whole
 
@@ -112,3 +114,51 @@ def test_size_of_features_does_not_matter(blobs, probe):
     one, _ = probe(train, regularisation="fixed")
     two, _ = probe(FeatureFeed(train.features * 50, train.labels), regularisation="fixed")
     torch.testing.assert_close(one.weight, two.weight, atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("tiles", ["none", "mean", "spread", "mean+spread", "each"])
+def test_scales_are_those_of_plain_arithmetic(tiny, probe, tiles):
+    """Unit features of the whole, then what is made of those of the tiles, in NumPy."""
+    random = np.random.default_rng(0)
+    features = random.normal(0, 1, (9, 5, tiny.vision_width)).astype(np.float32)
+    labels = torch.tensor([0, 1, 2] * 3)
+    unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    own = unit[:, 1:]
+    expected = {
+        "none": [],
+        "mean": [own.mean(1)],
+        "spread": [own.std(1)],
+        "mean+spread": [own.mean(1), own.std(1)],
+        "each": [own.reshape(9, -1) / 2],
+    }[tiles]
+    field = "pooled_features" if tiles == "none" else "pooled_features_2x2"
+    values = torch.from_numpy(features[:, 0] if tiles == "none" else features)
+    feed = FeatureFeed(values, labels, kind=field)
+    method, _ = probe(feed, features="before", tiles=tiles, regularisation="fixed")
+    assert method.inputs.prediction == {field}
+    read = method.features(whole(feed)).numpy()
+    np.testing.assert_allclose(read, np.concatenate([unit[:, 0], *expected], axis=1), atol=1e-6)
+    assert method.weight.shape == (3, read.shape[1])
+    centre, scale = read.mean(0), np.sqrt(np.mean((read - read.mean(0)) ** 2))
+    plain = LogisticRegression(C=0.1, max_iter=5000, tol=1e-7).fit((read - centre) / scale, labels)
+    np.testing.assert_allclose(
+        method.logits(whole(feed)).softmax(-1), plain.predict_proba((read - centre) / scale), atol=2e-3
+    )
+
+
+def test_tiles_leave_the_identity_of_earlier_runs():
+    config = get_method("linear-probe").Config
+    assert identifying(config()) == {"regularisation": "auto", "C": 0.1, "max_iter": 1000}
+    assert identifying(config(tiles="mean", grid=3)).items() >= {"tiles": "mean", "grid": 3}.items()
+    other = get_method("domain-linear-probe")
+    reads = other.inputs_of(make_config(other.Config, {"tiles": "each", "grid": 4}))
+    assert reads.prediction == {"domain_features_4x4"}
+    with pytest.raises(ConfigError, match="grid=5 is out of range; choose a value from 2 to 4"):
+        config(grid=5)
+
+
+def test_before_a_projection_that_is_not_there(worlds):
+    world = worlds("llava")
+    with pytest.raises(ConfigError, match=r"features=before: .* has no projection .*use features=projected"):
+        make(world, "linear-probe", features="before")
+    assert make(world, "linear-probe", tiles="mean").inputs.prediction == {"image_features_2x2"}

@@ -27,7 +27,19 @@ from acclimate.prompts import PromptSet
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.recipe import Recipe
 from acclimate.training.stages import SolverStage, Stage
-from tests.helpers.methods import CLASSES, FACTS, NEEDS, UNSEEN, descend, learn, make, stages_of, text_runs, whole
+from tests.helpers.methods import (
+    CLASSES,
+    FACTS,
+    NEEDS,
+    TILED,
+    UNSEEN,
+    descend,
+    learn,
+    make,
+    stages_of,
+    text_runs,
+    whole,
+)
 from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
@@ -361,7 +373,7 @@ def test_what_the_tables_show(name):
     assert method.title
     assert method.learns
     assert method.paper.startswith("arXiv ")
-    assert method.inputs.prediction <= {*NEEDS, "image_tokens", "vision_tokens"}
+    assert method.inputs.prediction <= {*NEEDS, *TILED, "image_tokens", "vision_tokens"}
     assert issubclass(method, Classifier | Retriever)
     assert method.__doc__
     assert "Source: " in method.__doc__

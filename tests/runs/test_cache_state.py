@@ -15,6 +15,7 @@ CASES = {
     "pooled features": ("prolip", {"epochs": 2}),
     "domain features": ("domain-linear-probe", {}),
     "domain features of fresh views": ("gdpl", {"epochs": 2, "warmup_epochs": 0, "batch_size": 6}),
+    "tiles": ("kernel-ridge", {}),
     "sentences": ("aape", {"epochs": 2}),
 }
 QUICK = ("augmented views",)

@@ -73,14 +73,14 @@ class Encoders:
 
 
 def _name(contender: Contender, training: Mapping[str, Source]) -> str | None:
-    """Return the name of a domain encoder, or none where a run makes one.
+    """Return the name of a domain encoder, or none where a run makes one or does without.
 
     Raises:
         ConfigError: there is none, or the data sets have different ones.
     """
     kind = get_method(contender.method)
     name = choose(contender, training, "domain_encoder") or kind.usual_domain_encoder
-    if name is None and not kind.makes_domain_encoder:
+    if name is None and not kind.makes_domain_encoder and not kind.domain_encoder_is_optional:
         first = next(iter(training))
         raise ConfigError(
             f"'{contender.label}' reads a domain encoder, and the data set '{first}' names none; write "

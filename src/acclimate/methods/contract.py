@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from acclimate.backbones.kinds import DUAL, KINDS
 from acclimate.errors import ConfigError
-from acclimate.training.inputs import DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS, Inputs
+from acclimate.training.inputs import OF_DOMAIN_ENCODER, Inputs
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Method(nn.Module):
         makes_domain_encoder: whether a run makes the domain encoder that it reads where none is named; it can predict
             without one.
         usual_domain_encoder: what it reads where no domain encoder is named; none: one must be named.
+        domain_encoder_is_optional: whether it reads one where one is named, and does without where none is.
 
     Args:
         backbone: frozen, of one of the kinds that it adapts.
@@ -106,6 +107,7 @@ class Method(nn.Module):
     makes_domain_encoder: ClassVar[bool] = False
     backbone: DualEncoder
     usual_domain_encoder: ClassVar[str | None] = None
+    domain_encoder_is_optional: ClassVar[bool] = False
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
@@ -117,7 +119,7 @@ class Method(nn.Module):
         self.inputs = self.inputs_of(config)
         self.domain_encoder = domain_encoder if self.inputs.domain_encoder else None
         if self.domain_encoder is None:
-            self.inputs = self.inputs.without(DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS)
+            self.inputs = self.inputs.without(*OF_DOMAIN_ENCODER)
         self._built = False
 
     @classmethod
@@ -164,7 +166,7 @@ class Method(nn.Module):
         Raises:
             ConfigError: so it is.
         """
-        provided = cls.makes_domain_encoder or cls.usual_domain_encoder is not None
+        provided = cls.makes_domain_encoder or cls.usual_domain_encoder is not None or cls.domain_encoder_is_optional
         if cls.inputs_of(config).domain_encoder and domain_encoder is None and not provided:
             raise ConfigError(
                 f"{cls.name} reads the features of a domain encoder and none is named; give `domain_encoder`: a Hub "

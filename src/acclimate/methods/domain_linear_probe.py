@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional as F
+from dataclasses import dataclass
 
-from acclimate.methods.linear_probe import LinearProbe
+import torch
+from torch import Tensor
+
+from acclimate.methods.linear_probe import LinearProbe, ProbeConfig
+from acclimate.methods.parts.scales import Tiles, input_of, scales, widths
 from acclimate.methods.registry import register
 from acclimate.training.batch import Batch
-from acclimate.training.inputs import Inputs
+from acclimate.training.inputs import DOMAIN, Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainLinearProbeConfig(Tiles, ProbeConfig):
+    """Settings of the linear probe on a domain encoder."""
 
 
 @register
@@ -23,15 +31,22 @@ class DomainLinearProbe(LinearProbe):
     name = "domain-linear-probe"
     title = "Linear probe on domain features"
     learns = "per class: width of the domain encoder + 1 numbers"
-    inputs = Inputs({"domain_features"})
+    inputs = Inputs({DOMAIN})
     baseline = 3
+    Config = DomainLinearProbeConfig
+    config: DomainLinearProbeConfig  # type: ignore[assignment]
+
+    @classmethod
+    def inputs_of(cls, config: DomainLinearProbeConfig) -> Inputs:  # type: ignore[override]
+        """Return the features that the settings ask for."""
+        return Inputs({input_of(config, DOMAIN)})
 
     @property
     def width(self) -> int:
         """Width F of the features."""
         assert self.domain_encoder is not None
-        return self.domain_encoder.width
+        return sum(widths(self.config, self.domain_encoder.width))
 
     def features(self, batch: Batch) -> Tensor:
-        """Return the features (B, F) that the probe reads, L2-normalised."""
-        return F.normalize(batch.domain_features.float(), dim=-1)
+        """Return the features (B, F) that the probe reads, each scale L2-normalised, see `scales`."""
+        return torch.cat(scales(batch, self.config, DOMAIN), dim=-1)

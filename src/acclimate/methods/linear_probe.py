@@ -16,10 +16,12 @@ from acclimate.backbones.kinds import KINDS
 from acclimate.errors import ConfigError
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.parts.scales import Scales, check_kind, input_of, scales, widths
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
 from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed, chunks
+from acclimate.training.inputs import Inputs
 from acclimate.training.stages import SolverStage
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ NEVER = -1e4  # logit of a class without training images
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbeConfig(Checked):
-    """Settings of the linear probe."""
+class ProbeConfig(Checked):
+    """Settings of a linear probe, whatever it reads."""
 
     regularisation: Literal["auto", "validation", "cross-validation", "fixed"] = option(
         "auto", "how C is chosen: on validation images where there are some, else by cross-validation; or fixed"
@@ -42,12 +44,17 @@ class LinearProbeConfig(Checked):
     max_iter: int = option(1000, "iterations of L-BFGS", low=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinearProbeConfig(Scales, ProbeConfig):
+    """Settings of the linear probe on the backbone."""
+
+
 @register
 class LinearProbe(Classifier):
     """Multinomial logistic regression, p(c|x) = softmax_c(a_c . x + b_c), L2-regularised with strength 1/C.
 
     Features are L2-normalised, centred on the training mean and divided by one scalar, their root mean square, so that
-    C means the same for every backbone. The rule for C, in order:
+    C means the same for every backbone. Where tiles are read, theirs stand behind them. The rule for C, in order:
 
     1. with validation images: the C of the grid 10^-3 ... 10 with the lowest log loss on them;
     2. without: the C with the lowest log loss in stratified cross-validation over the training images, with as many
@@ -70,14 +77,20 @@ class LinearProbe(Classifier):
     weight: Tensor
     bias: Tensor
 
+    @classmethod
+    def inputs_of(cls, config: LinearProbeConfig) -> Inputs:  # type: ignore[override]
+        """Return the features that the settings ask for."""
+        return Inputs({input_of(config, config.kind)})
+
     @property
     def width(self) -> int:
         """Width F of the features."""
-        return self.backbone.widths["image_features"]
+        check_kind(self.config, self.backbone)
+        return sum(widths(self.config, self.backbone.widths[self.config.kind]))
 
     def features(self, batch: Batch) -> Tensor:
-        """Return the features (B, F) that the probe reads, L2-normalised."""
-        return F.normalize(batch.image_features.float(), dim=-1)
+        """Return the features (B, F) that the probe reads, each scale L2-normalised, see `scales`."""
+        return torch.cat(scales(batch, self.config, self.config.kind), dim=-1)
 
     def make(self) -> None:
         """Make weights and biases, all zero; a probe has none for classes that it was not trained on."""

@@ -221,7 +221,8 @@ def adapt_trial(
     if seen := seen_by_encoder(experiment.domain_encoder):
         seen.check(experiment)
     parts: list[RunPart] = [Attribution(look_at, experiment)]
-    if kind.inputs_of(config).domain_encoder and experiment.domain_encoder is None:
+    makes = kind.makes_domain_encoder and kind.inputs_of(config).domain_encoder
+    if makes and experiment.domain_encoder is None:
         if not task.has_classes:
             raise ConfigError(
                 f"{method} learns from a task-specific model, which is made from labels, and {trial.train.name} has "

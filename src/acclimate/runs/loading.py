@@ -72,7 +72,7 @@ class Saved:
             method = get_method(info["method"])
             config: Any = make_config(method.Config, info["config"])
             reads_domain = method.inputs_of(config).domain_encoder
-            if reads_domain and method.makes_domain_encoder and info["domain_encoder"] is None:
+            if (method.makes_domain_encoder or method.domain_encoder_is_optional) and info["domain_encoder"] is None:
                 reads_domain = False  # saved without
             names = [str(name) for name in info["class_names"]]
             return cls(

@@ -18,6 +18,8 @@ class Batch:
     - `pooled_features` (B, vision_width), its pooled token before the projection;
     - `domain_pixels` (B, 3, H', W') float32, normalised for the domain encoder;
     - `domain_features` (B, F) of a frozen domain encoder, as it pools them;
+    - `image_features_2x2` (B, 1 + 4, E), `pooled_features_3x3` (B, 1 + 9, vision_width) and so on: features of the
+      whole image, then those of its tiles, row by row;
     - `reference_prompts` (B, n, E), text features of the reference prompts of each image, not L2-normalised, with rows
       of zeros at the end of images that have fewer than n, and `reference_mask` (B, n) bool, which of them are prompts;
     - `labels` (B,) int64 index into the class names, `domains` (B,) int64 index into the domain names;

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from acclimate.data.augment import Augmentation
-from acclimate.data.cache import FeatureCache
+from acclimate.data.cache import FeatureCache, row_key
+from acclimate.data.tiles import cut
 from acclimate.training.batch import Batch
-from acclimate.training.feeds import PixelFeed
+from acclimate.training.feeds import PixelFeed, decode_all
 from acclimate.training.inputs.contract import DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS, PIXELS, VIEWS
 from acclimate.training.progress import Progress, Silent
 from acclimate.training.steady import at_once, computed_on, steady
@@ -128,7 +130,77 @@ def view_features(
         progress: told of every batch.
         kind: as in `image_features`.
     """
-    progress, count, width = progress or Silent(), len(pixels), encoder.widths[kind]
+
+    def views(positions: Sequence[int]) -> Tensor:
+        return pixels.batch(torch.as_tensor(positions), epoch).pixels
+
+    crops = Crops(len(pixels), views, pixels.fingerprint(epoch), pixels.data.digest)
+    return _encoded(encoder, crops, cache_dir, progress, kind)
+
+
+def tiled_features(
+    encoder: Encoder,
+    data: ImageData,
+    grid: int,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    kind: str = "image_features",
+) -> Tensor:
+    """Return features (N, 1 + grid^2, F) of each image and of its tiles, row by row; evaluation views, see `cut`.
+
+    An image is decoded once, and it and its tiles run through the encoder together. In the cache each has a row of its
+    own, so that the whole image is found where `image_features` has left it, and the other way round.
+
+    Args:
+        encoder: a backbone or a domain encoder.
+        data: images.
+        grid: tiles in a row, and in a column.
+        cache_dir: folder of the feature cache; none computes everything.
+        progress: told of every batch.
+        kind: as in `image_features`.
+    """
+    per = 1 + grid**2
+
+    def pixels(positions: Sequence[int]) -> Tensor:
+        wanted: dict[int, list[int]] = {}
+        for position in positions:  # those of an image stand side by side
+            wanted.setdefault(position // per, []).append(position % per)
+
+        def decode(row: int) -> list[Tensor]:
+            parts = cut(data.image(row), grid)
+            return [encoder.transform(parts[place]) for place in wanted[row]]
+
+        decoded = decode_all(decode, [*wanted])
+        return encoder.transform.normalise(torch.stack([part for parts in decoded for part in parts]))
+
+    def key(position: int) -> str:
+        place = position % per
+        return row_key(data.digest(position // per), f"tile {place} of {grid} x {grid}" if place else "")
+
+    crops = Crops(len(data) * per, pixels, encoder.transform.fingerprint, key)
+    return _encoded(encoder, crops, cache_dir, progress, kind).unflatten(0, (len(data), per))
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What runs through an encoder: images as they are, views of them, or tiles.
+
+    Attributes:
+        count: how many.
+        pixels: gives those at some positions, (B, 3, H, W), normalised.
+        fingerprint: names what was done to all of them.
+        key: names one of them in the cache.
+    """
+
+    count: int
+    pixels: Callable[[Sequence[int]], Tensor]
+    fingerprint: str
+    key: Callable[[int], str]
+
+
+def _encoded(encoder: Encoder, crops: Crops, cache_dir: Path | None, progress: Progress | None, kind: str) -> Tensor:
+    """Return features (N, F) of crops, through the cache."""
+    progress, count, width = progress or Silent(), crops.count, encoder.widths[kind]
     size = at_once(encoder.device)
 
     def run(views: Tensor) -> Tensor:
@@ -136,7 +208,7 @@ def view_features(
         return features
 
     def compute(positions: Sequence[int]) -> np.ndarray:
-        features = steady(run, pixels.batch(torch.as_tensor(positions), epoch).pixels, encoder.device)
+        features = steady(run, crops.pixels(positions), encoder.device)
         progress.advance(len(positions))
         return features.numpy()
 
@@ -147,9 +219,8 @@ def view_features(
     else:
         suffix = "" if kind in PLAIN else f"-{kind}"
         how = computed_on(encoder.device, encoder.dtype)
-        cache = FeatureCache(cache_dir, encoder.identity, pixels.fingerprint(epoch) + suffix, width, computed=how)
-        keys = [pixels.data.digest(position) for position in range(count)]
-        features = cache.get_or_compute(keys, compute, batch_size=size)
+        cache = FeatureCache(cache_dir, encoder.identity, crops.fingerprint + suffix, width, computed=how)
+        features = cache.get_or_compute([crops.key(position) for position in range(count)], compute, batch_size=size)
     progress.finish()
     return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
 

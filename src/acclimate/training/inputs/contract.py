@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PIXELS = "pixels"
+IMAGE = "image_features"  # what a backbone gives of an image, in the joint space where it has one
+POOLED = "pooled_features"  # the same before the projection into the joint space
 DOMAIN = "domain_features"  # what a domain encoder gives
 DOMAIN_PIXELS = "domain_pixels"  # what it takes
 VIEWS = frozenset({PIXELS, DOMAIN_PIXELS})  # what an encoder takes, and does not compute
@@ -19,6 +21,15 @@ OWN_NEGATIVES = "own_negatives"  # another image of another class, in its own sh
 VISION_NEGATIVES = "vision_negatives"  # the same, before the connector
 LESSONS = "lessons"  # which question and answer are learned about an image
 DOMAINS = "domains"  # which acquisition domain an image is of
+GRIDS = (2, 3, 4)  # tiles in a row, and in a column, that an image is cut into
+
+
+def tiled(kind: str, grid: int) -> str:
+    """Return what features of a kind are called where they are those of an image and of its grid x grid tiles."""
+    return f"{kind}_{grid}x{grid}"
+
+
+OF_DOMAIN_ENCODER = frozenset({DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS, *(tiled(DOMAIN, grid) for grid in GRIDS)})
 
 
 @dataclass(frozen=True, init=False)
@@ -28,7 +39,8 @@ class Inputs:
     The names are those of `Batch`, or of a module in `acclimate.training.inputs`: "pixels", "image_features",
     "pooled_features", "domain_pixels", "domain_features", "domain_tokens", "image_tokens", "vision_tokens",
     "own_tokens" (with their shapes), "negatives", "vision_negatives", "own_negatives", "lessons",
-    "reference_prompts" (with their mask), "domains". Labels need no word.
+    "reference_prompts" (with their mask), "domains"; and those of `tiled`, such as "pooled_features_2x2". Labels need
+    no word.
 
     Attributes:
         prediction: what prediction reads.
@@ -50,7 +62,7 @@ class Inputs:
     @property
     def domain_encoder(self) -> bool:
         """Whether a domain encoder is needed: for what it gives, or to learn its weights anew from its own pixels."""
-        return bool(self.all & {DOMAIN, DOMAIN_PIXELS, DOMAIN_TOKENS})
+        return bool(self.all & OF_DOMAIN_ENCODER)
 
     @property
     def reference_prompts(self) -> bool:
