@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class LinearProbe(Classifier):
     serves_new_classes = False
     baseline = 2
     backbones = frozenset(KINDS)
-    Config = LinearProbeConfig
+    Config: ClassVar[type] = LinearProbeConfig
     config: LinearProbeConfig
     weight: Tensor
     bias: Tensor
