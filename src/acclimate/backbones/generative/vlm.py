@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from acclimate.backbones.generative.conversation import Conversation, batch_of, 
 from acclimate.backbones.generative.frozen import FrozenVLM
 from acclimate.backbones.generative.images import ImageTokens, image_rows
 from acclimate.backbones.generative.lowrank import ALL, LowRankAdapter
-from acclimate.backbones.generative.running import Prefix, check_exemplars, forward
+from acclimate.backbones.generative.running import Prefix, branched, check_exemplars, forward
+from acclimate.backbones.generative.sharing import opening_of, plan, rest_of
 from acclimate.errors import BackboneError
 
 Images = Tensor | Sequence[ImageTokens]
@@ -116,7 +117,11 @@ class GenerativeVLM(FrozenVLM):
             return self._family.logits(hidden[before])
 
     def prompt_states(
-        self, conversations: Sequence[Conversation], image_tokens: Images, exemplars: Tensor | None = None
+        self,
+        conversations: Sequence[Conversation],
+        image_tokens: Images,
+        exemplars: Tensor | None = None,
+        shown: Sequence[int] | None = None,
     ) -> Tensor:
         """Final hidden states (B, D) at the last token of each prompt.
 
@@ -124,12 +129,20 @@ class GenerativeVLM(FrozenVLM):
             conversations: responses, where there are any, are left out.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
+            shown: as in `generate`; none lets gradients through.
         """
         if not len(conversations):
             return torch.zeros(0, self.token_width, device=self.device, dtype=self.dtype)
         with self.lock:
-            hidden, _, _ = self._run(_prompts(conversations), image_tokens, exemplars)
-            return hidden[:, -1]
+            if shown is None:
+                hidden, _, _ = self._run(_prompts(conversations), image_tokens, exemplars)
+                return hidden[:, -1]
+            states = torch.zeros(len(conversations), self.token_width, device=self.device, dtype=self.dtype)
+            with torch.no_grad():
+                for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown):
+                    for row, branch, number in places:
+                        states[number] = prefix.last[row, branch]
+            return states
 
     @torch.no_grad()
     def score(
@@ -138,6 +151,7 @@ class GenerativeVLM(FrozenVLM):
         answers: Sequence[str],
         image_tokens: Images,
         exemplars: Tensor | None = None,
+        shown: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log probabilities of given answers, all from one pass over image and prompt.
 
@@ -146,6 +160,7 @@ class GenerativeVLM(FrozenVLM):
             answers: A texts.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
+            shown: as in `generate`.
 
         Returns:
             (B, A) in float32, summed over each answer's tokens and the one that ends it; and their numbers (A,).
@@ -160,9 +175,13 @@ class GenerativeVLM(FrozenVLM):
         if not len(conversations):
             return torch.zeros(0, len(answers), device=self.device), counts
         self._check_room(conversations, max(map(len, ids)), "the longest answer has")
+        totals = torch.zeros(len(conversations), len(answers), device=self.device)
         with self.lock:
-            prefix = self._prefix(conversations, image_tokens, exemplars)
-            return answering.score(self._family, prefix, ids), counts
+            for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown):
+                found = answering.score(self._family, prefix, ids)
+                for row, branch, number in places:
+                    totals[number] = found[row, branch]
+        return totals, counts
 
     @torch.no_grad()
     def generate(
@@ -171,22 +190,30 @@ class GenerativeVLM(FrozenVLM):
         image_tokens: Images,
         exemplars: Tensor | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
+        shown: Sequence[int] | None = None,
     ) -> list[str]:
         """The most probable response, token by token (greedy), without the token that ends it.
+
+        What conversations about one image begin with runs through the model once; its keys and values are kept while
+        they are answered.
 
         Args:
             conversations: responses, where there are any, are left out.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
             max_new_tokens: most tokens of a response, at least 1.
+            shown: which of the images, and exemplars, each conversation is about; none: it is the one in its place.
         """
         if not len(conversations):
             return []
         self._check_room(conversations, max_new_tokens, "the longest answer may have")
+        written = [""] * len(conversations)
         with self.lock:
-            prefix = self._prefix(conversations, image_tokens, exemplars)
-            made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens)
-        return [self.tokenizer.decode(ids) for ids in made]
+            for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown):
+                made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens)
+                for row, branch, number in places:
+                    written[number] = self.tokenizer.decode(made[row][branch])
+        return written
 
     def adapter(
         self, rank: int, alpha: float, dropout: float = 0.0, targets: str | Sequence[str] = ALL
@@ -198,12 +225,36 @@ class GenerativeVLM(FrozenVLM):
         """A copy of the connector to be learned, see `LearnedConnector`."""
         return LearnedConnector(self).to(self.device)
 
-    def _prefix(self, conversations: Sequence[Conversation], images: Images, exemplars: Tensor | None) -> Prefix:
+    def _prefixes(
+        self,
+        conversations: Sequence[Conversation],
+        images: Images,
+        exemplars: Tensor | None,
+        shown: Sequence[int] | None,
+    ) -> Iterator[tuple[Prefix, list[tuple[int, int, int]]]]:
+        """Prefixes of all conversations, with row, branch and number of each; one is used before the next is made."""
+        prompts = _prompts(conversations)
+        for group in plan(self._family, prompts, shown):
+            first = [some[0] for some in group.rows]
+            about = first if shown is None else [shown[number] for number in first]
+            own = images if about == list(range(len(images))) else _chosen(images, about)
+            beside = exemplars if exemplars is None or own is images else _chosen(exemplars, about)
+            pairs = list(zip(group.rows, group.openings, strict=True))
+            begun = [opening_of(prompts[some[0]], size or len(prompts[some[0]])) for some, size in pairs]
+            prefix = self._prefix(begun, own, beside)
+            if any(group.openings):
+                rests = [[rest_of(prompts[number], size) for number in some] for some, size in pairs]
+                prefix = branched(self._family, prefix, rests)
+            yield prefix, group.places
+
+    def _prefix(self, prompts: Sequence[Conversation], images: Images, exemplars: Tensor | None) -> Prefix:
         from transformers import DynamicCache
 
-        cache, prompts = DynamicCache(), _prompts(conversations)
+        cache = DynamicCache()
         hidden, _, position = self._run(prompts, images, exemplars, cache)
-        return Prefix(cache, batch_of(prompts, self.device).mask, position, hidden[:, -1])
+        mask = batch_of(prompts, self.device).mask
+        depth = (mask.long().cumsum(1) - 1).clamp(min=0)
+        return Prefix(cache, mask[:, None], depth, position[:, None], hidden[:, -1:])
 
     def _run(
         self, conversations: Sequence[Conversation], images: Images, exemplars: Tensor | None, cache: Any = None
@@ -223,6 +274,11 @@ class GenerativeVLM(FrozenVLM):
                 f"{what} {more} tokens and the longest prompt {longest}, and {self.name} reads {self.context_length}; "
                 "shorten them"
             )
+
+
+def _chosen(images: Images, rows: list[int]) -> Any:
+    """Some images, or exemplars, again and again where a row comes again."""
+    return images[rows] if isinstance(images, Tensor) else [images[row] for row in rows]
 
 
 def _prompts(conversations: Sequence[Conversation]) -> list[Conversation]:

@@ -243,11 +243,15 @@ class GenerativeClassifier(AnsweringClassifier):
 
     @torch.no_grad()
     def generate(self, batch: Batch, instructions: Sequence[str], max_tokens: int = 64) -> list[str]:
-        """Return a text of at most so many tokens for each image (B,) and its instruction, greedily."""
-        seen = self.visual(batch)
-        asked = self._rendered(seen, instructions)
+        """Return a text of at most so many tokens for each image (B,) and its instruction, greedily.
+
+        Where several rows show one image, it is looked at once, and so is what their prompts begin with.
+        """
+        images, shown = _once(batch)
+        seen = self.visual(images)
+        asked = self._rendered(seen, instructions, shown)
         with self.tuned():
-            return self.backbone.generate(asked, seen.images, seen.exemplars, max_new_tokens=max_tokens)
+            return self.backbone.generate(asked, seen.images, seen.exemplars, max_tokens, shown)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
@@ -260,9 +264,12 @@ class GenerativeClassifier(AnsweringClassifier):
                 rows.append(self.backbone.score([asked], given, seen.images[row : row + 1], exemplars)[0])
         return torch.cat(rows)
 
-    def _rendered(self, seen: Visual, instructions: Sequence[str]) -> list[Conversation]:
+    def _rendered(
+        self, seen: Visual, instructions: Sequence[str], shown: Sequence[int] | None = None
+    ) -> list[Conversation]:
         render = lru_cache(maxsize=None)(self.backbone.conversation)
-        return [render(text, **seen.size(row)) for row, text in enumerate(instructions)]
+        rows = range(len(instructions)) if shown is None else shown
+        return [render(text, **seen.size(row)) for row, text in zip(rows, instructions, strict=True)]
 
     def probed(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return features (B, F) inside the model that tell where the class information is, by the name of a module."""
@@ -270,3 +277,12 @@ class GenerativeClassifier(AnsweringClassifier):
         asked = self._rendered(seen, [self.asked(training=False)] * len(batch))
         with torch.no_grad(), self.tuned():
             return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
+
+
+def _once(batch: Batch) -> tuple[Batch, list[int] | None]:
+    """Return a batch that has each image once, and which of its rows each row of the batch shows; none where all do."""
+    if "shown" not in batch:
+        return batch, None
+    images, shown = batch.shown.unique(return_inverse=True)
+    first = [shown.tolist().index(number) for number in range(len(images))]
+    return batch.take(torch.tensor(first, device=shown.device)), shown.tolist()

@@ -68,6 +68,7 @@ class VLMFamily(ABC):
     processor: ClassVar[str] = "siglip"
     shapes: ClassVar[str | None] = None
     axes: ClassVar[int] = 1  # that positions have
+    shares_openings: ClassVar[bool] = True  # whether what stands before a text is the same whatever the text
     _language: ClassVar[str] = "language_model"
     _connector: ClassVar[str] = "multi_modal_projector"
 

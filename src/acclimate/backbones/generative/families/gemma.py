@@ -19,6 +19,7 @@ class PaliGemmaFamily(VLMFamily):
 
     name: ClassVar[str] = "paligemma"
     model_class: ClassVar[str] = "PaliGemmaForConditionalGeneration"
+    shares_openings: ClassVar[bool] = False
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
