@@ -148,6 +148,18 @@ def test_questions_about_one_image_are_answered_together_and_keep_their_places(a
     assert len(set(texts)) > 6
 
 
+def test_answers_are_written_by_beam_search_where_the_settings_say_so(asked, vlm):
+    data, kind = load_questions(asked).test, get_method("vlm-zero-shot")
+    feed = evaluation_feed(kind.inputs.prediction, data, Given(vlm))
+    batch, texts = feed.batch(torch.arange(4)), [question.text for question in data.questions[:4]]
+    greedy, searched = (
+        kind(vlm, make_config(kind.Config, {"beams": beams}), PromptSet()).generate(batch, texts, 6) for beams in (1, 3)
+    )
+    told = [vlm.conversation(text) for text in texts]
+    assert searched == vlm.generate(told, batch.image_tokens, max_new_tokens=6, beams=3)
+    assert searched != greedy
+
+
 def test_negatives_have_another_answer_to_the_same_question(asked, vlm):
     data = load_questions(asked).train
     feed = find_kind(NEGATIVES).feed(data, Given(vlm))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from acclimate.backbones.generative.beams import search
 from acclimate.backbones.generative.families.base import VLMFamily
 from acclimate.backbones.generative.running import Prefix, Tokens, continued, stepped
 
@@ -74,18 +75,23 @@ def _packed(family: VLMFamily, prefix: Prefix, answers: Sequence[Sequence[int]])
     return hidden.unflatten(1, (width, -1))
 
 
-def generate(family: VLMFamily, prefix: Prefix, ends: Collection[int], max_new_tokens: int) -> list[list[list[int]]]:
-    """Most probable next tokens, one after the other, up to one that ends a response.
+def generate(
+    family: VLMFamily, prefix: Prefix, ends: Collection[int], max_new_tokens: int, beams: int = 1
+) -> list[list[list[int]]]:
+    """Most probable next tokens, one after the other, up to one that ends a response; or by a beam search.
 
     Args:
         family: the model.
         prefix: of B rows with W branches; its cache grows.
         ends: ids that end a response.
         max_new_tokens: most tokens of a response.
+        beams: of the search; 1: none.
 
     Returns:
         The tokens of each branch of each row.
     """
+    if beams > 1:
+        return search(family, prefix, ends, max_new_tokens, beams)
     stop = torch.tensor(sorted(ends), device=prefix.last.device)
     over = torch.zeros(prefix.position.shape, dtype=torch.bool, device=stop.device)
     made: list[list[list[int]]] = [[[] for _ in row] for row in over]

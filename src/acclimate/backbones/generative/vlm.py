@@ -191,8 +191,9 @@ class GenerativeVLM(FrozenVLM):
         exemplars: Tensor | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
         shown: Sequence[int] | None = None,
+        beams: int = 1,
     ) -> list[str]:
-        """The most probable response, token by token (greedy), without the token that ends it.
+        """The most probable response, token by token (greedy) or by a beam search, without the token that ends it.
 
         What conversations about one image begin with runs through the model once; its keys and values are kept while
         they are answered.
@@ -203,6 +204,7 @@ class GenerativeVLM(FrozenVLM):
             exemplars: as in `response_logits`.
             max_new_tokens: most tokens of a response, at least 1.
             shown: which of the images, and exemplars, each conversation is about; none: it is the one in its place.
+            beams: responses that are followed at once, see `beams.search`; 1 is greedy.
         """
         if not len(conversations):
             return []
@@ -210,7 +212,7 @@ class GenerativeVLM(FrozenVLM):
         written = [""] * len(conversations)
         with self.lock:
             for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown):
-                made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens)
+                made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens, beams)
                 for row, branch, number in places:
                     written[number] = self.tokenizer.decode(made[row][branch])
         return written

@@ -51,6 +51,10 @@ class AnswerConfig(Checked):
         "none", "whether the log-probability of an answer is divided by its number of tokens"
     )
 
+    beams: int = option(
+        1, "answers that are followed at once when one is written (beam search); 1: greedy", low=1, high=64, later=True
+    )
+
     def __post_init__(self) -> None:
         """Check the instruction."""
         super().__post_init__()
@@ -237,13 +241,13 @@ class GenerativeClassifier(AnsweringClassifier):
         return found
 
     def write(self, batch: Batch) -> list[str]:
-        """Return what it writes about each image (B,) when it is asked for the class, greedily."""
+        """Return what it writes about each image (B,) when it is asked for the class."""
         longest = max(map(self.answer_length, self.answers))
         return self.generate(batch, [self.asked(training=False)] * len(batch), longest + ROOM)
 
     @torch.no_grad()
     def generate(self, batch: Batch, instructions: Sequence[str], max_tokens: int = 64) -> list[str]:
-        """Return a text of at most so many tokens for each image (B,) and its instruction, greedily.
+        """Return a text of at most so many tokens for each image (B,) and its instruction, by `beams` of the settings.
 
         Where several rows show one image, it is looked at once, and so is what their prompts begin with.
         """
@@ -251,7 +255,7 @@ class GenerativeClassifier(AnsweringClassifier):
         seen = self.visual(images)
         asked = self._rendered(seen, instructions, shown)
         with self.tuned():
-            return self.backbone.generate(asked, seen.images, seen.exemplars, max_tokens, shown)
+            return self.backbone.generate(asked, seen.images, seen.exemplars, max_tokens, shown, self.config.beams)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
