@@ -27,7 +27,7 @@ from text_tower import class_words
 
 WAYS = ("plain", "ours")
 ANSWER = 5  # tokens of an answer
-WIDTH = 512
+WIDTH, LAYERS = 256, 4
 
 
 class Job(NamedTuple):
@@ -40,8 +40,8 @@ class Job(NamedTuple):
 
 
 JOBS = (
-    Job(144, 6, 1, 5),
-    Job(144, 6, 2, 5),
+    Job(144, 6, 1, 3),
+    Job(144, 6, 2, 3),
     Job(144, 6, 10, 3),
     Job(576, 3, 1, 3),
     Job(576, 3, 2, 3),
@@ -55,9 +55,9 @@ def build() -> GenerativeVLM:
     text = LlamaConfig(
         vocab_size=32_000,
         hidden_size=WIDTH,
-        intermediate_size=1408,
-        num_hidden_layers=8,
-        num_attention_heads=8,
+        intermediate_size=640,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
         max_position_embeddings=1024,
     )
     tower = CLIPVisionConfig(
@@ -128,7 +128,7 @@ def main() -> None:
         show(rows[-1])
     if options.out:
         what = (
-            f"medians of CPU seconds; a LLaVA with 8 layers of width {WIDTH} and a vocabulary of 32,000, fp32; "
+            f"medians of CPU seconds; a LLaVA with {LAYERS} layers of width {WIDTH} and a vocabulary of 32,000, fp32; "
             f"questions of 6 to 13 tokens about each image, answers of {ANSWER} tokens; plain: every conversation by "
             "itself, in one batch; ours: what those about an image share is run once; the same answers; peak: what "
             "one call adds to a fresh process"

@@ -6,6 +6,7 @@ on the embedding puts a vector in place of what the table holds there (out of pl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,13 @@ class Prefix:
     def branches(self) -> int:
         """Number W of branches of a row."""
         return self.seen.shape[1]
+
+    def repeat(self, count: int) -> Prefix:
+        """As many rows with keys and values of their own, from a prefix of one row, which stays as it is."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_repeat_interleave(count)
+        rows = (one.expand(count, *one.shape[1:]) for one in (self.seen, self.depth, self.position, self.last))
+        return Prefix(cache, *rows)
 
     def take(self, index: Tensor) -> Prefix:
         """Go on with these branches (B, W') of each row; the cache stays as it is, and is the same one."""
@@ -97,9 +105,15 @@ def check_exemplars(batch: Batch, exemplars: Tensor | None, width: int) -> None:
 
 
 def forward(
-    family: VLMFamily, batch: Batch, image: Tensor, exemplars: Tensor | None, grids: Sequence[Grid | None], cache: Any
+    family: VLMFamily,
+    batch: Batch,
+    image: Tensor,
+    exemplars: Tensor | None,
+    grids: Sequence[Grid | None],
+    cache: Any,
+    behind: Prefix | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run whole conversations.
+    """Run whole conversations, or what follows a prefix.
 
     Args:
         family: the model.
@@ -108,6 +122,7 @@ def forward(
         exemplars: (B, K, D).
         grids: of each image.
         cache: to fill; None: keep nothing.
+        behind: of B rows with one branch, whose cache is filled; None: conversations begin here.
 
     Returns:
         Final hidden states (B, L, D), and the position (B,) of what would follow.
@@ -120,6 +135,13 @@ def forward(
     positions = family.positions(batch.ids, batch.mask, grids)
     plain = batch.ids.masked_fill(is_image | is_exemplar, 0)
     more = family.language_inputs(image.to(device), is_image)
+    if behind is not None:
+        positions = positions + behind.position
+        zeros, steps = torch.zeros_like(batch.ids), (batch.mask.long().cumsum(1) - 1).clamp(min=0)
+        tokens = Tokens(plain, zeros, (~batch.mask).long(), steps)  # padding is a chain that nothing sees
+        with placed(family.embedding, places), added(family.language, more):
+            hidden, _ = continued(family, behind, tokens, positions)
+        return hidden, _following(positions)
     with placed(family.embedding, places), added(family.language, more):
         hidden = family.inner(
             input_ids=plain,
@@ -129,12 +151,21 @@ def forward(
             use_cache=cache is not None,
             **family.prefill(batch.ids, batch.mask, batch.response),
         ).last_hidden_state
+    return hidden, _following(positions)
+
+
+def _following(positions: Tensor) -> Tensor:
+    """The position (B,) behind the largest of (B, L) or (3, B, L)."""
     largest = positions.amax(0) if positions.ndim == 3 else positions
-    return hidden, largest.amax(1) + 1
+    return largest.amax(1) + 1
 
 
-def continued(family: VLMFamily, prefix: Prefix, tokens: Tokens) -> tuple[Tensor, Tensor]:
+def continued(
+    family: VLMFamily, prefix: Prefix, tokens: Tokens, positions: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Run tokens behind a prefix; its cache grows by them, the rest of it stays.
+
+    Positions (B, Q) or (3, B, Q) are counted on, unless they are given.
 
     Where a single chain follows a single branch, the model makes its own mask; else it gets one, in two kinds where
     some layers see few tokens back.
@@ -142,9 +173,9 @@ def continued(family: VLMFamily, prefix: Prefix, tokens: Tokens) -> tuple[Tensor
     Returns:
         Final hidden states (B, Q, D), and the depth (B, Q) of the tokens.
     """
-    positions = prefix.position.gather(1, tokens.branch) + tokens.steps
-    if family.axes > 1:
-        positions = positions.expand(family.axes, -1, -1)
+    if positions is None:
+        positions = prefix.position.gather(1, tokens.branch) + tokens.steps
+        positions = positions.expand(family.axes, -1, -1) if family.axes > 1 else positions
     depth = prefix.seen.sum(-1).gather(1, tokens.branch) + tokens.steps
     mask: Any
     if prefix.branches == 1 and tokens.ids.shape[1] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -88,6 +89,10 @@ class ComposedFamily(VLMFamily):
             return None
         begin = tokenizer.bos_token or ""
         return f"{begin}{PLACEHOLDER}Q: {instruction}\nA:{'' if response is None else f' {response}'}"
+
+    def plain_examples(self, tokenizer: Any, examples: Sequence[tuple[str, str]]) -> str:
+        """Images with question and answer, a line feed behind each."""
+        return "".join(f"{PLACEHOLDER}Q: {asked}\nA: {answer}\n" for asked, answer in examples)
 
     def _features(self, pixels: Tensor) -> Tensor:
         found = self._dual.vision_model(pixel_values=pixels).last_hidden_state
