@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import pytest
@@ -56,6 +57,23 @@ def test_the_image_is_read_where_the_text_says(composed):
     (scores,), _ = composed.score([composed.conversation("what is it?")], ["a stone", "fur"], tokens[:1])
     given = logits[0].log_softmax(-1).gather(1, conversation.ids[conversation.response][:, None])
     assert scores[0] == pytest.approx(float(given.sum()), abs=1e-4)
+
+
+def test_examples_stand_before_the_question(names):
+    """Of a language model without a chat template as questions and answers, each behind an image of its own."""
+    composed = load_vlm(names["plain"])
+    examples = [("what is it?", "fur"), ("what is this?", "a stone")]
+    side = composed.image_size
+    tokens = composed.encode(torch.randn(3, 3, side, side), {"image_tokens"})["image_tokens"]
+    asked = composed.conversation("what?", examples=examples)
+    text = composed.tokenizer.tokenizer.decode(asked.ids).replace("<image>", "").split()
+    alone = ["Q: what is it?\nA: fur\n", "Q: what is this?\nA: a stone\n", "Q: what?\nA:"]
+    decode = composed.tokenizer.tokenizer.decode
+    assert text == decode([token for part in alone for token in composed.tokenizer.plain(part)]).split()
+    opening = composed.opening(examples, tokens[:2])
+    whole = dataclasses.replace(opening, prefix=None)
+    kept, plain = (composed.score([asked], ["a stone", "fur"], tokens[2:], behind=each)[0] for each in (opening, whole))
+    assert torch.allclose(kept, plain, atol=1e-4)
 
 
 @pytest.mark.slow

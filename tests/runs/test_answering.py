@@ -12,8 +12,13 @@ import acclimate
 from acclimate.backbones import load_vlm
 from acclimate.data import load_questions
 from acclimate.errors import ConfigError, DataError
+from acclimate.methods import get_method
+from acclimate.options import make_config
+from acclimate.prompts import PromptSet
 from acclimate.runs.beside import evaluate_beside
+from acclimate.tasks import get_task
 from acclimate.training.checkpoint import read_tensors
+from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import NEGATIVES, Given, find_kind
 from tests.helpers.killing import kill_often
 from tests.helpers.pictures import make_questions
@@ -122,6 +127,37 @@ def test_an_answer_that_is_too_long_is_named_by_its_row(asked, vlm, tmp_path):
     other = make_copy(asked, tmp_path / "asked", "\n".join(lines))
     with pytest.raises(DataError, match=r"asked row 5: a conversation has \d+ tokens .*, \d+ of them the response\)"):
         learn(other, vlm)
+
+
+def test_questions_about_one_image_are_answered_together_and_keep_their_places(asked, vlm):
+    data = load_questions(asked).test
+    data = data.select([*range(0, len(data), 2), *range(1, len(data), 2)])  # those of an image far apart
+    task, method = get_task("answering"), get_method("vlm-zero-shot")
+    method = method(vlm, make_config(method.Config, {}), PromptSet())
+    task.begin(method, data)
+    feed = evaluation_feed(method.inputs.prediction, data, Given(vlm))
+    read = []
+    hook = vlm.model.get_input_embeddings().register_forward_hook(lambda _, args, out: read.append(args[0].shape))
+    texts = task.answer(method, feed, data, Given(vlm)).texts
+    hook.remove()
+    assert len(texts) == 12
+    assert read[0][0] == 6  # each image once
+    alone = [feed.batch(torch.tensor([row])).without("shown") for row in range(len(data))]
+    questions = [question.text for question in data.questions]
+    assert texts == [method.generate(one, [text], 32)[0] for one, text in zip(alone, questions, strict=True)]
+    assert len(set(texts)) > 6
+
+
+def test_answers_are_written_by_beam_search_where_the_settings_say_so(asked, vlm):
+    data, kind = load_questions(asked).test, get_method("vlm-zero-shot")
+    feed = evaluation_feed(kind.inputs.prediction, data, Given(vlm))
+    batch, texts = feed.batch(torch.arange(4)), [question.text for question in data.questions[:4]]
+    greedy, searched = (
+        kind(vlm, make_config(kind.Config, {"beams": beams}), PromptSet()).generate(batch, texts, 6) for beams in (1, 3)
+    )
+    told = [vlm.conversation(text) for text in texts]
+    assert searched == vlm.generate(told, batch.image_tokens, max_new_tokens=6, beams=3)
+    assert searched != greedy
 
 
 def test_negatives_have_another_answer_to_the_same_question(asked, vlm):

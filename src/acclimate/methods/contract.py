@@ -53,6 +53,7 @@ class TrainingFacts:
         validation: number of validation images that epochs may be chosen by.
         sets: the data sets that are learned from together, in the order of the numbers in `sets` of a batch; nothing
             where there is one.
+        seed: of the run, for what is drawn from the training images.
     """
 
     images: int
@@ -60,6 +61,7 @@ class TrainingFacts:
     domains: int = 0
     validation: int = 0
     sets: tuple[ClassSet, ...] = ()
+    seed: int = 0
 
 
 class Method(nn.Module):

@@ -86,7 +86,7 @@ class Experiment:
         facts, train = self.task.facts(self.trial.train), self.trial.train
         words = self.test_prompts
         sets = tuple(ClassSet(name, names, words.get(name, self.prompts)) for name, names in train.sets.items())
-        return replace(facts, validation=len(self.splits.get("val", ())), sets=sets)
+        return replace(facts, validation=len(self.splits.get("val", ())), sets=sets, seed=self.seed)
 
     @cached_property
     def splits_hash(self) -> str:

@@ -79,10 +79,12 @@ class Answering(Writing[QuestionData]):
         questions, device = data.questions, method.backbone.device
         references = [question.answers for question in questions]
         longest = max(LONGEST, *(method.answer_length(text) for text in {text for some in references for text in some}))
-        written: list[str] = []
-        for rows in torch.arange(len(feed)).split(BATCH_SIZE):
+        written = [""] * len(questions)
+        for rows in _by_image(data).split(BATCH_SIZE):
             asked = [questions[row].text for row in rows.tolist()]
-            written += method.generate(feed.batch(rows).to(device), asked, longest)
+            texts = method.generate(feed.batch(rows).to(device), asked, longest)
+            for row, text in zip(rows.tolist(), texts, strict=True):
+                written[row] = text
         return Written(written, references)
 
     def measure(self, answers: Written, data: QuestionData, resamples: int = 1000) -> dict[str, Any]:
@@ -139,3 +141,9 @@ class Answering(Writing[QuestionData]):
         raise ConfigError(
             "this run answers questions; put one to an image with `ask`, or give it classes with `rebind`"
         )
+
+
+def _by_image(data: QuestionData) -> torch.Tensor:
+    """Return the rows (N,) in an order in which those about one image stand together."""
+    shown = data.once()[1]
+    return torch.arange(len(data)) if shown is None else torch.from_numpy(shown).argsort(stable=True)

@@ -24,7 +24,8 @@ class Batch:
       of zeros at the end of images that have fewer than n, and `reference_mask` (B, n) bool, which of them are prompts;
     - `labels` (B,) int64 index into the class names, `domains` (B,) int64 index into the domain names;
     - `sets` (B,) int64 index into the data sets that are learned from together, where there are several;
-    - `index` (B,) int64 row of each image in its data.
+    - `index` (B,) int64 row of each image in its data, and `shown` (B,) int64 which image it is, where several rows may
+      show the same one.
 
     Input modules may add others (see `acclimate.training.inputs`).
 

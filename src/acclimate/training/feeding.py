@@ -105,8 +105,9 @@ def _joined(
     images: Sequence[Feed], data: ImageData, rows: np.ndarray | None, others: Sequence[Feed], reader: str
 ) -> Feed:
     """Return what is known of the images, in as many rows as each stands in, with what each row has of its own."""
-    served = images if rows is None else [RepeatedFeed(feed, torch.from_numpy(rows)) for feed in images]
-    return JoinedFeed([LabelFeed(*label_tensors(data), set_tensor(data)), *served, *others], reader)
+    shown = None if rows is None else torch.from_numpy(rows)
+    served = images if shown is None else [RepeatedFeed(feed, shown) for feed in images]
+    return JoinedFeed([LabelFeed(*label_tensors(data), set_tensor(data), shown), *served, *others], reader)
 
 
 def other_names(names: Collection[str], encoders: Iterable[tuple[Encoder, frozenset[str]]]) -> list[str]:

@@ -57,18 +57,25 @@ class LabelFeed:
         labels: (N,) class indices.
         domains: (N,) domain indices, or none.
         sets: (N,) indices of the data sets that are learned from together, or none.
+        shown: (N,) which image each row shows, where several may show the same one, or none.
     """
 
-    def __init__(self, labels: Tensor, domains: Tensor | None = None, sets: Tensor | None = None) -> None:
-        self.labels, self.domains, self.sets = labels, domains, sets
+    def __init__(
+        self,
+        labels: Tensor,
+        domains: Tensor | None = None,
+        sets: Tensor | None = None,
+        shown: Tensor | None = None,
+    ) -> None:
+        self.labels, self.domains, self.sets, self.shown = labels, domains, sets, shown
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
-        """Return labels, domains and data sets at `index` (B,)."""
-        domains, sets = (None if of is None else of[index] for of in (self.domains, self.sets))
-        return Batch(labels=self.labels[index], domains=domains, sets=sets, index=index)
+        """Return labels, domains, data sets and images at `index` (B,)."""
+        domains, sets, shown = (None if of is None else of[index] for of in (self.domains, self.sets, self.shown))
+        return Batch(labels=self.labels[index], domains=domains, sets=sets, shown=shown, index=index)
 
 
 class FeatureFeed:

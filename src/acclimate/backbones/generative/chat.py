@@ -52,21 +52,30 @@ class ChatTokenizer:
         """The text of some ids, special tokens left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
 
-    def prompt(self, instruction: str, tiles: tuple[int, int] = (0, 0)) -> tuple[int, ...]:
-        """Ids up to where the response begins, with one image id for each part of the image.
+    def prompt(
+        self, instruction: str, tiles: tuple[int, int] = (0, 0), examples: tuple[tuple[str, str], ...] = ()
+    ) -> tuple[int, ...]:
+        """Ids up to where the response begins, with one image id for each part of each image.
 
         Args:
             instruction: what is asked about the image.
             tiles: rows and columns that the image was cut into.
+            examples: questions and answers that stand before it, each about an image of its own that is cut alike.
 
         Raises:
             BackboneError: an instruction with a token of the template's own in it.
         """
-        return self._prompts(instruction, tiles)
+        return self._prompts(instruction, tiles, examples)
 
-    def _prompt(self, instruction: str, tiles: tuple[int, int]) -> tuple[int, ...]:
+    def _prompt(
+        self, instruction: str, tiles: tuple[int, int], examples: tuple[tuple[str, str], ...]
+    ) -> tuple[int, ...]:
         self._check(instruction, "instruction")
-        ids = tuple(self._ids(self._family.framed(self._render(instruction), self.tokenizer, tiles)))
+        for asked, answer in examples:
+            self._check(asked, "question of an example")
+            self._check(answer, "answer of an example")
+        rendered = self._render(instruction, examples=examples)
+        ids = tuple(self._ids(self._family.framed(rendered, self.tokenizer, tiles)))
         if self._family.image_id not in ids:
             raise BackboneError("the chat template writes no place for the image; copy it from the original model")
         return ids
@@ -96,14 +105,15 @@ class ChatTokenizer:
         ids = both[len(before) :] if both[: len(before)] == before else self.plain(f"{end}{rest[:size]}")[1:]
         return (*ids, int(self.tokenizer.convert_tokens_to_ids(end)))
 
-    def _render(self, instruction: str, response: str | None = None) -> str:
+    def _render(self, instruction: str, response: str | None = None, examples: tuple[tuple[str, str], ...] = ()) -> str:
         own = self._family.plain_text(self.tokenizer, instruction, response)
         if own is not None:
-            return own
-        content = [{"type": "image"}, {"type": "text", "text": instruction}]
-        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if response is not None:
-            turns.append({"role": "assistant", "content": [{"type": "text", "text": response}]})
+            return self._family.plain_examples(self.tokenizer, examples) + own if examples else own
+        turns: list[dict[str, Any]] = []
+        for asked, answer in (*examples, (instruction, response)):
+            turns.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]})
+            if answer is not None:
+                turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
         try:
             return self.tokenizer.apply_chat_template(
                 turns, chat_template=self.template, tokenize=False, add_generation_prompt=response is None

@@ -73,24 +73,33 @@ def batch_of(conversations: Sequence[Conversation], device: torch.device) -> Bat
     return Batch(ids.to(device), mask.to(device), response.to(device))
 
 
-def expand(ids: Sequence[int], image_id: int, closing: int | None, tokens: int, exemplars: int) -> list[int]:
-    """Write one placeholder for each vector of the image, and the exemplars behind the whole image.
+def expand(
+    ids: Sequence[int], image_id: int, closing: int | None, tokens: int, exemplars: int, images: int = 1
+) -> list[int]:
+    """Write one placeholder for each vector of each image, and the exemplars behind each whole image.
 
     Args:
-        ids: with one image id for each part (tile) of the image.
+        ids: with one image id for each part (tile) of each image.
         image_id: the placeholder.
         closing: the id that ends an image, which the exemplars follow; None: the last placeholder ends it.
-        tokens: number T of vectors of the image, the same for each of its parts.
-        exemplars: number of exemplars.
+        tokens: number T of vectors of an image, the same for each of its parts.
+        exemplars: number of exemplars of an image.
+        images: number of images, all of as many parts.
     """
     places = [index for index, found in enumerate(ids) if found == image_id]
-    each, rest = divmod(tokens, len(places))
-    if rest or not each:
-        raise BackboneError(f"{tokens} image tokens cannot be laid into {counted(len(places), 'part')} of an image")
-    last = places[-1] if closing is None else next(i for i in range(places[-1], len(ids)) if ids[i] == closing)
+    parts = len(places) // images
+    each, rest = divmod(tokens, max(1, parts))
+    if rest or not each or parts * images != len(places):
+        where = f" for each of {images} images" if images > 1 else ""
+        raise BackboneError(
+            f"{tokens} image tokens cannot be laid into {counted(len(places), 'part')} of an image{where}"
+        )
+    lasts = places[parts - 1 :: parts]
+    if closing is not None:
+        lasts = [next(i for i in range(last, len(ids)) if ids[i] == closing) for last in lasts]
     out: list[int] = []
     for index, found in enumerate(ids):
         out += [found] * (each if found == image_id else 1)
-        if index == last:
+        if index in lasts:
             out += [EXEMPLAR] * exemplars
     return out

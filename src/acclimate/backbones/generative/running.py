@@ -6,6 +6,7 @@ on the embedding puts a vector in place of what the table holds there (out of pl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,17 +24,64 @@ from acclimate.errors import BackboneError
 class Prefix:
     """Conversations that ran through the model, to be continued.
 
+    A row may have several branches, which share a beginning, such as the questions about one image: the keys and values
+    of all of them stand in one row of the cache, and each branch sees its own.
+
     Attributes:
         cache: keys and values of all layers.
-        mask: (B, P) true where there is a token.
-        position: (B,) of the next token.
-        last: (B, D) final hidden state at the last token.
+        seen: (B, W, P) which columns of the cache the next token of each branch sees.
+        depth: (B, P) how many tokens stand before each column in its branch.
+        position: (B, W) of the next token.
+        last: (B, W, D) final hidden state at the last token.
     """
 
     cache: Any
-    mask: Tensor
+    seen: Tensor
+    depth: Tensor
     position: Tensor
     last: Tensor
+
+    @property
+    def branches(self) -> int:
+        """Number W of branches of a row."""
+        return self.seen.shape[1]
+
+    def repeat(self, count: int) -> Prefix:
+        """As many rows with keys and values of their own, from a prefix of one row, which stays as it is."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_repeat_interleave(count)
+        rows = (one.expand(count, *one.shape[1:]) for one in (self.seen, self.depth, self.position, self.last))
+        return Prefix(cache, *rows)
+
+    def take(self, index: Tensor) -> Prefix:
+        """Go on with these branches (B, W') of each row; the cache stays as it is, and is the same one."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return Prefix(
+            self.cache, self.seen[rows, index], self.depth, self.position[rows, index], self.last[rows, index]
+        )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens to run behind a prefix, in any number of chains.
+
+    Attributes:
+        ids: (B, Q).
+        branch: (B, Q) of the prefix, which each token stands behind.
+        chain: (B, Q) a token sees the prefix of its branch, and of these tokens those of its own chain up to itself.
+        steps: (B, Q) how many tokens of its chain stand before it.
+    """
+
+    ids: Tensor
+    branch: Tensor
+    chain: Tensor
+    steps: Tensor
+
+    @property
+    def sees(self) -> Tensor:
+        """(B, Q, Q), true where a token (second axis) sees another."""
+        alike = self.chain[:, :, None] == self.chain[:, None]
+        return alike & (self.steps[:, :, None] >= self.steps[:, None])
 
 
 def check_exemplars(batch: Batch, exemplars: Tensor | None, width: int) -> None:
@@ -57,9 +105,15 @@ def check_exemplars(batch: Batch, exemplars: Tensor | None, width: int) -> None:
 
 
 def forward(
-    family: VLMFamily, batch: Batch, image: Tensor, exemplars: Tensor | None, grids: Sequence[Grid | None], cache: Any
+    family: VLMFamily,
+    batch: Batch,
+    image: Tensor,
+    exemplars: Tensor | None,
+    grids: Sequence[Grid | None],
+    cache: Any,
+    behind: Prefix | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run whole conversations.
+    """Run whole conversations, or what follows a prefix.
 
     Args:
         family: the model.
@@ -68,6 +122,7 @@ def forward(
         exemplars: (B, K, D).
         grids: of each image.
         cache: to fill; None: keep nothing.
+        behind: of B rows with one branch, whose cache is filled; None: conversations begin here.
 
     Returns:
         Final hidden states (B, L, D), and the position (B,) of what would follow.
@@ -80,6 +135,13 @@ def forward(
     positions = family.positions(batch.ids, batch.mask, grids)
     plain = batch.ids.masked_fill(is_image | is_exemplar, 0)
     more = family.language_inputs(image.to(device), is_image)
+    if behind is not None:
+        positions = positions + behind.position
+        zeros, steps = torch.zeros_like(batch.ids), (batch.mask.long().cumsum(1) - 1).clamp(min=0)
+        tokens = Tokens(plain, zeros, (~batch.mask).long(), steps)  # padding is a chain that nothing sees
+        with placed(family.embedding, places), added(family.language, more):
+            hidden, _ = continued(family, behind, tokens, positions)
+        return hidden, _following(positions)
     with placed(family.embedding, places), added(family.language, more):
         hidden = family.inner(
             input_ids=plain,
@@ -89,34 +151,92 @@ def forward(
             use_cache=cache is not None,
             **family.prefill(batch.ids, batch.mask, batch.response),
         ).last_hidden_state
+    return hidden, _following(positions)
+
+
+def _following(positions: Tensor) -> Tensor:
+    """The position (B,) behind the largest of (B, L) or (3, B, L)."""
     largest = positions.amax(0) if positions.ndim == 3 else positions
-    return hidden, largest.amax(1) + 1
+    return largest.amax(1) + 1
 
 
-def continued(family: VLMFamily, prefix: Prefix, ids: Tensor, mask: Tensor, steps: Tensor) -> Tensor:
-    """Run tokens behind a prefix; its cache grows by them.
+def continued(
+    family: VLMFamily, prefix: Prefix, tokens: Tokens, positions: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run tokens behind a prefix; its cache grows by them, the rest of it stays.
+
+    Positions (B, Q) or (3, B, Q) are counted on, unless they are given.
+
+    Where a single chain follows a single branch, the model makes its own mask; else it gets one, in two kinds where
+    some layers see few tokens back.
+
+    Returns:
+        Final hidden states (B, Q, D), and the depth (B, Q) of the tokens.
+    """
+    if positions is None:
+        positions = prefix.position.gather(1, tokens.branch) + tokens.steps
+        positions = positions.expand(family.axes, -1, -1) if family.axes > 1 else positions
+    depth = prefix.seen.sum(-1).gather(1, tokens.branch) + tokens.steps
+    mask: Any
+    if prefix.branches == 1 and tokens.ids.shape[1] == 1:
+        mask = torch.cat([prefix.seen[:, 0], prefix.seen.new_ones(len(depth), 1)], dim=1).long()
+    else:
+        rows = torch.arange(len(depth), device=depth.device)[:, None]
+        sees = torch.cat([prefix.seen[rows, tokens.branch], tokens.sees], dim=-1)  # (B, Q, P + Q)
+        mask = _additive(sees, prefix.last.dtype)
+        if family.sliding_window is not None:
+            back = depth[:, :, None] - torch.cat([prefix.depth, depth], dim=1)[:, None]
+            near = _additive(sees & (back < family.sliding_window), prefix.last.dtype)
+            mask = {"full_attention": mask, "sliding_attention": near}
+    hidden = family.language(
+        input_ids=tokens.ids, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True
+    ).last_hidden_state
+    return hidden, depth
+
+
+def _additive(sees: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the attention (B, 1, Q, P)."""
+    mask = torch.zeros(sees.shape, dtype=dtype, device=sees.device)
+    return mask.masked_fill_(~sees, torch.finfo(dtype).min)[:, None]
+
+
+def stepped(family: VLMFamily, prefix: Prefix, ids: Tensor) -> Prefix:
+    """Run one token (B, W) behind each branch; the prefix itself is of no use afterwards."""
+    own = torch.arange(prefix.branches, device=ids.device).expand(len(ids), -1)
+    last, depth = continued(family, prefix, Tokens(ids, own, own, torch.zeros_like(own)))
+    itself = torch.eye(prefix.branches, dtype=torch.bool, device=ids.device).expand(len(ids), -1, -1)
+    seen = torch.cat([prefix.seen, itself], dim=-1)
+    return Prefix(prefix.cache, seen, torch.cat([prefix.depth, depth], dim=1), prefix.position + 1, last)
+
+
+def branched(family: VLMFamily, prefix: Prefix, rests: Sequence[Sequence[Tensor]]) -> Prefix:
+    """Run several continuations behind each row, which become its branches; the prefix is of no use afterwards.
 
     Args:
         family: the model.
-        prefix: from `forward`.
-        ids: (B, Q).
-        mask: (B, P + Q) true where there is a token; or (B, 1, Q, P + Q) true where a token (third axis) sees another.
-        steps: (Q,) or (B, Q), how far behind the prefix each token stands.
-
-    Returns:
-        Final hidden states (B, Q, D).
+        prefix: of B rows with one branch.
+        rests: of each row, at least one, each of at least one token. A row with fewer of them than others has its last
+            branch several times.
     """
-    positions = prefix.position[:, None] + steps
-    if family.axes > 1:
-        positions = positions.expand(family.axes, -1, -1)
-    if mask.ndim == 4:
-        kind = prefix.last.dtype
-        mask = torch.zeros(mask.shape, dtype=kind, device=mask.device).masked_fill(~mask, torch.finfo(kind).min)
-    else:
-        mask = mask.long()
-    return family.inner(
-        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True
-    ).last_hidden_state
+    device = prefix.last.device
+    width, longest = max(map(len, rests)), max(sum(map(len, some)) for some in rests)
+    ids, steps = (torch.zeros(len(rests), longest, dtype=torch.long) for _ in range(2))
+    chain = torch.full_like(ids, width)  # of padding, which no branch sees
+    ends, index, counts = (torch.zeros(len(rests), width, dtype=torch.long) for _ in range(3))
+    for row, some in enumerate(rests):
+        sizes = torch.tensor([len(rest) for rest in some])
+        joined = torch.cat(list(some))
+        ids[row, : len(joined)] = joined.cpu()
+        steps[row, : len(joined)] = torch.cat([torch.arange(size) for size in sizes.tolist()])
+        chain[row, : len(joined)] = torch.arange(len(some)).repeat_interleave(sizes)
+        index[row] = torch.arange(width).clamp(max=len(some) - 1)
+        ends[row], counts[row] = sizes.cumsum(0)[index[row]] - 1, sizes[index[row]]
+    ids, steps, chain, ends, index, counts = (one.to(device) for one in (ids, steps, chain, ends, index, counts))
+    hidden, depth = continued(family, prefix, Tokens(ids, torch.zeros_like(ids), chain, steps))
+    own = chain[:, None] == index[:, :, None]  # (B, W, Q)
+    seen = torch.cat([prefix.seen.expand(-1, width, -1), own], dim=-1)
+    last = hidden.gather(1, ends[..., None].expand(-1, -1, hidden.shape[-1]))
+    return Prefix(prefix.cache, seen, torch.cat([prefix.depth, depth], dim=1), prefix.position + counts, last)
 
 
 @contextmanager

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from acclimate.backbones.generative import answering
 from acclimate.backbones.generative.connecting import LearnedConnector
-from acclimate.backbones.generative.conversation import Conversation, batch_of, expand
-from acclimate.backbones.generative.frozen import FrozenVLM
-from acclimate.backbones.generative.images import ImageTokens, image_rows
+from acclimate.backbones.generative.conversation import Conversation
+from acclimate.backbones.generative.conversing import ConversingVLM, Images, prompts_of
+from acclimate.backbones.generative.examples import Opening
 from acclimate.backbones.generative.lowrank import ALL, LowRankAdapter
-from acclimate.backbones.generative.running import Prefix, check_exemplars, forward
 from acclimate.errors import BackboneError
 
-Images = Tensor | Sequence[ImageTokens]
 MAX_NEW_TOKENS = 64
 
 
-class GenerativeVLM(FrozenVLM):
+class GenerativeVLM(ConversingVLM):
     """A frozen image-text-to-text model.
 
     Image tokens are computed once by `encode` and given to everything else, so the vision tower runs once for an image
@@ -46,50 +43,6 @@ class GenerativeVLM(FrozenVLM):
         tokenizer: tokenizer and chat template.
         lock: held while the language model computes, and by an adapter that is on.
     """
-
-    def conversation(
-        self,
-        instruction: str,
-        response: str | None = None,
-        *,
-        exemplars: int = 0,
-        image_tokens: int | ImageTokens | None = None,
-    ) -> Conversation:
-        """One user turn about one image, and the assistant's response, as the model's own chat template writes them.
-
-        The image stands first, then the exemplars, then the instruction. With and without exemplars all other ids are
-        the same; the prompt is the same with and without a response. What the template writes behind the token that
-        ends the response is left out.
-
-        Args:
-            instruction: what is asked.
-            response: the answer to train on; None: the conversation ends where the answer begins.
-            exemplars: number K of further vectors.
-            image_tokens: number of vectors of the image, or its tokens where it has its own shape; None: as many as
-                `encode` gives.
-
-        Raises:
-            BackboneError: a conversation longer than the context, or words that have a meaning of their own in the
-                template.
-        """
-        own = image_tokens if isinstance(image_tokens, ImageTokens) else None
-        count = len(own.tokens) if own else self.image_tokens if image_tokens is None else image_tokens
-        lead = self.tokenizer.prompt(instruction, own.tiles if own else (0, 0))
-        ids = expand(lead, self._family.image_id, self._closing, int(count), exemplars)  # type: ignore[arg-type]
-        prompt = len(ids)
-        if response is not None:
-            ids += self.tokenizer.response(response)
-        if len(ids) > self.context_length:
-            answer = f", {len(ids) - prompt} of them the response" if response is not None else ""
-            answer = (f", {exemplars} of them behind it" if exemplars else "") + answer
-            advice = "take fewer visual tokens, or " if exemplars > 1 else ""
-            raise BackboneError(
-                f"a conversation has {len(ids)} tokens ({count} of them the image{answer}), and {self.name} reads "
-                f"{self.context_length}; {advice}shorten the instruction or the response"
-            )
-        marked = torch.zeros(len(ids), dtype=torch.bool)
-        marked[prompt:] = True
-        return Conversation(torch.tensor(ids, dtype=torch.long), marked, own.grid if own else None)
 
     # --------------------------------------------------------------------------------------------------------- forward
 
@@ -116,7 +69,12 @@ class GenerativeVLM(FrozenVLM):
             return self._family.logits(hidden[before])
 
     def prompt_states(
-        self, conversations: Sequence[Conversation], image_tokens: Images, exemplars: Tensor | None = None
+        self,
+        conversations: Sequence[Conversation],
+        image_tokens: Images,
+        exemplars: Tensor | None = None,
+        shown: Sequence[int] | None = None,
+        behind: Opening | None = None,
     ) -> Tensor:
         """Final hidden states (B, D) at the last token of each prompt.
 
@@ -124,12 +82,20 @@ class GenerativeVLM(FrozenVLM):
             conversations: responses, where there are any, are left out.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
+            shown, behind: as in `generate`; without them, gradients are let through.
         """
         if not len(conversations):
             return torch.zeros(0, self.token_width, device=self.device, dtype=self.dtype)
         with self.lock:
-            hidden, _, _ = self._run(_prompts(conversations), image_tokens, exemplars)
-            return hidden[:, -1]
+            if shown is None and behind is None:
+                hidden, _, _ = self._run(prompts_of(conversations), image_tokens, exemplars)
+                return hidden[:, -1]
+            states = torch.zeros(len(conversations), self.token_width, device=self.device, dtype=self.dtype)
+            with torch.no_grad():
+                for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown, behind):
+                    for row, branch, number in places:
+                        states[number] = prefix.last[row, branch]
+            return states
 
     @torch.no_grad()
     def score(
@@ -138,6 +104,8 @@ class GenerativeVLM(FrozenVLM):
         answers: Sequence[str],
         image_tokens: Images,
         exemplars: Tensor | None = None,
+        shown: Sequence[int] | None = None,
+        behind: Opening | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log probabilities of given answers, all from one pass over image and prompt.
 
@@ -146,6 +114,7 @@ class GenerativeVLM(FrozenVLM):
             answers: A texts.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
+            shown, behind: as in `generate`.
 
         Returns:
             (B, A) in float32, summed over each answer's tokens and the one that ends it; and their numbers (A,).
@@ -160,9 +129,13 @@ class GenerativeVLM(FrozenVLM):
         if not len(conversations):
             return torch.zeros(0, len(answers), device=self.device), counts
         self._check_room(conversations, max(map(len, ids)), "the longest answer has")
+        totals = torch.zeros(len(conversations), len(answers), device=self.device)
         with self.lock:
-            prefix = self._prefix(conversations, image_tokens, exemplars)
-            return answering.score(self._family, prefix, ids), counts
+            for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown, behind):
+                found = answering.score(self._family, prefix, ids)
+                for row, branch, number in places:
+                    totals[number] = found[row, branch]
+        return totals, counts
 
     @torch.no_grad()
     def generate(
@@ -171,22 +144,34 @@ class GenerativeVLM(FrozenVLM):
         image_tokens: Images,
         exemplars: Tensor | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
+        shown: Sequence[int] | None = None,
+        beams: int = 1,
+        behind: Opening | None = None,
     ) -> list[str]:
-        """The most probable response, token by token (greedy), without the token that ends it.
+        """The most probable response, token by token (greedy) or by a beam search, without the token that ends it.
+
+        What conversations about one image begin with runs through the model once; its keys and values are kept while
+        they are answered.
 
         Args:
             conversations: responses, where there are any, are left out.
             image_tokens: as in `response_logits`.
             exemplars: as in `response_logits`.
             max_new_tokens: most tokens of a response, at least 1.
+            shown: which of the images, and exemplars, each conversation is about; none: it is the one in its place.
+            beams: responses that are followed at once, see `beams.search`; 1 is greedy.
+            behind: the examples that the conversations were made with; they run once for all calls.
         """
         if not len(conversations):
             return []
         self._check_room(conversations, max_new_tokens, "the longest answer may have")
+        written = [""] * len(conversations)
         with self.lock:
-            prefix = self._prefix(conversations, image_tokens, exemplars)
-            made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens)
-        return [self.tokenizer.decode(ids) for ids in made]
+            for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown, behind):
+                made = answering.generate(self._family, prefix, self.tokenizer.ends, max_new_tokens, beams)
+                for row, branch, number in places:
+                    written[number] = self.tokenizer.decode(made[row][branch])
+        return written
 
     def adapter(
         self, rank: int, alpha: float, dropout: float = 0.0, targets: str | Sequence[str] = ALL
@@ -197,37 +182,3 @@ class GenerativeVLM(FrozenVLM):
     def learned_connector(self) -> LearnedConnector:
         """A copy of the connector to be learned, see `LearnedConnector`."""
         return LearnedConnector(self).to(self.device)
-
-    def _prefix(self, conversations: Sequence[Conversation], images: Images, exemplars: Tensor | None) -> Prefix:
-        from transformers import DynamicCache
-
-        cache, prompts = DynamicCache(), _prompts(conversations)
-        hidden, _, position = self._run(prompts, images, exemplars, cache)
-        return Prefix(cache, batch_of(prompts, self.device).mask, position, hidden[:, -1])
-
-    def _run(
-        self, conversations: Sequence[Conversation], images: Images, exemplars: Tensor | None, cache: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Final hidden states (B, L, D), where responses stand (B, L), and the next positions (B,)."""
-        family, batch = self._family, batch_of(conversations, self.device)
-        check_exemplars(batch, exemplars, self.token_width)
-        counts = (batch.ids == family.image_id).sum(1).tolist()
-        rows = image_rows(images, counts, family.payload, self.token_width)
-        hidden, position = forward(family, batch, rows, exemplars, [c.grid for c in conversations], cache)
-        return hidden, batch.response, position
-
-    def _check_room(self, conversations: Sequence[Conversation], more: int, what: str) -> None:
-        longest = max(int((~conversation.response).sum()) for conversation in conversations)
-        if longest + more > self.context_length:
-            raise BackboneError(
-                f"{what} {more} tokens and the longest prompt {longest}, and {self.name} reads {self.context_length}; "
-                "shorten them"
-            )
-
-
-def _prompts(conversations: Sequence[Conversation]) -> list[Conversation]:
-    """The conversations without their responses."""
-    return [
-        Conversation(one.prompt, torch.zeros(int((~one.response).sum()), dtype=torch.bool), one.grid)
-        for one in conversations
-    ]

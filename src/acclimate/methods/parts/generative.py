@@ -14,8 +14,8 @@ from torch import Tensor
 from acclimate.backbones.generative.images import unpack
 from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError, ConfigError
-from acclimate.methods.capabilities import AnsweringClassifier
 from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.parts.in_context import InContext
 from acclimate.methods.parts.lessons import Asks, Lesson, Visual
 from acclimate.methods.parts.scores import accuracy
 from acclimate.options import Checked, option
@@ -51,9 +51,26 @@ class AnswerConfig(Checked):
         "none", "whether the log-probability of an answer is divided by its number of tokens"
     )
 
+    beams: int = option(
+        1, "answers that are followed at once when one is written (beam search); 1: greedy", low=1, high=64, later=True
+    )
+
+    examples: int = option(
+        0,
+        "training images with question and answer, drawn by the seed, that stand before what is asked of an image, in "
+        "prediction alone; for questions and captions",
+        low=0,
+        high=64,
+        later=True,
+    )
+
     def __post_init__(self) -> None:
-        """Check the instruction."""
+        """Check the instruction, and that examples have the shape of all images."""
         super().__post_init__()
+        if self.examples and self.image_shape == "own":
+            raise ConfigError(
+                f"image_shape=own and examples={self.examples} cannot be had together; leave one of them out"
+            )
         if self.instruction is not None:
             check_instruction(self.instruction, f"instruction={self.instruction!r}")
             if self.label_list != "always" and not any(map(str.isalnum, render_instruction(self.instruction))):
@@ -63,7 +80,7 @@ class AnswerConfig(Checked):
                 )
 
 
-class GenerativeClassifier(AnsweringClassifier):
+class GenerativeClassifier(InContext):
     """A classifier that asks a generative VLM.
 
     The logits are log p(label | image, instruction), summed over the tokens of the label and the end of the turn, so
@@ -79,7 +96,7 @@ class GenerativeClassifier(AnsweringClassifier):
 
     backbones = frozenset({GENERATIVE})
     default_backbone = "mini-vlm"
-    backbone: GenerativeVLM  # type: ignore[assignment]  # the only kind that it is made with
+    backbone: GenerativeVLM
     inputs = Inputs({"image_tokens"})
     config: AnswerConfig
     asks: tuple[Asks, ...] = ()
@@ -101,6 +118,7 @@ class GenerativeClassifier(AnsweringClassifier):
 
     def prepare(self, facts: TrainingFacts) -> None:
         """Put the classes of each of several data sets into its own words."""
+        super().prepare(facts)
         self.asks = tuple(self._asks(known.class_names, known.prompts) for known in facts.sets)
 
     def end_training(self) -> None:
@@ -219,7 +237,9 @@ class GenerativeClassifier(AnsweringClassifier):
         seen = self.visual(batch)
         asked = self._rendered(seen, [asks.prediction] * len(batch))
         with self.tuned():
-            sums, lengths = self.backbone.score(asked, tuple(asks.answers.values()), seen.images, seen.exemplars)
+            sums, lengths = self.backbone.score(
+                asked, tuple(asks.answers.values()), seen.images, seen.exemplars, behind=self.opening()
+            )
         return sums / lengths if self.config.normalise == "length" else sums
 
     def validation_score(self, feed: Feed) -> float:
@@ -237,17 +257,22 @@ class GenerativeClassifier(AnsweringClassifier):
         return found
 
     def write(self, batch: Batch) -> list[str]:
-        """Return what it writes about each image (B,) when it is asked for the class, greedily."""
+        """Return what it writes about each image (B,) when it is asked for the class."""
         longest = max(map(self.answer_length, self.answers))
         return self.generate(batch, [self.asked(training=False)] * len(batch), longest + ROOM)
 
     @torch.no_grad()
     def generate(self, batch: Batch, instructions: Sequence[str], max_tokens: int = 64) -> list[str]:
-        """Return a text of at most so many tokens for each image (B,) and its instruction, greedily."""
-        seen = self.visual(batch)
-        asked = self._rendered(seen, instructions)
+        """Return a text of at most so many tokens for each image (B,) and its instruction, by `beams` of the settings.
+
+        Where several rows show one image, it is looked at once, and so is what their prompts begin with.
+        """
+        images, shown = _once(batch)
+        seen = self.visual(images)
+        asked = self._rendered(seen, instructions, shown)
         with self.tuned():
-            return self.backbone.generate(asked, seen.images, seen.exemplars, max_new_tokens=max_tokens)
+            how = (max_tokens, shown, self.config.beams, self.opening())
+            return self.backbone.generate(asked, seen.images, seen.exemplars, *how)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, instructions: Sequence[str], answers: Sequence[Sequence[str]]) -> Tensor:
@@ -257,16 +282,31 @@ class GenerativeClassifier(AnsweringClassifier):
         with self.tuned():
             for row, (asked, given) in enumerate(zip(self._rendered(seen, instructions), answers, strict=True)):
                 exemplars = None if seen.exemplars is None else seen.exemplars[row : row + 1]
-                rows.append(self.backbone.score([asked], given, seen.images[row : row + 1], exemplars)[0])
+                images = seen.images[row : row + 1]
+                rows.append(self.backbone.score([asked], given, images, exemplars, behind=self.opening())[0])
         return torch.cat(rows)
 
-    def _rendered(self, seen: Visual, instructions: Sequence[str]) -> list[Conversation]:
+    def _rendered(
+        self, seen: Visual, instructions: Sequence[str], shown: Sequence[int] | None = None
+    ) -> list[Conversation]:
         render = lru_cache(maxsize=None)(self.backbone.conversation)
-        return [render(text, **seen.size(row)) for row, text in enumerate(instructions)]
+        rows = range(len(instructions)) if shown is None else shown
+        examples = () if self.examples is None else self.examples.lessons
+        return [render(text, examples=examples, **seen.size(row)) for row, text in zip(rows, instructions, strict=True)]
 
     def probed(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return features (B, F) inside the model that tell where the class information is, by the name of a module."""
         seen = self.visual(batch)
         asked = self._rendered(seen, [self.asked(training=False)] * len(batch))
         with torch.no_grad(), self.tuned():
-            return {"prompt state": self.backbone.prompt_states(asked, seen.images, seen.exemplars)}
+            states = self.backbone.prompt_states(asked, seen.images, seen.exemplars, behind=self.opening())
+            return {"prompt state": states}
+
+
+def _once(batch: Batch) -> tuple[Batch, list[int] | None]:
+    """Return a batch that has each image once, and which of its rows each row of the batch shows; none where all do."""
+    if "shown" not in batch:
+        return batch, None
+    images, shown = batch.shown.unique(return_inverse=True)
+    first = [shown.tolist().index(number) for number in range(len(images))]
+    return batch.take(torch.tensor(first, device=shown.device)), shown.tolist()

@@ -72,6 +72,8 @@ class VLMFamily(ABC):
     processor: ClassVar[str] = "siglip"
     shapes: ClassVar[str | None] = None
     axes: ClassVar[int] = 1  # that positions have
+    shares_openings: ClassVar[bool] = True  # whether what stands before a text is the same whatever the text
+    continues_images: ClassVar[bool] = True  # whether an image may run behind what is cached already
     _language: ClassVar[str] = "language_model"
     _connector: ClassVar[str] = "multi_modal_projector"
 
@@ -165,6 +167,14 @@ class VLMFamily(ABC):
     def plain_text(self, tokenizer: Any, instruction: str, response: str | None) -> str | None:
         """The prompt, or prompt and response, of a family that has its own way; None: by its chat template."""
         return None
+
+    def plain_examples(self, tokenizer: Any, examples: Sequence[tuple[str, str]]) -> str:
+        """Questions and answers about other images, to stand before the prompt of a family that has its own way.
+
+        Raises:
+            BackboneError: the family reads one image.
+        """
+        raise BackboneError(f"{self.name} reads one image, so no examples can stand before a question; use examples=0")
 
     def begun(self, tokenizer: Any, text: str) -> bool:
         """Whether the text has its first special token already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -107,6 +108,10 @@ class ComposedFamily(VLMFamily):
         found = self._tower(pixel_values=pixels)
         vision = found.last_hidden_state[:, 0 if self.dual._family.vision_pool is None else 1 :]
         return self.connector(vision), vision, found.pooler_output @ self.dual.vision_projection.T
+
+    def plain_examples(self, tokenizer: Any, examples: Sequence[tuple[str, str]]) -> str:
+        """Images with question and answer, a line feed behind each."""
+        return "".join(f"{PLACEHOLDER}Q: {asked}\nA: {answer}\n" for asked, answer in examples)
 
     def _features(self, pixels: Tensor) -> Tensor:
         return self.features(pixels)[0]

@@ -19,6 +19,7 @@ class PaliGemmaFamily(VLMFamily):
 
     name: ClassVar[str] = "paligemma"
     model_class: ClassVar[str] = "PaliGemmaForConditionalGeneration"
+    shares_openings: ClassVar[bool] = False
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -58,6 +59,7 @@ class Gemma3Family(VLMFamily):
 
     name: ClassVar[str] = "gemma3"
     model_class: ClassVar[str] = "Gemma3ForConditionalGeneration"
+    continues_images: ClassVar[bool] = False
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)

@@ -58,10 +58,12 @@ class Qwen25VLFamily(VLMFamily):
         counts = is_image.sum(1).tolist()
         side = self.side // self.patch
         pinned = {self.image_tokens: (1, side, side)}
-        found = [
-            grid or pinned.get(count, (1, self.merge, self.merge * count))  # other vectors: one row
-            for grid, count in zip(grids, counts, strict=True)
-        ]
+        begins = is_image & ~torch.cat([torch.zeros_like(is_image[:, :1]), is_image[:, :-1]], dim=1)
+        several = begins.sum(1).tolist()
+        found: list[Grid] = []
+        for grid, count, images in zip(grids, counts, several, strict=True):
+            own = count // max(1, images)
+            found += [grid or pinned.get(own, (1, self.merge, self.merge * own))] * images  # other vectors: one row
         return self.inner.get_rope_index(
             ids,
             mm_token_type_ids=is_image.int(),
