@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 RECORDED = {
     "aape": "aape-mini",
     "aape_settings": "aape-settings",
+    "aape_text": "aape-text-mini",
     "baselines": "baselines-mini",
     "gdpl": "gdpl-mini",
     "gdpl_ablation": "gdpl-ablation",

@@ -52,7 +52,7 @@ class GDA(Classifier):
     P is the shrunk precision of Kubokawa and Srivastava, which has no parameter. All classes are equally probable
     beforehand, however many images they have. Where no class has two different images or views, S = 0 says nothing;
     the scatter around the mean of all images takes its place.
-    Source: Wang et al. 2024 (arXiv 2402.04087), section 3. There the logits are added to zero-shot
+    Source: Wang et al. 2024 (arXiv 2402.04087). There the logits are added to zero-shot
     ones with a weight chosen on all validation images; here they stand alone.
     """
 
