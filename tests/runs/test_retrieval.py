@@ -118,6 +118,13 @@ def test_a_killed_run_goes_on(caption_folder, tiny, tmp_path, monkeypatch):
     assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
 
 
+def test_captions_are_learned_without_distilling_them(caption_folder, tiny):
+    settings = {"epochs": 2, "batch_size": 6, "distillation_weight": 0.0}
+    model = acclimate.adapt(caption_folder, "aape", tiny, settings=settings, device="cpu")
+    assert model.journal[0].keys() >= {"contrastive"}
+    assert not model.journal[0].keys() & {"distillation", "reward"}
+
+
 def test_a_budget(caption_folder, tiny):
     few = adapt(caption_folder, tiny, shots="budget:5").record
     assert few["data"]["images"]["train"] == 5

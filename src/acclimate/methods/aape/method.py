@@ -66,6 +66,8 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
         """Make generator and projection; where no class is bound, there is nothing to project onto."""
         width, config, device = self.backbone.embed_dim, self.config, self.backbone.device
         mode = config.projection if self.class_names else "none"
+        if not self.class_names:
+            self.inputs = type(self).inputs  # captions are learned from, whether they are distilled or not
         self.generator = PromptGenerator(width, config.generator == "residual").to(device)
         self.projection = None if mode == "none" else Projection(width, mode).to(device)
         self.aggregator = None
