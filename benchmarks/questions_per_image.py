@@ -89,7 +89,8 @@ def asker(image_tokens: str, images: str, questions: str, way: str) -> Callable[
 
 def run(job: Job, quick: bool) -> dict[str, Any]:
     """Check and measure one number of questions."""
-    calls = {way: asker(*map(str, job[:3]), way) for way in WAYS}
+    tokens, images, questions = map(str, job[:3])
+    calls = {way: asker(tokens, images, questions, way) for way in WAYS}
     seconds, results, _ = in_turns(calls, 1 if quick else job.turns, 0.0)
     asked = job.images * job.questions
     row: dict[str, Any] = {
