@@ -43,7 +43,8 @@ def make(world, name, classes=CLASSES, prompts=None, seed=0, adopt=True, **setti
     if not adopt:
         return method
     for number, (domain, one) in enumerate(kind.prerequisites(config, DOMAINS).items()):  # as if they had been learned
-        state = make(world, one.method, classes, prompts, seed + number, **one.settings).learned_state()
+        own = SimpleNamespace(backbone=world.backbone.dual, domain_encoder=None) if one.dual else world
+        state = make(own, one.method, classes, prompts, seed + number, **one.settings).learned_state()
         learned[domain] = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in state.items()}
     if learned:
         method.adopt(learned)

@@ -39,18 +39,21 @@ def worlds(tmp_path_factory, tiny_backbones, tiny_folders, domain_encoder, pictu
     """Makes for a family a tiny backbone, the same in transformers, and the features of some pictures."""
     pictures = with_domains(pictures, DOMAINS)
     references = compose_reference_prompts(pictures.class_names, PromptSet("natural"))
-    plain = {"clip": CLIPModel, "siglip": SiglipModel, "llava": LlavaForConditionalGeneration}
+    plain = {"clip": CLIPModel, "siglip": SiglipModel}
 
     @cache
     def make(family):
-        folder = tiny_llava(tmp_path_factory.mktemp("tiny") / "llava") if family == "llava" else tiny_folders[family]
-        backbone = load_vlm(folder) if family == "llava" else tiny_backbones[family]
+        generative = family in ("llava", "composed")
+        folder = tiny_llava(tmp_path_factory.mktemp("tiny") / "llava") if generative else tiny_folders[family]
+        name = f"{tiny_folders['clip']}+{folder}" if family == "composed" else folder
+        backbone = load_vlm(name) if generative else tiny_backbones[family]
         needs, more = needs_of(backbone), "negatives" if family == "llava" else "reference_prompts"
         given = Given(backbone, domain_encoder, references)
+        kind = plain.get(family, LlavaForConditionalGeneration)
         return SimpleNamespace(
             backbone=backbone,
             domain_encoder=domain_encoder,
-            plain=plain[family].from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False),
+            plain=kind.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False),
             data=pictures,
             train=evaluation_feed({*needs, more}, pictures.train, given),
             val=evaluation_feed(needs, pictures.val, given),

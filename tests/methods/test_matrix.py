@@ -43,18 +43,27 @@ from tests.helpers.methods import (
 from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
-FAMILIES = {"clip": DUAL, "siglip": DUAL, "llava": GENERATIVE}
+FAMILIES = {"clip": DUAL, "siglip": DUAL, "llava": GENERATIVE, "composed": GENERATIVE}
 
 
 def pairs(capability=Method):
     """Methods with this capability, each with the families of backbones that it adapts."""
     able = [method for method in list_methods() if issubclass(method, capability)]
-    return [(family, one.name) for family, kind in FAMILIES.items() for one in able if kind in one.backbones]
+    return [(family, one.name) for family in FAMILIES for one in able if adapts(one, family)]
+
+
+def adapts(method, family):
+    """Whether a method adapts backbones of a family; one that is composed only if no other will do."""
+    try:
+        method.check_backbone(FAMILIES[family], "one+another" if family == "composed" else family)
+    except ConfigError:
+        return False
+    return family != "composed" or not adapts(method, "llava")
 
 
 def settings(name):
     """Few epochs, few tokens and small changes, for methods that have them."""
-    wanted = {"epochs": 2, "context_tokens": 4, "lr": 0.02, "warmup_epochs": 0}
+    wanted = {"epochs": 2, "context_tokens": 4, "lr": 0.02, "warmup_epochs": 0, "fine_tuned": True}
     wanted |= {"rank": 1} if GENERATIVE in get_method(name).backbones else {}
     known = {field.name for field in dataclasses.fields(get_method(name).Config)}
     return {key: value for key, value in wanted.items() if key in known}

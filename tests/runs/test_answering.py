@@ -114,7 +114,7 @@ def test_a_tuned_classifier_answers_other_questions(pictures, asked, vlm):
 
 
 def test_answers_need_a_method_and_a_model_that_write(asked, vlm, tiny):
-    with pytest.raises(ConfigError, match="asked has questions, and coop writes no answers; methods that do: instruct"):
+    with pytest.raises(ConfigError, match="has questions, and coop writes no answers; methods that do: aape-limber"):
         acclimate.adapt(asked, "coop", tiny, device="cpu")
     with pytest.raises(ConfigError, match="vitask learns from a task-specific model, which is made from labels"):
         acclimate.adapt(asked, "vitask", vlm, device="cpu")

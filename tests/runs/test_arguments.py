@@ -55,6 +55,7 @@ WRONG = {
         "progress": (3, "x", object()),
         "checkpoint_seconds": (None, -1, "5", True, float("nan"), ["x"]),
         "domain_encoder": PATH,
+        "scorer": PATH,
         "start": PATH,
         "look_at": (None, 3, "cat/000.png", b"x", ["x"], [3], {"x": 1}),
     },
@@ -68,6 +69,7 @@ WRONG = {
     },
     "evaluate": {
         "data": (None, *THINGS),
+        "scorer": PATH,
         "resamples": COUNT,
         "progress": (3, "x", object()),
         "split": (None, *TEXT),

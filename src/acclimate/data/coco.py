@@ -51,7 +51,7 @@ def find_vqa(path: Path) -> tuple[Path, ...]:
         DataError: the path is a file of answers to questions that are not there.
     """
     files = _find(path, QUESTIONS, lambda text: _has(text, *_QUESTION_FIELDS))
-    if files or path.suffix.lower() != SUFFIX or not path.is_file() or not _has(_peek(path), *_ANSWER_FIELDS):
+    if files or path.suffix.lower() != SUFFIX or not os.path.isfile(path) or not _has(_peek(path), *_ANSWER_FIELDS):
         return files
     near = [file for file in _files(_home(path), QUESTIONS) if _answers_to(file) == path]
     if not near:
@@ -104,9 +104,9 @@ def read_vqa(files: Sequence[Path], images_root: Path | None) -> list[TextTable]
 
 
 def _find(path: Path, names: str, holds: Callable[[str], bool]) -> tuple[Path, ...]:
-    if path.is_dir():
+    if os.path.isdir(path):
         return tuple(file for file in _files(path, names) if holds(_peek(file)))
-    return (path,) if path.suffix.lower() == SUFFIX and path.is_file() and holds(_peek(path)) else ()
+    return (path,) if path.suffix.lower() == SUFFIX and os.path.isfile(path) and holds(_peek(path)) else ()
 
 
 def _files(folder: Path, names: str) -> list[Path]:
