@@ -237,7 +237,7 @@ def test_the_commands_that_make_one_model_of_all_sets_of_medmnist_are_read() -> 
         read.append(command.make_context(command.name, given).params)
         assert [path.as_posix() for path in read[-1]["data"]] == sets.split()
     assert read[0]["out"].as_posix() == read[1]["domain_encoder"]
-    assert read[1]["set_"] == ["lr=4e-5", "epochs=2"]
+    assert read[1]["set_"] == ["lr=4e-5", "epochs=2", "batch_size=16"]
 
 
 @pytest.fixture(scope="module")
