@@ -24,11 +24,15 @@ def as_dual(backbone: Backbone, what: str) -> DualEncoder:
     Raises:
         BackboneError: it is of the other kind, and has none inside.
     """
-    if backbone.kind != DUAL and (inner := getattr(backbone, "dual", None)) is not None:
-        return cast("DualEncoder", inner)
-    if backbone.kind != DUAL:
+    found = dual_of(backbone)
+    if found is None:
         raise BackboneError(
             f"{what} needs a dual encoder, and '{backbone.name}' is a {KINDS[backbone.kind].title}; name a dual "
             f"encoder, such as {KINDS[DUAL].example}"
         )
-    return cast("DualEncoder", backbone)
+    return found
+
+
+def dual_of(backbone: Backbone) -> DualEncoder | None:
+    """Return a dual encoder as it is, and that of a composed backbone; none of another."""
+    return cast("DualEncoder", backbone) if backbone.kind == DUAL else cast("GenerativeVLM", backbone).dual

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
-from acclimate.backbones.backbone import as_dual
-from acclimate.backbones.kinds import JOIN, is_composed
+from acclimate.backbones.backbone import as_dual, dual_of
 from acclimate.data.transforms import ImageTransform
 from acclimate.errors import ConfigError, RunError
 
@@ -110,7 +109,8 @@ def open_scorer(
     if not task.judged:
         raise ConfigError(f"`scorer` judges captions that are written, and this is {task.name}; leave it out")
     found = as_dual(open_backbone(scorer, device), "`scorer`")
-    if is_composed(backbone.name) and backbone.name.partition(JOIN)[0] == found.name:
+    own = dual_of(backbone)
+    if own is not None and own.identity == found.identity:
         logger.warning(
             "the captions are judged by %s, which they are written with; another `scorer` is a fairer judge", found.name
         )

@@ -143,7 +143,9 @@ class Experiment:
         try:
             task.check(method, train.name)
         except ConfigError as error:
-            raise ConfigError(one.advice.format(data=train.name) or str(error)) from error
+            if not one.advice:
+                raise
+            raise ConfigError(one.advice.format(data=train.name)) from error
         return replace(
             self,
             task=task,

@@ -17,9 +17,8 @@ from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.files import file_digest, make_folder, read_json
 from acclimate.methods import GivenFile, Method, Prerequisite
 from acclimate.runs import folder
-from acclimate.runs.loading import load
+from acclimate.runs.earlier import open_earlier
 from acclimate.runs.parts import RunPart
-from acclimate.runs.seen import seen_by_run
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -149,21 +148,26 @@ def _given(one: Prerequisite, experiment: Experiment) -> Learned | None:
 
 
 def _from_run(one: Prerequisite, run: Path, experiment: Experiment) -> Learned:
-    info = read_json(run / folder.ADAPTER_INFO, f"give the folder of a finished run of {one.method}")
-    if info.get("method") != one.method:
-        raise ConfigError(f"{run} holds what {info.get('method')} has learned; give a run of {one.method}")
-    backbone = as_dual(experiment.backbone, one.method) if one.dual else experiment.backbone
-    method = load(run, backbone).method
+    earlier = open_earlier(
+        run,
+        one.method,
+        as_dual(experiment.backbone, one.method) if one.dual else experiment.backbone,
+        None,
+        experiment,
+        what=str(run),
+        missing=f"give the folder of a finished run of {one.method}",
+        other=f"; give a run of {one.method}",
+        advice="give another run, or give the data the split of that run",
+    )
+    method = earlier.method
     other = [name for name in one.alike if getattr(method.config, name) != one.settings[name]]
     if other:
         unlike = ", ".join(
             f"{name}={getattr(method.config, name)} there and {one.settings[name]} here" for name in other
         )
         raise ConfigError(f"{run} was learned with other settings ({unlike}); give those of that run")
-    seen = seen_by_run(run, str(run), "give another run, or give the data the split of that run")
-    seen.check(experiment)
-    facts = {"run": str(run), "method": one.method, "sha256": file_digest(run / folder.ADAPTER)}
-    return Learned(method.learned_state(), facts, seen.all)
+    facts = {"run": str(run), "method": one.method, "sha256": earlier.sha256}
+    return Learned(method.learned_state(), facts, earlier.seen.all)
 
 
 def _read(given: GivenFile, backbone: DualEncoder) -> Learned:

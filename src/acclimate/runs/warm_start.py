@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.errors import ConfigError
-from acclimate.files import file_digest, read_json
-from acclimate.runs import folder
-from acclimate.runs.loading import load
+from acclimate.runs.earlier import open_earlier
 from acclimate.runs.parts import RunPart
-from acclimate.runs.seen import seen_by_run
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
     from acclimate.runs.experiment import Experiment
     from acclimate.runs.run_files import RunFiles
-
-logger = logging.getLogger("acclimate.runs")
 
 
 class WarmStart(RunPart):
@@ -37,25 +31,23 @@ class WarmStart(RunPart):
     """
 
     def __init__(self, run: str | os.PathLike[str], experiment: Experiment) -> None:
-        self.run, method = Path(run), experiment.method.name
-        info = read_json(self.run / folder.ADAPTER_INFO, "give the folder of a finished run to `start`")
-        if info.get("method") != method:
-            raise ConfigError(
-                f"`start={str(self.run)!r}` holds what {info.get('method')} has learned, and this run is of {method}"
-            )
-        self.config: Mapping[str, Any] = info.get("config") or {}
-        earlier = load(self.run, experiment.backbone, domain_encoder=experiment.domain_encoder)
-        self.state = {name: tensor.clone() for name, tensor in earlier.method.learned_state().items()}
-        advice = "start from another run, or give the data the split of that run"
-        self.seen = seen_by_run(self.run, f"`start={str(self.run)!r}`", advice)
-        if not self.seen.all:
-            logger.info("%s does not say which images it has seen, so that cannot be checked", self.seen.what)
-        self.seen.check(experiment)
-        self.sha256 = file_digest(self.run / folder.ADAPTER)
+        self.run, name = Path(run), f"`start={str(run)!r}`"
+        self.earlier = open_earlier(
+            self.run,
+            experiment.method.name,
+            experiment.backbone,
+            experiment.domain_encoder,
+            experiment,
+            what=name,
+            missing="give the folder of a finished run to `start`",
+            other=f", and this run is of {experiment.method.name}",
+            advice="start from another run, or give the data the split of that run",
+        )
+        self.state = {name: tensor.clone() for name, tensor in self.earlier.method.learned_state().items()}
 
     def files(self) -> Mapping[str, str]:
         """Return the hash of the adapter."""
-        return {"start": self.sha256}
+        return {"start": self.earlier.sha256}
 
     def begin(self, method: Method) -> None:
         """Put the learned tensors into the method.
@@ -66,11 +58,11 @@ class WarmStart(RunPart):
         try:
             method.load_learned_state(self.state)
         except ConfigError as error:
-            own = vars(method.config)
-            other = [name for name in own if name in self.config and self.config[name] != own[name]]
+            own, then = vars(method.config), vars(self.earlier.method.config)
+            other = [name for name in own if then[name] != own[name]]
             if not other:
                 raise
-            unlike = ", ".join(f"{name}={self.config[name]} there and {own[name]} here" for name in other)
+            unlike = ", ".join(f"{name}={then[name]} there and {own[name]} here" for name in other)
             raise ConfigError(
                 f"`start={str(self.run)!r}` holds tensors of other shapes than these settings have ({unlike}); give "
                 "the settings of that run"
@@ -78,8 +70,8 @@ class WarmStart(RunPart):
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
         """Return the earlier run and the hash of its adapter."""
-        return {"start": {"run": str(self.run), "sha256": self.sha256}}
+        return {"start": {"run": str(self.run), "sha256": self.earlier.sha256}}
 
     def seen_before(self) -> frozenset[str]:
         """Return what the earlier run has seen, and those that it goes back to."""
-        return self.seen.all
+        return self.earlier.seen.all
