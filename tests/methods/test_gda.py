@@ -10,7 +10,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from acclimate.errors import ConfigError
-from acclimate.methods.gda import NEVER
+from acclimate.methods.parts.scores import NEVER
 from acclimate.training.feeds import FeatureFeed
 from tests.helpers.methods import FACTS, learn, make, whole
 

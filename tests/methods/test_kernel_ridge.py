@@ -11,8 +11,8 @@ from sklearn.kernel_ridge import KernelRidge
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.kernel_ridge import NEVER
 from acclimate.methods.parts import ridge
+from acclimate.methods.parts.scores import NEVER
 from acclimate.training.feeds import FeatureFeed, JoinedFeed
 from tests.helpers.methods import FACTS, learn, make, whole
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import acclimate
-from acclimate.backbones import load_vlm
 from acclimate.data import load_questions
 from acclimate.errors import ConfigError, DataError
 from acclimate.methods import get_method
@@ -21,21 +20,9 @@ from acclimate.training.checkpoint import read_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import NEGATIVES, Given, find_kind
 from tests.helpers.killing import kill_often
-from tests.helpers.pictures import make_questions
 from tests.helpers.runs import quick
-from tests.helpers.tiny_vlms import tiny_llava
 
 SETTINGS = {"rank": 2, "epochs": 4, "lr": 0.02, "batch_size": 8}
-
-
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory):
-    return load_vlm(tiny_llava(tmp_path_factory.mktemp("vlm") / "llava"))
-
-
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory, caption_folder):
-    return make_questions(caption_folder, tmp_path_factory.mktemp("questions") / "asked")
 
 
 def learn(data, vlm, **options):

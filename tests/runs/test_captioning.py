@@ -8,20 +8,13 @@ import pytest
 import torch
 
 import acclimate
-from acclimate.backbones import load_vlm
 from acclimate.data import load_captions
 from acclimate.errors import ConfigError
 from acclimate.metrics import evaluate_captions
 from acclimate.training.inputs import LESSONS, Given, find_kind
 from tests.helpers.command import acclimate as acclimate_command
-from tests.helpers.tiny_vlms import tiny_llava
 
 SETTINGS = {"rank": 2, "epochs": 4, "lr": 0.02, "batch_size": 6}
-
-
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory):
-    return load_vlm(tiny_llava(tmp_path_factory.mktemp("vlm") / "llava"))
 
 
 @pytest.fixture(scope="module")

@@ -7,24 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 import acclimate
-from acclimate.backbones import load_vlm
 from acclimate.data import load_questions
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
-from tests.helpers.pictures import make_questions
 from tests.helpers.runs import quick
-from tests.helpers.tiny_vlms import tiny_llava
-
-
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory):
-    return load_vlm(tiny_llava(tmp_path_factory.mktemp("vlm") / "llava"))
-
-
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory, caption_folder):
-    return make_questions(caption_folder, tmp_path_factory.mktemp("questions") / "asked")
 
 
 def learn(data, vlm, method="vlm-zero-shot", examples=2, seed=1, **options):

@@ -20,12 +20,6 @@ from acclimate.tasks import get_task
 from tests.helpers.command import acclimate as acclimate_command
 from tests.helpers.pictures import make_questions
 from tests.helpers.tiny_backbones import MINI_CLIP
-from tests.helpers.tiny_vlms import tiny_llava
-
-
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory):
-    return load_vlm(tiny_llava(tmp_path_factory.mktemp("vlm") / "llava"))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths
+from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.batch import Batch
@@ -21,7 +22,6 @@ from acclimate.training.recipe import Views
 from acclimate.training.stages import SolverStage
 
 CHUNK = 1024  # images read at once
-NEVER = -1e4  # logit of a class without training images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts import ridge
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths
+from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.batch import Batch
@@ -23,7 +24,6 @@ from acclimate.training.inputs import DOMAIN, POOLED, Inputs, tiled
 from acclimate.training.stages import SolverStage
 
 CHUNK = 1024  # images read at once
-NEVER = -1e4  # logit of a class without training images
 TILE_SHARE = 0.75  # usual share of the tiles beside the whole image
 
 

@@ -20,6 +20,7 @@ from acclimate.training.recipe import Recipe, warm_cosine
 from acclimate.training.stages import GradientStage
 
 WARMUP = 0.1  # share of the training
+EPOCHS = 10  # where nobody says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Limber(Teachable):
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the only stage."""
-        epochs = self.config.epochs or 10
+        epochs = self.config.epochs or EPOCHS
         return [GradientStage(self.name, self.config, epochs, self.loss, list(self.map.parameters()), divisible=True)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

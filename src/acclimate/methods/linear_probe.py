@@ -17,6 +17,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.scales import Scales, check_kind, input_of, scales, widths
+from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
 from acclimate.training.batch import Batch
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 GRID = tuple(float(c) for c in np.logspace(-3, 1, 9))  # inverse regularisation strengths that are tried
 FOLDS = 5
 SEARCH_ITERATIONS = 200  # of L-BFGS for each strength that is tried; the chosen one is solved to convergence
-NEVER = -1e4  # logit of a class without training images
 
 
 @dataclass(frozen=True, kw_only=True)

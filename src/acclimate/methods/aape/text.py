@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,17 +20,17 @@ from acclimate.methods.aape.config import AAPEConfig
 from acclimate.methods.aape.distilling import WATCHED, distil
 from acclimate.methods.aape.networks import PromptGenerator
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.limber import Limber, LimberConfig
+from acclimate.methods.limber import EPOCHS, Limber, LimberConfig
 from acclimate.methods.parts.lessons import Visual
+from acclimate.methods.parts.switching import switched
 from acclimate.methods.parts.teaching import cross_entropy
 from acclimate.methods.prerequisites import Prerequisite
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.batch import Batch
-from acclimate.training.inputs import REFERENCES, VISION_TOKENS, Inputs
+from acclimate.training.inputs import IMAGE, REFERENCES, VISION_TOKENS, Inputs
 from acclimate.training.stages import GradientStage
 
-IMAGES = "image_features"
 ADVICE = (
     "{data} has no captions, which the prompt of an image is learned from; give `prompt_from` the folder of a run of "
     "aape on captions, with the same dual encoder"
@@ -44,7 +44,7 @@ class AAPELimberConfig(LimberConfig):
     token: Literal["aape", "image", "noise"] = option(
         "aape",
         "what the further token is made of: the prompt embedding h(x); controls: the image embedding x itself, noise "
-        "that is drawn anew for each image",
+        "that tells images apart and says nothing of them",
     )
     distillation_weight: float = option(
         5.0, "lambda: weight of the distance to the aggregated captions, in learning h; 0: h without distillation"
@@ -86,7 +86,7 @@ class AAPELimber(Limber):
     title = "AAPE for text: the prompt embedding as a token"
     paper = "arXiv 2410.23698"
     learns = "the map from the prompt embedding to the language model, after the generator and the map of the patches"
-    inputs = Inputs({VISION_TOKENS, IMAGES})
+    inputs = Inputs({VISION_TOKENS, IMAGE})
     training_only = ("aggregator",)
     sized_by_data = frozenset({"aggregator.own"})
     Config = AAPELimberConfig
@@ -175,50 +175,43 @@ class AAPELimber(Limber):
 
     def source(self, batch: Batch) -> Tensor:
         """Return what the token is made of (B, E): h(x), x, or noise, the same whenever an image comes again."""
-        images = F.normalize(batch.image_features.float(), dim=-1)
+        images = self.image_directions(batch)
         if self.generator is not None:
             return self.generator(images)
         return images if self.config.token == "image" else _noise(images)
 
+    def image_directions(self, batch: Batch) -> Tensor:
+        """Return x (B, E), the images in the joint space of the dual encoder, L2-normalised."""
+        return F.normalize(batch.image_features.float(), dim=-1)
+
     def ablations(self) -> Mapping[str, AbstractContextManager[Any]]:
         """Return the prediction with zeros in place of the token."""
-        return {"token zeroed": self.zeroed()}
-
-    @contextmanager
-    def zeroed(self) -> Iterator[None]:
-        """Predict with zeros in place of the token within this context."""
-        self._zeroed = True
-        try:
-            yield
-        finally:
-            self._zeroed = False
+        return {"token zeroed": switched(self, "_zeroed", True)}
 
     # -------------------------------------------------------------------------------------------------------- learning
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the stage of the map of the token, and of h and its aggregator where they learn on."""
-        config, parameters = self.config, list(self.token_map.parameters())
-        rates = [1.0] * len(parameters)
+        config = self.config
+        learned: list[tuple[nn.Module, float]] = [(self.token_map, 1.0)]
         if config.fine_tuned and self.generator is not None:
-            learned = list(self.generator.parameters())
-            parameters, rates = parameters + learned, rates + [config.generator_rate] * len(learned)
+            learned.append((self.generator, config.generator_rate))
         if self.aggregator is not None:
-            learned = list(self.aggregator.parameters())
-            rate = config.prompt.aggregator_lr / config.lr if config.lr else 0.0
-            parameters, rates = parameters + learned, rates + [rate] * len(learned)
-        epochs = config.epochs or 10
+            learned.append((self.aggregator, config.prompt.aggregator_lr / config.lr if config.lr else 0.0))
+        pairs = [(parameter, rate) for module, rate in learned for parameter in module.parameters()]
+        parameters, rates = [parameter for parameter, _ in pairs], [rate for _, rate in pairs]
         how: dict[str, Any] = {"rates": rates, "watched": WATCHED, "divisible": True}
-        return [GradientStage(self.name, config, epochs, self.loss, parameters, **how)]
+        return [GradientStage(self.name, config, config.epochs or EPOCHS, self.loss, parameters, **how)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy of the answers, and what h learns from sentences."""
-        made, images = self.source(batch), F.normalize(batch.image_features.float(), dim=-1)
+        made = self.source(batch)
         with torch.no_grad():
             patches = self.image_tokens(batch)
         logits = self.respond(batch, Visual(patches, self.token_map(made)[:, None]))
         terms = {"cross_entropy": cross_entropy(logits, *self.responses(batch))}
         if self.aggregator is not None:
-            terms |= distil(self.aggregator, self.config.prompt, batch, images, made)
+            terms |= distil(self.aggregator, self.config.prompt, batch, self.image_directions(batch), made)
         return terms
 
 

@@ -280,10 +280,11 @@ class GenerativeClassifier(InContext):
         seen = self.visual(batch)
         rows = []
         with self.tuned():
+            behind = self.opening()
             for row, (asked, given) in enumerate(zip(self._rendered(seen, instructions), answers, strict=True)):
                 exemplars = None if seen.exemplars is None else seen.exemplars[row : row + 1]
                 images = seen.images[row : row + 1]
-                rows.append(self.backbone.score([asked], given, images, exemplars, behind=self.opening())[0])
+                rows.append(self.backbone.score([asked], given, images, exemplars, behind=behind)[0])
         return torch.cat(rows)
 
     def _rendered(

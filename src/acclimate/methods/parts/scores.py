@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
     from acclimate.training.batch import Batch
 
+NEVER = -1e4  # logit of a class without training images
 BATCH = 256  # images that an accuracy is counted over at once
 PAIRS = 16384  # images x classes whose directions are held at once; with 512 numbers each, 32 MiB
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from acclimate.errors import ConfigError
 from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.parts.lessons import Visual
+from acclimate.methods.parts.switching import switched
 from acclimate.methods.parts.teaching import Responses, cross_entropy
 from acclimate.methods.prerequisites import TaskModel
 from acclimate.methods.registry import register
@@ -137,14 +138,9 @@ class VITask(Instruct):
         """Return the prediction without exemplar."""
         return {"without exemplar": self.plain()} if self.connector is not None else {}
 
-    @contextmanager
-    def plain(self) -> Iterator[None]:
-        """Predict without exemplar within this context."""
-        self._with_exemplar = False
-        try:
-            yield
-        finally:
-            self._with_exemplar = True
+    def plain(self) -> AbstractContextManager[None]:
+        """Return the context in which it predicts without exemplar."""
+        return switched(self, "_with_exemplar", False)
 
     # ----------------------------------------------------------------------------------------------------------- losses
 
