@@ -18,7 +18,9 @@ from acclimate.training.journal import Journal
 
 # one feed serves every method
 NEEDS = frozenset({"pixels", "image_features", "pooled_features", "domain_pixels", "domain_features"})
-TILED = frozenset({"pooled_features_2x2", "domain_features_2x2"})  # what methods read of tiles by default
+TILED = frozenset(
+    f"{kind}_{grid}x{grid}" for kind in ("image_features", "pooled_features", "domain_features") for grid in (2, 3)
+)  # what methods read of tiles by default
 CLASSES = ("cat", "dog", "river")
 UNSEEN = ("bare land", "storage tank")
 DOMAINS = ("day", "night")
@@ -28,7 +30,7 @@ FACTS = TrainingFacts(images=18, shots=6)  # of the training images
 
 def needs_of(backbone):
     """What one feed has to serve for every method on a backbone."""
-    tiles = {name for name in TILED if name.startswith("domain") or name.removesuffix("_2x2") in backbone.widths}
+    tiles = {name for name in TILED if name.startswith("domain") or name[: -len("_2x2")] in backbone.widths}
     return frozenset({"pixels", "domain_pixels", "domain_features", *backbone.widths, *tiles})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -35,11 +35,13 @@ class Classifier(Method):
             weights for those that it was trained on, see `of_bound`.
         advice_on_new_classes: what is said where it cannot.
         prompts_per_image: whether each image brings prompts of its own, so that prediction runs the text tower.
+        held_out: probabilities (N, C) of the training images that it has of fits without them, as some methods do.
     """
 
     serves_new_classes: bool = True
     prompts_per_image: ClassVar[bool] = False
     advice_on_new_classes: ClassVar[str] = "adapt again to add classes"
+    held_out: Tensor | None = None
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
@@ -113,6 +115,10 @@ class Classifier(Method):
     def validation_score(self, feed: Feed) -> float:
         """Return what epochs are chosen by, of validation images, the higher the better: by default the accuracy."""
         return accuracy(feed, self.logits, self.backbone.device)
+
+    def settled(self) -> Any:
+        """Return its settings with what it has chosen for itself on all images, to learn again from some of them."""
+        return self.config
 
     @property
     def predicts_spread(self) -> bool:

@@ -54,6 +54,8 @@ class TrainingFacts:
         sets: the data sets that are learned from together, in the order of the numbers in `sets` of a batch; nothing
             where there is one.
         seed: of the run, for what is drawn from the training images.
+        groups: the group of each training image, as numbers, of which those of a group are never told apart by what is
+            learned from some and judged on others; nothing where each is one of its own.
     """
 
     images: int
@@ -62,6 +64,7 @@ class TrainingFacts:
     validation: int = 0
     sets: tuple[ClassSet, ...] = ()
     seed: int = 0
+    groups: tuple[int, ...] = ()
 
 
 class Method(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -112,12 +112,17 @@ class LinearProbe(Classifier):
         scale = float(np.sqrt(np.mean((x - centre) ** 2))) or 1.0
         x = (x - centre) / scale
         strength, rule = self._choose(x, y, val, centre, scale)
+        self.strength = strength
         weight, bias = _fit(x, y, strength, len(self.class_names), self.config.max_iter)
         weight = weight / scale  # centring and scaling folded in: the probe reads normalised features as they are
         bias = bias - weight @ centre
         self.weight.copy_(torch.from_numpy(weight))
         self.bias.copy_(torch.from_numpy(bias))
         return {"C": strength, "rule": rule}  # type: ignore[dict-item]
+
+    def settled(self) -> ProbeConfig:
+        """Return its settings with the C that it has chosen."""
+        return replace(self.config, regularisation="fixed", C=self.strength)
 
     def _choose(
         self, x: np.ndarray, y: np.ndarray, val: Feed | None, centre: np.ndarray, scale: float

@@ -15,6 +15,7 @@ from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.errors import ConfigError, DataError, TrainingError
 from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_written
+from acclimate.metrics.evaluate import group_index
 from acclimate.prompts import PromptSet, get_domain, guess_domain, match_answer
 from acclimate.tasks.contract import Task, require_images
 from acclimate.tasks.registry import register_task
@@ -102,8 +103,9 @@ class Classification(Task[ImageData]):
         method.bind(train.class_names)
 
     def facts(self, train: ImageData) -> TrainingFacts:
-        """Return the numbers of images, of shots and of domains."""
-        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names))
+        """Return the numbers of images, of shots and of domains, and the groups where there are some."""
+        groups = tuple(group_index(train.groups, len(train))[0].tolist()) if any(train.groups) else ()
+        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names), groups=groups)
 
     def stages(self, method: Classifier, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the stages of the method."""

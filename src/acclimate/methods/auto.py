@@ -1,0 +1,218 @@
+"""Auto: an ensemble of methods that need seconds, weighed by what they say of images left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from acclimate.errors import ConfigError
+from acclimate.methods.capabilities import Classifier
+from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.domain_linear_probe import DomainLinearProbe
+from acclimate.methods.gda import GDA
+from acclimate.methods.kernel_ridge import KernelRidge
+from acclimate.methods.linear_probe import LinearProbe
+from acclimate.methods.parts import folds
+from acclimate.methods.parts.ensembles import fuse, log_loss, select, temperature
+from acclimate.methods.registry import register
+from acclimate.options import Checked, make_config, option
+from acclimate.training.batch import Batch
+from acclimate.training.feeds import Feed
+from acclimate.training.inputs import DOMAIN, POOLED, Inputs, tiled
+from acclimate.training.stages import SolverStage
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DomainEncoder
+    from acclimate.backbones.backbone import Backbone
+    from acclimate.prompts import PromptSet
+
+GRID = 3
+
+
+class Candidate(NamedTuple):
+    """A method that may be a part.
+
+    Attributes:
+        method: it.
+        settings: other than its defaults.
+        first: how often it is in the ensemble before anything is known.
+        alone: the same, where no image can be left out, because no class has two.
+        domain: whether it reads the domain encoder, and nothing else.
+    """
+
+    method: type[Classifier]
+    settings: Mapping[str, Any] = {}
+    first: float = 1.0
+    alone: float = 0.0
+    domain: bool = False
+
+
+CANDIDATES: Mapping[str, Candidate] = {
+    "kernel-ridge": Candidate(KernelRidge, alone=1.0),
+    "kernel-ridge-text": Candidate(KernelRidge, {"base": "zero-shot"}, alone=1.0),
+    "linear-probe": Candidate(LinearProbe),
+    "gda": Candidate(GDA),
+    "domain-linear-probe": Candidate(DomainLinearProbe, domain=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoConfig(Checked):
+    """Settings of the ensemble."""
+
+    folds: int = option(
+        5, "folds of the training images that parts are weighed by; 1: they keep their first weights", low=1
+    )
+
+
+@register
+class Auto(Classifier):
+    """An ensemble of closed-form methods on features at two scales.
+
+    p(c|x) = softmax_c(log sum_k w_k p_k(c|x) / T),    p_k = softmax(l_k / T_k)
+
+    with the logits l_k of its parts. T_k, the weights w_k and T come from out-of-fold predictions of the training
+    images, of which those of a group stay together: T_k and T by the log loss, in which every class counts the same,
+    and w_k by greedy forward selection, see `select`, which begins with one of each. Where no class has two groups,
+    nothing can be left out: then the two kernel ridge regressions are averaged, as they are. No validation image is
+    looked at.
+    Source: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML), for the selection, which Erickson
+    et al. 2020 (arXiv 2003.06505), section 2.3, use without a held-out set, too; Guo et al. 2017 (arXiv 1706.04599),
+    section 4.2, for the temperatures. Which methods are parts was decided on validation images.
+    """
+
+    name = "auto"
+    title = "Ensemble of closed-form methods"
+    paper = "arXiv 2003.06505"
+    learns = "what its parts learn, a weight and a temperature for each"
+    inputs = Inputs({tiled(POOLED, GRID), tiled(DOMAIN, GRID)})
+    serves_new_classes = False
+    domain_encoder_is_optional = True
+    Config = AutoConfig
+    config: AutoConfig
+    weights: Tensor
+    temperatures: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
+    ) -> None:
+        super().__init__(backbone, config, prompts, domain_encoder)
+        self.candidates = {
+            name: one for name, one in CANDIDATES.items() if not (one.domain and self.domain_encoder is None)
+        }
+        self.settings = {name: self._settings(one) for name, one in self.candidates.items()}
+        made = {name: self._part(name) for name in self.candidates}
+        self.inputs = Inputs(frozenset().union(*(part.inputs.prediction for part in made.values())))
+        self.parts = nn.ModuleDict(made)
+
+    def _settings(self, one: Candidate) -> Any:
+        """Return the settings of a part: at two scales, before the projection where the backbone has one."""
+        scales = {"tiles": "mean+spread", "grid": GRID}
+        before = {} if one.domain else {"features": "before" if POOLED in self.backbone.widths else "projected"}
+        return make_config(one.method.Config, scales | before | dict(one.settings))
+
+    def _part(self, name: str) -> Classifier:
+        one = self.candidates[name]
+        return one.method(self.backbone, self.settings[name], self.prompts, self.domain_encoder)
+
+    def make(self) -> None:
+        """Bind the parts, which have learned nothing yet and have no weights; then they count the same."""
+        device, count = self.backbone.device, len(self.parts)
+        for part in self.members():
+            part.bind(self.class_names)
+        self.register_buffer("weights", torch.zeros(count, device=device))  # w (K,)
+        self.register_buffer("temperatures", torch.zeros(count, device=device))  # T_k (K,)
+        self.register_buffer("temperature", torch.zeros((), device=device))  # T
+
+    def members(self) -> list[Classifier]:
+        """Return the parts."""
+        return list(self.parts.values())  # type: ignore[arg-type]
+
+    @property
+    def sized_by_data(self) -> frozenset[str]:  # type: ignore[override]
+        """Names of tensors of the parts whose first dimension the training data decide."""
+        return frozenset(f"parts.{name}.{tensor}" for name, part in self.parts.items() for tensor in part.sized_by_data)
+
+    def check_learned(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse tensors of a part that do not belong together.
+
+        Raises:
+            ConfigError: so they are.
+        """
+        for name, part in self.parts.items():
+            prefix = f"parts.{name}."
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            try:
+                part.check_learned(own)
+            except ConfigError as error:
+                raise ConfigError(f"these weights do not belong to this {self.name}: {name}: {error}") from None
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return log sum_k w_k p_k / T (B, C)."""
+        learned = bool(self.weights.any())
+        weights = self.weights if learned else torch.full_like(self.weights, 1.0 / len(self.weights))
+        warm = (self.temperatures, self.temperature) if learned else (torch.ones_like(weights), 1.0)
+        used = weights.nonzero()[:, 0]
+        members = self.members()
+        logits = torch.stack([members[place].logits(batch).double() for place in used.tolist()])
+        scores = (logits / warm[0][used, None, None]).log_softmax(-1)
+        return (fuse(scores, weights[used].double()) / warm[1]).float()
+
+    def stages(self, facts: TrainingFacts) -> Sequence[SolverStage]:
+        """Return what every part learns, and the choice of the weights."""
+        return [SolverStage(self.name, lambda train, val: self._solve(train, facts))]
+
+    def _solve(self, train: Feed, facts: TrainingFacts) -> dict[str, Any]:
+        for part in self.members():
+            folds.learned(part, facts, train)
+        labels = train.labels.cpu()
+        fold = folds.deal(labels, facts.groups, self.config.folds)
+        tells = folds.judged(labels, fold)
+        if not tells.any():
+            return self._as_they_are()
+        scores = torch.stack(
+            [folds.left_out(partial(self._afresh, name), facts, train, fold) for name in self.parts]
+        )  # log p_k (K, N, C)
+        told, known = scores[:, tells], labels[tells]
+        tempers = [temperature(some, known) for some in told]
+        scores = (scores / torch.tensor(tempers, dtype=scores.dtype)[:, None, None]).log_softmax(-1)
+        told = scores[:, tells]
+        weights = select(told, known, [one.first for one in self.candidates.values()])
+        mixed = fuse(scores, weights)
+        last = temperature(mixed[tells], known)
+        self._set(weights, tempers, last)
+        self.held_out = (mixed / last).softmax(-1)
+        losses = [log_loss(some, known) for some in told] + [log_loss((mixed[tells] / last).log_softmax(-1), known)]
+        return self._told(losses, int(fold.max()) + 1)
+
+    def _as_they_are(self) -> dict[str, Any]:
+        """Average the parts that need no other image of a class to be trusted."""
+        first = torch.tensor([one.alone for one in self.candidates.values()])
+        self._set(first / first.sum(), [1.0] * len(first), 1.0)
+        return self._told([], 1)
+
+    def _afresh(self, name: str) -> Classifier:
+        """Return a part that has learned nothing, with all that it has chosen for itself on all images."""
+        part: Any = self.parts[name]
+        other = type(part)(self.backbone, part.settled(), self.prompts, self.domain_encoder)
+        other.bind(self.trained_classes)
+        return other
+
+    def _set(self, weights: Tensor, tempers: Sequence[float], last: float) -> None:
+        self.weights.copy_(weights)
+        self.temperatures.copy_(torch.tensor(tempers))
+        self.temperature.fill_(last)
+
+    def _told(self, losses: Sequence[float], count: int) -> dict[str, Any]:
+        """Return what the log says of the choice: folds, and of each part its weight and its log loss out of fold."""
+        weights = dict(zip(self.parts, self.weights.tolist(), strict=True))
+        found: dict[str, Any] = {"folds": count, "weights": weights}
+        if losses:
+            found["log_loss"] = dict(zip((*self.parts, self.name), losses, strict=True))
+        return found
