@@ -73,16 +73,18 @@ def test_groups_stay_together(world):
     assert line["folds"] == 2
 
 
-def test_one_image_a_class_is_averaged_as_it_is(world):
+@pytest.mark.parametrize("helpful", [True, False])
+def test_one_image_a_class_reads_the_text_where_it_tells(world, helpful, monkeypatch):
     method = make(world, "auto")
     rows = torch.tensor([int((world.train.labels == label).nonzero()[0]) for label in range(3)])
     own = type(world)(**{**vars(world), "train": RepeatedFeed(world.train, rows)})
+    sure = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]).roll(0 if helpful else 1, 0)
+    monkeypatch.setattr(method.parts["kernel-ridge-text"], "base", lambda batch: sure[batch.labels])
     (line,) = learn(own, method, TrainingFacts(images=3, shots=1))
     assert line["folds"] == 1
     assert "log_loss" not in line
-    assert {name for name, weight in line["weights"].items() if weight} == {
-        name for name, one in method.candidates.items() if one.alone
-    }
+    used = {"kernel-ridge", "kernel-ridge-text"} if helpful else {"kernel-ridge"}
+    assert {name for name, weight in line["weights"].items() if weight} == used
     assert method.held_out is None
 
 

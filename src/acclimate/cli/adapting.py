@@ -39,7 +39,7 @@ def demo(
 def adapt(
     context: typer.Context,
     data: opt.SeveralData,
-    method: opt.MethodName = "coop",
+    method: opt.MethodName = "auto",
     backbone: opt.Backbone = None,
     language_model: opt.LanguageModel = None,
     domain_encoder: opt.DomainEncoder = None,

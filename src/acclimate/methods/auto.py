@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from acclimate.methods.parts.ensembles import fuse, log_loss, select, temperatur
 from acclimate.methods.registry import register
 from acclimate.options import Checked, make_config, option
 from acclimate.training.batch import Batch
-from acclimate.training.feeds import Feed
+from acclimate.training.feeds import Feed, chunks
 from acclimate.training.inputs import DOMAIN, POOLED, Inputs, tiled
 from acclimate.training.stages import SolverStage
 
@@ -41,24 +42,24 @@ class Candidate(NamedTuple):
         method: it.
         settings: other than its defaults.
         first: how often it is in the ensemble before anything is known.
-        alone: the same, where no image can be left out, because no class has two.
         domain: whether it reads the domain encoder, and nothing else.
     """
 
     method: type[Classifier]
     settings: Mapping[str, Any] = {}
-    first: float = 1.0
-    alone: float = 0.0
+    first: float = 0.0
     domain: bool = False
 
 
+IMAGES, TEXT = "kernel-ridge", "kernel-ridge-text"
 CANDIDATES: Mapping[str, Candidate] = {
-    "kernel-ridge": Candidate(KernelRidge, alone=1.0),
-    "kernel-ridge-text": Candidate(KernelRidge, {"base": "zero-shot"}, alone=1.0),
+    IMAGES: Candidate(KernelRidge, first=4.0),
+    TEXT: Candidate(KernelRidge, {"base": "zero-shot"}),
     "linear-probe": Candidate(LinearProbe),
     "gda": Candidate(GDA),
     "domain-linear-probe": Candidate(DomainLinearProbe, domain=True),
 }
+CERTAINTY = 2.0  # standard errors by which the text must be better than nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class AutoConfig(Checked):
     """Settings of the ensemble."""
 
     folds: int = option(
-        5, "folds of the training images that parts are weighed by; 1: they keep their first weights", low=1
+        5, "folds of the training images that parts are weighed by; 1: kernel ridge regression alone", low=1
     )
 
 
@@ -78,9 +79,9 @@ class Auto(Classifier):
 
     with the logits l_k of its parts. T_k, the weights w_k and T come from out-of-fold predictions of the training
     images, of which those of a group stay together: T_k and T by the log loss, in which every class counts the same,
-    and w_k by greedy forward selection, see `select`, which begins with one of each. Where no class has two groups,
-    nothing can be left out: then the two kernel ridge regressions are averaged, as they are. No validation image is
-    looked at.
+    and w_k by greedy forward selection, see `select`, which begins with kernel ridge regression. Where no class has two
+    groups, nothing can be left out: then that one stands alone, or, if zero-shot tells the training images apart, which
+    it has not learned from either, is averaged with the regression on zero-shot scores. No validation image is read.
     Source: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML), for the selection, which Erickson
     et al. 2020 (arXiv 2003.06505), section 2.3, use without a held-out set, too; Guo et al. 2017 (arXiv 1706.04599),
     section 4.2, for the temperatures. Which methods are parts was decided on validation images.
@@ -175,7 +176,7 @@ class Auto(Classifier):
         fold = folds.deal(labels, facts.groups, self.config.folds)
         tells = folds.judged(labels, fold)
         if not tells.any():
-            return self._as_they_are()
+            return self._as_they_are(train)
         scores = torch.stack(
             [folds.left_out(partial(self._afresh, name), facts, train, fold) for name in self.parts]
         )  # log p_k (K, N, C)
@@ -191,11 +192,22 @@ class Auto(Classifier):
         losses = [log_loss(some, known) for some in told] + [log_loss((mixed[tells] / last).log_softmax(-1), known)]
         return self._told(losses, int(fold.max()) + 1)
 
-    def _as_they_are(self) -> dict[str, Any]:
-        """Average the parts that need no other image of a class to be trusted."""
-        first = torch.tensor([one.alone for one in self.candidates.values()])
+    def _as_they_are(self, train: Feed) -> dict[str, Any]:
+        """Take kernel ridge regression as it is, with the text where the text is worth something."""
+        wanted = {IMAGES, TEXT} if self._text_tells(train) else {IMAGES}
+        first = torch.tensor([float(name in wanted) for name in self.parts])
         self._set(first / first.sum(), [1.0] * len(first), 1.0)
         return self._told([], 1)
+
+    def _text_tells(self, train: Feed) -> bool:
+        """Return whether zero-shot, at its best temperature, is better than no answer on the training images."""
+        part: Any = self.parts[TEXT]
+        scores = torch.cat([part.base(some.to(self.weights.device)).cpu() for some in chunks(train, folds.BATCH)])
+        labels, scores = train.labels.cpu(), scores.double().clamp(min=1e-12).log()
+        scores = (scores / temperature(scores, labels)).log_softmax(-1)
+        gains = scores.gather(1, labels[:, None])[:, 0] + math.log(scores.shape[1])
+        error = float(gains.std(correction=1)) / len(gains) ** 0.5 if len(gains) > 1 else math.inf
+        return float(gains.mean()) > CERTAINTY * error
 
     def _afresh(self, name: str) -> Classifier:
         """Return a part that has learned nothing, with all that it has chosen for itself on all images."""

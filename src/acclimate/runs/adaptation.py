@@ -50,7 +50,7 @@ logger = logging.getLogger("acclimate.runs")
 
 def adapt(
     data: ImageData | str | os.PathLike[str] | Sequence[ImageData | str | os.PathLike[str]] | Any,
-    method: str = "coop",
+    method: str = "auto",
     backbone: str | os.PathLike[str] | Backbone | None = None,
     *,
     shots: int | str = 16,
