@@ -21,7 +21,7 @@ from tests.helpers.waiting import HANG, wait_until
 
 # of `acclimate adapt`, for a run of a second
 QUICK = ("--shots", "4", "--domain", "natural", "--device", "cpu")
-SETTINGS = ("--set", "epochs=2", "--set", "context-tokens=4", "--set", "batch_size=8")
+SETTINGS = ("--method", "coop", "--set", "epochs=2", "--set", "context-tokens=4", "--set", "batch_size=8")
 
 
 @dataclass

@@ -76,11 +76,10 @@ def test_groups_stay_together(world):
 @pytest.mark.parametrize("helpful", [True, False])
 def test_one_image_a_class_reads_the_text_where_it_tells(world, helpful, monkeypatch):
     method = make(world, "auto")
-    rows = torch.tensor([int((world.train.labels == label).nonzero()[0]) for label in range(3)])
-    own = type(world)(**{**vars(world), "train": RepeatedFeed(world.train, rows)})
+    groups = tuple(world.train.labels.tolist())  # one group a class
     sure = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]).roll(0 if helpful else 1, 0)
     monkeypatch.setattr(method.parts["kernel-ridge-text"], "base", lambda batch: sure[batch.labels])
-    (line,) = learn(own, method, TrainingFacts(images=3, shots=1))
+    (line,) = learn(world, method, TrainingFacts(images=18, shots=6, groups=groups))
     assert line["folds"] == 1
     assert "log_loss" not in line
     used = {"kernel-ridge", "kernel-ridge-text"} if helpful else {"kernel-ridge"}
@@ -103,3 +102,12 @@ def test_learns_the_same_twice(world, fitted):
     learn(world, other, FACTS)
     for name, tensor in fitted[0].learned_state().items():
         assert torch.equal(tensor, other.learned_state()[name]), name
+
+
+def test_one_image_a_class(world):
+    method = make(world, "auto")
+    rows = torch.tensor([int((world.train.labels == label).nonzero()[0]) for label in range(3)])
+    own = type(world)(**{**vars(world), "train": RepeatedFeed(world.train, rows)})
+    (line,) = learn(own, method, TrainingFacts(images=3, shots=1))
+    assert [name for name, weight in line["weights"].items() if weight] == ["kernel-ridge"]
+    assert torch.equal(method.logits(whole(own.train)).argmax(-1), own.train.labels)

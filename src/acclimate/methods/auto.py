@@ -59,7 +59,8 @@ CANDIDATES: Mapping[str, Candidate] = {
     "gda": Candidate(GDA),
     "domain-linear-probe": Candidate(DomainLinearProbe, domain=True),
 }
-CERTAINTY = 2.0  # standard errors by which the text must be better than nothing
+CERTAINTY = 2.0  # standard errors by which the text must be better than nothing ...
+ENOUGH = 8  # ... over so many images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +207,8 @@ class Auto(Classifier):
         labels, scores = train.labels.cpu(), scores.double().clamp(min=1e-12).log()
         scores = (scores / temperature(scores, labels)).log_softmax(-1)
         gains = scores.gather(1, labels[:, None])[:, 0] + math.log(scores.shape[1])
-        error = float(gains.std(correction=1)) / len(gains) ** 0.5 if len(gains) > 1 else math.inf
-        return float(gains.mean()) > CERTAINTY * error
+        error = float(gains.std(correction=0)) / len(gains) ** 0.5
+        return len(gains) >= ENOUGH and float(gains.mean()) > CERTAINTY * error
 
     def _afresh(self, name: str) -> Classifier:
         """Return a part that has learned nothing, with all that it has chosen for itself on all images."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 ROUNDS = 40  # most steps of the greedy selection, each of which adds a part once ...
 IMAGES = 10  # ... and one step for so many images: fewer tell chance from merit no more
-GAIN = 1e-3  # nats by which a step must lower the log loss
+GAIN = 0.01  # nats by which a step must lower the log loss
 TEMPERATURES = tuple(0.1 * 1.2**step for step in range(27))  # 0.1 ... 11.4
 
 
