@@ -21,7 +21,7 @@ def deal_folds(labels: Sequence[int] | NDArray[np.int64], units: Sequence[Hashab
         folds: how many, 1 or more; with fewer units, some stay empty.
 
     >>> deal_folds([0, 0, 1, 1, 1], ["a", "b", "c", "c", "d"], 2).tolist()
-    [0, 1, 0, 0, 1]
+    [1, 0, 0, 0, 1]
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
     for row, unit in enumerate(units):
