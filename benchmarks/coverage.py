@@ -25,7 +25,7 @@ from acclimate.runs.several import choose_all_prompts, draw
 from acclimate.tasks import task_of
 from measuring import write_record
 
-FIGURES = ("coverage", "balanced_coverage", "worst_class", "size")
+FIGURES = ("coverage", "group_coverage", "balanced_coverage", "worst_class", "size")
 
 
 def main() -> None:
@@ -104,6 +104,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         worst = np.mean([one["coverage"] for one in found["worst_class"]])
         print(
             f"  asked {100 * c:.0f}: coverage {100 * np.mean(found['coverage']):.1f} (chance ± {100 * chance:.1f}), "
+            f"mean over groups {100 * np.mean(found['group_coverage']):.1f}, "
             f"mean over classes {100 * np.mean(found['balanced_coverage']):.1f}, worst class {100 * worst:.1f}, "
             f"{np.mean(found['size']):.2f} of {first['classes']} classes",
             flush=True,

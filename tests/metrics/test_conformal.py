@@ -127,6 +127,9 @@ def test_what_sets_are_worth():
     assert found["coverage"]["low"] < 0.75 < found["coverage"]["high"]
     assert found["size"]["value"] == 2.0
     assert found["balanced_coverage"] == pytest.approx(2 / 3)
+    assert found["group_coverage"] == 0.75
+    grouped = evaluate_sets(sets, [0, 2, 1, 1], ["cat", "dog", "river"], ["a", "b", "a", "a"])
+    assert grouped["group_coverage"] == 0.5  # group a is held, b is not
     assert found["worst_class"] == {"name": "river", "coverage": 0.0, "images": 1}
     assert (found["single"], found["all"]) == (0.25, 0.25)
     alone = evaluate_sets(sets[:1], [0], ["cat", "dog", "river"])  # classes without images are not the worst

@@ -140,8 +140,9 @@ def evaluate_sets(
 
     Returns:
         `coverage`, the share of sets that hold the right class, and `size`, the mean number of classes in a set (each
-        `{"value", "low", "high"}`); `balanced_coverage`, the mean over classes; `worst_class` with its `name`,
-        `coverage` and `images`; `single`, the share of sets of one class; `all`, that of sets of all classes.
+        `{"value", "low", "high"}`); `group_coverage` and `balanced_coverage`, the means over groups and over classes;
+        `worst_class` with its `name`, `coverage` and `images`; `single`, the share of sets of one class; `all`, that of
+        sets of all classes.
 
     >>> found = evaluate_sets([[True, False], [True, True], [True, False]], [0, 1, 1], ["cat", "dog"])
     >>> round(found["coverage"]["value"], 3), round(found["size"]["value"], 3), found["worst_class"]
@@ -153,10 +154,12 @@ def evaluate_sets(
     drawn = Resampled(groups, len(y), resamples, seed, confidence)
     images = np.bincount(y, minlength=inside.shape[1])
     shares = np.bincount(y, weights=held, minlength=inside.shape[1]) / np.maximum(images, 1)
+    per_group = np.bincount(drawn.index, weights=held) / np.bincount(drawn.index)
     worst = int(np.where(images > 0, shares, np.inf).argmin())
     return {
         "coverage": drawn.mean(held),
         "size": drawn.mean(sizes),
+        "group_coverage": float(per_group.mean()),
         "balanced_coverage": float(shares[images > 0].mean()),
         "worst_class": {"name": class_names[worst], "coverage": float(shares[worst]), "images": int(images[worst])},
         "single": float((sizes == 1).mean()),
