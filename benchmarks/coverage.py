@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,8 @@ def main() -> None:
                     rows.append(case | _measure(data, method, backbone, shots, split))
                     what = "sets by the coverage that is asked, on the test images of each split"
                     write_record(options.out, command + f" --methods {' '.join(options.methods)}", what, rows)
-        for shots in options.shots:
-            for method in options.methods:
-                _show([row for row in rows if (row["data"], row["shots"], row["method"]) == (path.name, shots, method)])
+    options.out.with_suffix(".md").write_text(_table(rows), encoding="utf-8")
+    print(_table(rows))
 
 
 def _measure(data: Any, method: str, backbone: Any, shots: str, seed: int) -> dict[str, Any]:
@@ -91,24 +91,30 @@ def _measure(data: Any, method: str, backbone: Any, shots: str, seed: int) -> di
     }
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    """Print means over splits, and the error that chance alone would leave of the mean coverage."""
-    if not rows:
-        return
-    first = rows[0]
-    print(f"{first['data']}, {first['shots']} shots, {first['method']}, {len(rows)} splits", flush=True)
-    for asked in first["sets"]:
-        found = {name: [row["sets"][asked][name] for row in rows] for name in FIGURES}
-        n, m, c = first["held_out"]["groups"], first["test_images"], float(asked)
-        chance = (c * (1 - c) * (1 / n + 1 / m) / len(rows)) ** 0.5
-        worst = np.mean([one["coverage"] for one in found["worst_class"]])
-        print(
-            f"  asked {100 * c:.0f}: coverage {100 * np.mean(found['coverage']):.1f} (chance ± {100 * chance:.1f}), "
-            f"mean over groups {100 * np.mean(found['group_coverage']):.1f}, "
-            f"mean over classes {100 * np.mean(found['balanced_coverage']):.1f}, worst class {100 * worst:.1f}, "
-            f"{np.mean(found['size']):.2f} of {first['classes']} classes",
-            flush=True,
-        )
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Return means over splits as a table, with the error that chance alone would leave of the mean coverage."""
+    columns = ["set", "method", "splits", "asked", "rank", "coverage", "chance", "over groups", "over classes"]
+    lines = [[*columns, "worst class", "classes in a set"]]
+    for name, method, shots in dict.fromkeys((row["data"], row["method"], row["shots"]) for row in rows):
+        own = [row for row in rows if (row["data"], row["method"], row["shots"]) == (name, method, shots)]
+        n, m = own[0]["held_out"]["groups"], np.mean([row["test_images"] for row in own])
+        for asked in own[0]["sets"]:
+            c, found = float(asked), {key: [row["sets"][asked][key] for row in own] for key in FIGURES}
+            rank = math.ceil((n + 1) * c - 1e-9) / (n + 1)
+            chance = (rank * (1 - rank) * (1 / n + 1 / m) / len(own)) ** 0.5
+            worst = [one["coverage"] for one in found["worst_class"]]
+            shares = [found["group_coverage"], found["balanced_coverage"], worst]
+            means = [f"{100 * np.mean(values):.1f}" for values in shares]
+            cells = [
+                f"{c:.0%}",
+                f"{100 * rank:.1f}",
+                f"{100 * np.mean(found['coverage']):.1f}",
+                f"± {100 * chance:.1f}",
+            ]
+            size = f"{np.mean(found['size']):.2f} of {own[0]['classes']}"
+            lines.append([name, method, str(len(own)), *cells, *means, size])
+    lines.insert(1, ["---" for _ in lines[0]])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def main() -> None:
                         case | _shown(model, data.val, {own: one for own, one in others.items() if own != name})
                     )
                     write_record(options.out, command, what, rows)
-                _print([row for row in rows if (row["data"], row["method"]) == (name, method)])
+                print(name, method, flush=True)
+    options.out.with_suffix(".md").write_text(_table(rows), encoding="utf-8")
+    print(_table(rows))
 
 
 def _adapted(data: ImageData, method: str, backbone: Any, shots: str, seed: int) -> AdaptedModel:
@@ -119,18 +121,20 @@ def _looked_at(model: AdaptedModel, data: ImageData, known: Known) -> dict[str, 
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    own = np.mean([row["own"]["unknown"] for row in rows])
-    print(f"{rows[0]['data']}, {rows[0]['method']} ({rows[0]['reads']}): own {100 * own:.1f} % unknown", flush=True)
-    for name in rows[0]["others"]:
-        found = {key: np.mean([row["others"][name][key] for row in rows]) for key in rows[0]["others"][name]}
-        print(
-            f"  {name:<24} AUROC {found['auroc']:.3f} (p {found['auroc_of_p']:.3f}), "
-            f"unknown {100 * found['unknown']:.1f} %, confidence {100 * found['confidence']:.0f} %",
-            flush=True,
-        )
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Return means over seeds, and over what is shown, as a table."""
+    lines = [["learned from", "method", "shown", "AUROC", "AUROC of p", "flagged", "mean confidence"]]
+    for name, method in dict.fromkeys((row["data"], row["method"]) for row in rows):
+        runs = [row for row in rows if (row["data"], row["method"]) == (name, method)]
+        own = [np.mean([row["own"][key] for row in runs]) for key in ("unknown", "confidence")]
+        lines.append([name, method, "its own", "", "", *(f"{100 * value:.0f} %" for value in own)])
+        for other in runs[0]["others"]:
+            found = {key: np.mean([row["others"][other][key] for row in runs]) for key in runs[0]["others"][other]}
+            aurocs = [f"{found[key]:.3f}" for key in ("auroc", "auroc_of_p")]
+            shares = [f"{100 * found[key]:.0f} %" for key in ("unknown", "confidence")]
+            lines.append([name, method, other, *aurocs, *shares])
+    lines.insert(1, ["---" for _ in lines[0]])
+    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 
 
 if __name__ == "__main__":

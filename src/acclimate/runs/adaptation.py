@@ -240,7 +240,7 @@ def adapt_trial(
     if start is not None:
         parts.append(WarmStart(start, experiment))
     if options.calibrated and issubclass(kind, Classifier) and task.has_classes:
-        parts.append(Calibrating(parts))
+        parts.append(Calibrating(parts, seen))
     return carry_out(Adaptation(experiment, parts, baselines))
 
 

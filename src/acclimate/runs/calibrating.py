@@ -16,7 +16,7 @@ from acclimate.methods.parts.ridge import spread_out
 from acclimate.methods.trust import HeldOut, Known, Look, Trust
 from acclimate.metrics import negative_log_likelihood, tempered
 from acclimate.runs.parts import RunPart
-from acclimate.runs.seen import rows_among, seen_by_encoder
+from acclimate.runs.seen import Seen, rows_among
 from acclimate.tasks.classified import probabilities
 from acclimate.training.feeds import RepeatedFeed, chunks
 from acclimate.training.inputs import VIEWS
@@ -43,10 +43,11 @@ class Calibrating(RunPart):
 
     Args:
         parts: all parts of the run, which say what was seen before it.
+        encoder: what its domain encoder has seen, or none.
     """
 
-    def __init__(self, parts: Sequence[RunPart]) -> None:
-        self.parts = parts
+    def __init__(self, parts: Sequence[RunPart], encoder: Seen | None = None) -> None:
+        self.parts, self.encoder = parts, encoder
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
         """Give the method its `Trust`, and return what the record says of it."""
@@ -63,7 +64,7 @@ class Calibrating(RunPart):
         units = _units(train)
         if method.held_out is not None:
             return _of(train, units, method.held_out.double().cpu().numpy(), OUT_OF_FOLD), {}
-        stages, seen = experiment.task.stages(method, experiment.facts), self._seen(experiment)
+        stages, seen = experiment.task.stages(method, experiment.facts), self._seen()
         own = not rows_among(train, seen) and not method.prerequisites(method.config, train.domain_names)
         refits = own and _is_quick(method, stages)
         unseen = [] if val is None else [row for row in range(len(val)) if val.digest(row) not in seen]
@@ -77,11 +78,10 @@ class Calibrating(RunPart):
         found = _of(kept, _units(kept), probabilities(method, feed), VALIDATION)
         return found, {"chosen_by_them": _chosen(stages)}
 
-    def _seen(self, experiment: Experiment) -> frozenset[str]:
+    def _seen(self) -> frozenset[str]:
         """Return the sha256 of images that something has learned from before this run."""
-        encoder = seen_by_encoder(experiment.domain_encoder)
         before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
-        return before if encoder is None else before | encoder.learned
+        return before if self.encoder is None else before | self.encoder.learned
 
     def _refitted(self, experiment: Experiment, units: Sequence[str]) -> np.ndarray:
         """Return probabilities (N, C) of the training images by methods that have learned from the other folds."""
