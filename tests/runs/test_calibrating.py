@@ -73,14 +73,13 @@ def with_groups(data, names):
 # ----------------------------------------------------------------------------------------------------------- held out
 
 
-@pytest.mark.parametrize("method", ["linear-probe", "gda"])
-def test_each_fold_is_judged_by_what_has_learned_from_the_others(many, tiny, method):
-    held = quick(many, tiny, method=method, **SOLVED).trust.held_out
+def test_each_fold_is_judged_by_what_has_learned_from_the_others(many, tiny):
+    held = quick(many, tiny, method="gda", **SOLVED).trust.held_out
     assert held.source == "out-of-fold"
     train = many.train
     folds = deal_folds(train.labels, [train.digest(row) for row in range(len(train))], 5)
     rest = [row for row, key in enumerate(many.keys) if key not in {train.keys[k] for k in np.flatnonzero(folds == 2)}]
-    part = quick(many.select(rest), tiny, method=method, **SOLVED)
+    part = quick(many.select(rest), tiny, method="gda", **SOLVED)
     rows = np.flatnonzero(folds == 2)
     feed, _, _ = part.feed_for(part.method, train.select(rows))
     np.testing.assert_allclose(held.probabilities[rows], probabilities(part.method, feed), atol=1e-6)
