@@ -122,19 +122,22 @@ def _looked_at(model: AdaptedModel, data: ImageData, known: Known) -> dict[str, 
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Return means over seeds, and over what is shown, as a table."""
-    lines = [["learned from", "method", "shown", "AUROC", "AUROC of p", "flagged", "mean confidence"]]
+    """Return means over seeds as a table: own images, other sets, embedded domains, and the hardest of them."""
+    columns = ["learned from", "method", "own flagged", "other sets flagged", "AUROC", "embedded flagged", "AUROC"]
+    lines = [[*columns, "hardest (AUROC)"], ["---"] * 8]
     for name, method in dict.fromkeys((row["data"], row["method"]) for row in rows):
         runs = [row for row in rows if (row["data"], row["method"]) == (name, method)]
-        own = [np.mean([row["own"][key] for row in runs]) for key in ("unknown", "confidence")]
-        lines.append([name, method, "its own", "", "", *(f"{100 * value:.0f} %" for value in own)])
-        for other in runs[0]["others"]:
-            found = {key: np.mean([row["others"][other][key] for row in runs]) for key in runs[0]["others"][other]}
-            aurocs = [f"{found[key]:.3f}" for key in ("auroc", "auroc_of_p")]
-            shares = [f"{100 * found[key]:.0f} %" for key in ("unknown", "confidence")]
-            lines.append([name, method, other, *aurocs, *shares])
-    lines.insert(1, ["---" for _ in lines[0]])
-    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+        line = [name, method, f"{100 * np.mean([row['own']['unknown'] for row in runs]):.0f} %"]
+        others = list(runs[0]["others"])
+        for shown in ([one for one in others if embedded == one.startswith("embedded")] for embedded in (False, True)):
+            flagged, auroc = (
+                [row["others"][one][key] for row in runs for one in shown] for key in ("unknown", "auroc")
+            )
+            line += [f"{100 * np.mean(flagged):.0f} %", f"{np.mean(auroc):.3f}"]
+        aurocs = {one: float(np.mean([row["others"][one]["auroc"] for row in runs])) for one in others}
+        hardest = min(aurocs, key=lambda one: aurocs[one])
+        lines.append([*line, f"{hardest} ({aurocs[hardest]:.3f})"])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":
