@@ -110,7 +110,9 @@ def _units(data: ImageData) -> list[str]:
 
 def _fewest(data: ImageData, units: Sequence[str]) -> int:
     """Return how many units the class has that has fewest, of those that have any."""
-    return min(len({units[row] for row in np.flatnonzero(data.labels == label)}) for label in np.unique(data.labels))
+    return min(
+        len({units[int(row)] for row in np.flatnonzero(data.labels == label)}) for label in np.unique(data.labels)
+    )
 
 
 def _numbers(units: Sequence[str]) -> np.ndarray:
