@@ -60,6 +60,19 @@ def number(name: str, value: Any, low: float) -> float:
     raise ConfigError(f"`{name}` is {shown(value)}; give a number of at least {low}")
 
 
+def share(name: str, value: Any, low: float | None = None) -> float:
+    """Return a number above 0, or of at least `low`, and below 1.
+
+    Raises:
+        ConfigError: it is another thing.
+    """
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if real and (float(value) > 0 if low is None else low <= float(value)) and float(value) < 1:
+        return float(value)
+    least = "above 0" if low is None else f"of at least {low:g}"
+    raise ConfigError(f"`{name}` is {shown(value)}; give a number {least} and below 1")
+
+
 def text(name: str, value: Any) -> str:
     """Return a text that is not blank.
 

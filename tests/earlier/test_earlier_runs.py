@@ -95,7 +95,8 @@ def test_it_ends_where_the_unbroken_one_ended(sets, copied):
     (name, tensor), *others = model.method.learned_state().items()
     assert (name, others) == ("context", [])
     torch.testing.assert_close(tensor, unbroken.method.learned_state()[name], rtol=0, atol=1e-6)
-    check_alike(model.record["metrics"], unbroken.record["metrics"])
+    known = unbroken.record["metrics"]  # of a release that made neither sets nor p-values
+    check_alike({name: value for name, value in model.record["metrics"].items() if name in known}, known)
     assert [line["epoch"] for line in model.journal] == [line["epoch"] for line in unbroken.journal]
 
 

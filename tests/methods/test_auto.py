@@ -9,9 +9,9 @@ import torch
 
 from acclimate.methods import TrainingFacts
 from acclimate.methods.parts import folds
-from acclimate.methods.parts.ensembles import select, temperature
+from acclimate.methods.parts.ensembles import fuse, select, temperature
 from acclimate.training.feeds import RepeatedFeed
-from tests.helpers.methods import FACTS, learn, make, whole, without_domain_encoder
+from tests.helpers.methods import FACTS, descend, learn, make, stages_of, whole, without_domain_encoder
 
 pytestmark = pytest.mark.one_family
 
@@ -62,8 +62,13 @@ def test_weights_come_from_images_that_the_parts_have_not_learned_from(world, fi
         scores.append((own / warm).log_softmax(-1))
     first = [one.first for one in method.candidates.values()]
     torch.testing.assert_close(method.weights, select(torch.stack(scores), labels, first).float())
-    assert method.held_out.shape == (len(labels), 3)
-    torch.testing.assert_close(method.held_out.sum(-1), torch.ones(len(labels), dtype=torch.float64))
+    mixed = fuse(torch.stack(scores), method.weights.double()) / method.temperature
+    again = make(world, "auto")
+    descend(again, stages_of(again), world.train)
+    torch.testing.assert_close(again.held_out, mixed.softmax(-1).float(), atol=1e-6, rtol=1e-5)
+    again.end_training()
+    assert again.held_out is None
+    assert again.learned_state().keys() == method.learned_state().keys()
 
 
 def test_groups_stay_together(world):

@@ -337,7 +337,8 @@ def test_what_serves_training_alone_is_gone(fitted, world):
     under_way = make(world, method.name, **settings(method.name))
     under_way.prepare(FACTS)
     state = state_of(under_way)
-    alone = {name for name in state if name.startswith(tuple(f"{part}." for part in method.training_only))}
+    only = method.training_only
+    alone = {name for name in state if name in only or name.startswith(tuple(f"{part}." for part in only))}
     assert state.keys() - alone == method.learned_state().keys()
     assert bool(alone) == bool(method.training_only)
     under_way.load_learned_state(state)

@@ -20,7 +20,14 @@ from acclimate.methods import list_methods
 from tests.helpers.pictures import CLASSES, make_pictures, make_split_pictures, with_domains
 from tests.helpers.runs import QUICK, quick
 
-FILES = ["adapter.json", "adapter.safetensors", "log.jsonl", "record.json", "splits.json"]
+FILES = [
+    "adapter.json",
+    "adapter.safetensors",
+    "calibration.safetensors",
+    "log.jsonl",
+    "record.json",
+    "splits.json",
+]
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "ece", "nll"]
 
 

@@ -17,6 +17,8 @@ TEXT = (3, 2.5, True, b"x", ["x"], {"x": 1}, object(), "", " ", "nonsense")
 PATH = (3, 2.5, True, b"x", ["x"], object(), "", " ")
 WHOLE = (2.5, b"x", ["x"], {"x": 1}, object(), "", "3", True, None, float("nan"))
 COUNT = (*WHOLE, 0, -1)
+SHARE = ("x", "0.5", b"x", [0.5], True, 1, -0.1, float("nan"), float("inf"), object())
+SURE = {"coverage": (*SHARE, 0), "known": (None, *SHARE)}
 MAPPING = (3, "x", b"x", ["x"], object(), {3: "x"}, {"": "x"})
 
 WRONG = {
@@ -75,8 +77,8 @@ WRONG = {
         "split": (None, *TEXT),
         "split_seed": WHOLE,
     },
-    "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), "batch_size": COUNT},
-    "stream": {"batch_size": COUNT, "on_corrupt": (None, *TEXT)},
+    "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), "batch_size": COUNT, **SURE},
+    "stream": {"batch_size": COUNT, "on_corrupt": (None, *TEXT), **SURE},
     "rebind": {"class_names": (None, 3, "cat", b"x", [], ["x", "x"], [3], [""], {"x": 1}, object())},
     "save": {"out": (None, *PATH)},
 }

@@ -204,6 +204,8 @@ def predict(
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
     classes_of: opt.ClassesOf = None,
+    coverage: opt.Coverage = None,
+    known: opt.Known = 0.05,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -219,7 +221,8 @@ def predict(
     model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
-        count, failed = _label(model, images, out, batch_size, as_json, progress)
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known}
+        count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
         show_next_to_labels(run, given_words(context, only=ABOUT_RUN), quiet)
@@ -230,21 +233,22 @@ def _label(
     model: AdaptedModel,
     sources: list[str],
     out: Path | None,
-    batch_size: int,
+    how: dict[str, Any],
     as_json: bool,
     progress: Progress,
 ) -> tuple[int, list[str]]:
     """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
-    task, method = model.task, model.method
-    task.check_predicts(method)
+    method = model.method
+    model.task.check_predicts(method)
+    task = model.task.predictor(method, how["coverage"], how["known"])
     writer = open_writer(out, task.columns(method)) if out else None
     failed: list[str] = []
     count = 0
     progress.start("images", None)
     try:
-        for prediction in model.stream(sources, batch_size, on_corrupt="skip"):
+        for prediction in model.stream(sources, on_corrupt="skip", **how):
             count += 1
             if prediction.error:
                 failed.append(prediction.error)

@@ -93,6 +93,21 @@ ClassesOf = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Add sets of classes that hold the right one for this share of images, such as 0.9; probabilities are "
+        "tempered.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Known = Annotated[
+    float,
+    typer.Option(
+        metavar="P", help="Images with a smaller p-value are called unknown; 0: leave it out.", rich_help_panel=OUTPUT
+    ),
+]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
 Backbone = Annotated[
     str | None,

@@ -97,9 +97,11 @@ class Auto(Classifier):
     domain_encoder_is_optional = True
     Config = AutoConfig
     config: AutoConfig
+    training_only = ("left_out",)
     weights: Tensor
     temperatures: Tensor
     temperature: Tensor
+    left_out: Tensor | None
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
@@ -131,6 +133,16 @@ class Auto(Classifier):
         self.register_buffer("weights", torch.zeros(count, device=device))  # w (K,)
         self.register_buffer("temperatures", torch.zeros(count, device=device))  # T_k (K,)
         self.register_buffer("temperature", torch.zeros((), device=device))  # T
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Make room for what it says of the training images out of fold."""
+        size = (facts.images, len(self.trained_classes))
+        self.register_buffer("left_out", torch.full(size, -1.0, device=self.weights.device))
+
+    @property
+    def held_out(self) -> Tensor | None:  # type: ignore[override]
+        """What it says of each training image out of fold (N, C), where every one could be left out, until it ends."""
+        return None if self.left_out is None or (self.left_out < 0).any() else self.left_out
 
     def members(self) -> list[Classifier]:
         """Return the parts."""
@@ -189,7 +201,8 @@ class Auto(Classifier):
         mixed = fuse(scores, weights)
         last = temperature(mixed[tells], known)
         self._set(weights, tempers, last)
-        self.held_out = (mixed / last).softmax(-1)
+        if tells.all():
+            self.left_out.copy_((mixed / last).softmax(-1))
         losses = [log_loss(some, known) for some in told] + [log_loss((mixed[tells] / last).log_softmax(-1), known)]
         return self._told(losses, int(fold.max()) + 1)
 

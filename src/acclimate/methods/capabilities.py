@@ -20,6 +20,7 @@ from acclimate.training.stages import Stage
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
     from acclimate.backbones.backbone import Backbone
+    from acclimate.methods.trust import Trust
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
@@ -35,13 +36,17 @@ class Classifier(Method):
             weights for those that it was trained on, see `of_bound`.
         advice_on_new_classes: what is said where it cannot.
         prompts_per_image: whether each image brings prompts of its own, so that prediction runs the text tower.
-        held_out: probabilities (N, C) of the training images that it has of fits without them, as some methods do.
+        held_out: (N, C) probabilities of the training images, in their order and that of `trained_classes`, each by
+            what had not learned from that image or its group, where a method has them from its training; else none.
+        trust: what a run has found of how far predictions can be trusted, or none.
     """
+
+    held_out: Tensor | None = None
+    trust: Trust | None = None
 
     serves_new_classes: bool = True
     prompts_per_image: ClassVar[bool] = False
     advice_on_new_classes: ClassVar[str] = "adapt again to add classes"
-    held_out: Tensor | None = None
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None

@@ -14,12 +14,13 @@ from acclimate.backbones.backbone import as_dual
 from acclimate.backbones.kinds import DUAL
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError
-from acclimate.methods import AnsweringClassifier, get_method
+from acclimate.methods import AnsweringClassifier, Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
 from acclimate.protocols import Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
+from acclimate.runs.calibrating import Calibrating
 from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_scorer
 from acclimate.runs.experiment import Experiment
 from acclimate.runs.loading import reopen
@@ -132,6 +133,7 @@ def adapt(
         cache_dir=cache_dir,
         progress=progress or Silent(),
         checkpoint_seconds=checkpoint_seconds,
+        calibrated=True,
     )
     prompts, test_prompts = choose_all_prompts(task, sets, domain, words, sentences)
     return adapt_trial(
@@ -237,6 +239,8 @@ def adapt_trial(
         parts.append(ModuleProbes())
     if start is not None:
         parts.append(WarmStart(start, experiment))
+    if options.calibrated and issubclass(kind, Classifier) and task.has_classes:
+        parts.append(Calibrating(parts, seen))
     return carry_out(Adaptation(experiment, parts, baselines))
 
 

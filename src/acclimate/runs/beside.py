@@ -12,6 +12,7 @@ import numpy as np
 from acclimate.data import ImageData
 from acclimate.options import make_config
 from acclimate.runs.encoders import open_scorer
+from acclimate.runs.several import among_own
 from acclimate.tasks import Task, task_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def evaluate_beside(
     judge = open_scorer(scorer, task, model.backbone, model.backbone.device)
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
-    with model.among_own(data):
+    with among_own(model, data):
         for method in chain((own,), _untrained(task, own, data)):
             answers = task.answer(method, *model.feed_for(method, data, progress, judge))
             metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from acclimate.methods import ClassSet, Method
+    from acclimate.methods.trust import Trust
     from acclimate.runs.model import AdaptedModel
 
 
@@ -47,7 +48,7 @@ def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any
     made = (type(method), method.config, prompts, method.backbone, method.domain_encoder)
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
     bound = (model.trained_classes, model.class_names, model.sets, model.serves)
-    seen = (model.frozen, model.seen_before, model.left_out)
+    seen = (model.frozen, model.seen_before, model.left_out, model.trust, model.laid_aside)
     return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
 
 
@@ -58,13 +59,15 @@ def revive(
     bound: tuple[Sequence[str], Sequence[str], Mapping[str, ClassSet], str | None],
     record: dict[str, Any],
     journal: Sequence[dict[str, Any]],
-    seen: tuple[dict[str, Any] | None, frozenset[str], dict[str, Any] | None],
+    seen: tuple[dict[str, Any] | None, frozenset[str], dict[str, Any] | None, Trust | None, Trust | None],
     cache_dir: Path | None,
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""
     trained, names, sets, serves = bound
     model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
-    model.frozen, model.seen_before, model.left_out = seen
+    model.frozen, model.seen_before, model.left_out, trust, model.laid_aside = seen
+    if isinstance(model.method, Classifier):
+        model.method.trust = trust
     model.sets = sets
     if serves is not None:
         return model.of_set(serves)

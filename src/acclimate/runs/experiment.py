@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from acclimate.backbones.backbone import as_dual
 from acclimate.data import ImageData
@@ -24,12 +25,13 @@ from acclimate.protocols import Trial
 from acclimate.runs.run_options import RunOptions
 from acclimate.tasks import Task, task_of
 from acclimate.training.feeding import evaluation_feed, training_feed
-from acclimate.training.feeds import Feed
+from acclimate.training.feeds import Feed, RepeatedFeed
 from acclimate.training.fit import FitContext, fit
-from acclimate.training.inputs import Given
+from acclimate.training.inputs import VIEWS, Given
 from acclimate.training.progress import Timed
 from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
+from acclimate.training.stages import SolverStage
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
@@ -83,7 +85,10 @@ class Experiment:
     @property
     def facts(self) -> TrainingFacts:
         """What a method may know of the training images, and whether epochs may be chosen."""
-        facts, train = self.task.facts(self.trial.train), self.trial.train
+        return self._facts_of(self.trial.train)
+
+    def _facts_of(self, train: ImageData) -> TrainingFacts:
+        facts = self.task.facts(train)
         words = self.test_prompts
         sets = tuple(ClassSet(name, names, words.get(name, self.prompts)) for name, names in train.sets.items())
         return replace(facts, validation=len(self.splits.get("val", ())), sets=sets, seed=self.seed)
@@ -187,16 +192,25 @@ class Experiment:
         recipe, domain, names = method.config, self.prompts.domain, method.inputs.all
         if not isinstance(recipe, Views) or (augmentation := recipe.augmentation(domain.flip, domain.id)) is None:
             return self.feed(method, "train", names)
-        given = self.given(method.config)
-        return training_feed(names, self.trial.train, given, recipe, augmentation, self.seed, method.reading)
+        key = (f"train as {method.name} sees it", names)
+        if key not in self._feeds:
+            how = (recipe, augmentation, self.seed, method.reading)
+            feed = training_feed(names, self.trial.train, self.given(method.config), *how)
+            if names & VIEWS or not recipe.views:  # what encodes as it goes would be held in memory for nothing
+                return feed
+            self._feeds[key] = feed
+        return self._feeds[key]
 
-    def make(self, kind: type[Method], config: Any = None, parts: Sequence[Any] = ()) -> Method:
+    def make(
+        self, kind: type[Method], config: Any = None, parts: Sequence[Any] = (), train: ImageData | None = None
+    ) -> Method:
         """Return a method that is ready to learn, with initial values drawn from the seed.
 
         Args:
             kind: its class.
             config: its settings; none: the defaults.
             parts: what else it begins with, see `RunPart`.
+            train: what it is to learn from; none: the training images.
         """
         config = make_config(kind.Config, {}) if config is None else config
         method = kind(self.backbone, config, self.prompts, self.domain_encoder)
@@ -204,7 +218,24 @@ class Experiment:
         self.task.begin(method, self.trial.train)
         for part in parts:
             part.begin(method)
-        method.prepare(self.facts)
+        method.prepare(self.facts if train is None else self._facts_of(train))
+        return method
+
+    def refit(self, rows: np.ndarray, parts: Sequence[Any] = ()) -> Method:
+        """Return the method of the run as it is when some of the training images are all that there are.
+
+        Args:
+            rows: of these images; for methods whose stages are solved at once.
+            parts: what else it begins with, see `RunPart`.
+        """
+        train = self.trial.train.select(rows)
+        method = self.make(self.method, self.config, parts, train)
+        feed = RepeatedFeed(self.training_feed(method), torch.from_numpy(rows))
+        val = self.feed(method, "val") if self.task.validates else None
+        for stage in self.task.stages(method, self._facts_of(train)):
+            assert isinstance(stage, SolverStage)
+            stage.solve(feed, val)
+        method.end_training()
         return method
 
     def learn(self, method: Method, context: FitContext) -> None:

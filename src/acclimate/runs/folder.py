@@ -18,6 +18,7 @@ RECORD = "record.json"
 SPLITS = FILE
 IMAGES = "images.txt"  # what was learned from beside the splits, see `acclimate.runs.seen`
 LOG = "log.jsonl"
+CALIBRATION = "calibration.safetensors"  # how far predictions can be trusted
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
 PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
@@ -39,7 +40,7 @@ class Layout:
 
 
 ADAPTATION = Layout(
-    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CHECKPOINT, READING),
+    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CALIBRATION, CHECKPOINT, READING),
     (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
 )
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from acclimate import arguments
 from acclimate.errors import RunError
 from acclimate.files import read_json
-from acclimate.methods import get_method
+from acclimate.methods import Classifier, get_method
 from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.runs import copies, folder
+from acclimate.runs.adapter_info import FORMAT
 from acclimate.runs.encoders import WITHOUT, SavedEncoder, open_backbone, open_domain_encoder
-from acclimate.runs.model import FORMAT, AdaptedModel
+from acclimate.runs.kept_trust import read_trust
+from acclimate.runs.model import AdaptedModel
 from acclimate.runs.places import find_again
 from acclimate.runs.seen import read_images
 from acclimate.runs.several import read_sets
@@ -203,6 +205,11 @@ def load(
     if encoder is None:
         info = read_json(path / folder.ADAPTER_INFO, next_step)
         model.left_out = info["domain_encoder"] or info.get("left_out")
+    trust = read_trust(path, saved.trained_classes)
+    if model.left_out or swap:  # it holds for the encoders of the run
+        model.laid_aside = None if swap else trust
+    elif isinstance(method, Classifier):
+        method.trust = trust
     if classes_of is not None:
         return model.of_set(arguments.text("classes_of", classes_of))
     return model if saved.class_names == list(model.class_names) else model.rebind(saved.class_names)

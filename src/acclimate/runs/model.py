@@ -6,12 +6,10 @@ import copy
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import acclimate
 from acclimate import arguments
 from acclimate.data import ImageData, each_image
 from acclimate.data.frozen import load_splits, splits_document, write_splits
@@ -19,13 +17,16 @@ from acclimate.data.given import Several
 from acclimate.errors import ConfigError
 from acclimate.files import write_json
 from acclimate.methods import Classifier, ClassSet
+from acclimate.methods.trust import UNKNOWN
 from acclimate.runs import copies, folder
-from acclimate.runs.encoders import describe_backbone, describe_domain_encoder, open_scorer
+from acclimate.runs.adapter_info import describe_adapter
+from acclimate.runs.encoders import open_scorer
+from acclimate.runs.kept_trust import keep_trust
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
 from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
-from acclimate.runs.several import describe_sets, set_of
+from acclimate.runs.several import among_own
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.tasks.asking import Answer, Asking
 from acclimate.training.checkpoint import save_tensors
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.methods import Method
+    from acclimate.methods.trust import Trust
     from acclimate.training.feeds import Feed
-
-FORMAT = 1  # of adapter.json
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -62,9 +62,11 @@ class AdaptedModel:
         sets: the classes and words of several data sets that it has learned from together, by their names.
         serves: which of these it is bound to; none: the classes of all of them, or what `rebind` was given.
         seen_before: sha256 of images that what it began with had seen.
+        laid_aside: the `trust` of a loaded model that does without its domain encoder; it is saved, and not used.
     """
 
     seen_before: frozenset[str] = frozenset()
+    laid_aside: Trust | None = None
     left_out: dict[str, Any] | None = None
     sets: Mapping[str, ClassSet] = {}
     serves: str | None = None
@@ -114,6 +116,11 @@ class AdaptedModel:
         return self.method.trained_classes if isinstance(self.method, Classifier) else ()
 
     @property
+    def trust(self) -> Trust | None:
+        """What the run has found of how far predictions can be trusted; none where it is not known."""
+        return self.method.trust if isinstance(self.method, Classifier) else None
+
+    @property
     def backbone(self) -> Backbone:
         """The frozen backbone."""
         return self.method.backbone
@@ -146,21 +153,6 @@ class AdaptedModel:
         self.method.prompts = known.prompts
         self.rebind(known.class_names).serves = name
         return self
-
-    @contextmanager
-    def among_own(self, data: ImageData) -> Iterator[None]:
-        """Serve the classes of the data set that some data are, see `set_of`, unless others have been bound."""
-        own = set_of(self.sets, data)
-        if own is None or self.class_names != self.trained_classes or self.serves is not None:
-            yield
-            return
-        logger.info("%s: measured among the %d classes of '%s'", data.name, len(self.sets[own].class_names), own)
-        try:
-            self.of_set(own)
-            yield
-        finally:
-            self.method.prompts = self.prompts
-            self.rebind(self.trained_classes)
 
     @cached_property
     def frozen(self) -> dict[str, Any] | None:
@@ -209,7 +201,7 @@ class AdaptedModel:
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
         judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
-        with self.among_own(data):
+        with among_own(self, data):
             return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples)
 
     def feed_for(
@@ -231,7 +223,9 @@ class AdaptedModel:
         """Return the images of a data set that the model is measured on; see `choose_evaluation_images`."""
         return choose_evaluation_images(self.frozen, data, split, self.method.domain_encoder, self.seen_before)
 
-    def predict(self, images: Several, batch_size: int = 32) -> list[Any]:
+    def predict(
+        self, images: Several, batch_size: int = 32, *, coverage: float | None = None, known: float = UNKNOWN
+    ) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
 
         Args:
@@ -240,17 +234,28 @@ class AdaptedModel:
                 `ImageData`, a `datasets` data set, or a table in memory with a column `path`. See
                 `acclimate.data.each_image`.
             batch_size: images a pass, 1 or more.
+            coverage: how often the `set` of classes of a prediction is to hold the right one, above 0 and below 1;
+                probabilities are tempered then. None: there are no sets.
+            known: the p-value below which an image is called unknown; 0: nothing is said of that.
 
         Raises:
             AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
         """
-        return list(self.stream(images, batch_size))
+        return list(self.stream(images, batch_size, coverage=coverage, known=known))
 
-    def stream(self, images: Several, batch_size: int = 32, on_corrupt: str = "error") -> Iterator[Any]:
+    def stream(
+        self,
+        images: Several,
+        batch_size: int = 32,
+        on_corrupt: str = "error",
+        *,
+        coverage: float | None = None,
+        known: float = UNKNOWN,
+    ) -> Iterator[Any]:
         """Yield a prediction for each image without holding more than two batches.
 
         Args:
-            images, batch_size: as in `predict`.
+            images, batch_size, coverage, known: as in `predict`.
             on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
 
         Raises:
@@ -259,7 +264,10 @@ class AdaptedModel:
         self.task.check_predicts(self.method)
         batch_size = arguments.whole("batch_size", batch_size, 1)
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        return stream_predictions(self.task, self.method, each_image(images), batch_size, on_corrupt)
+        predictor = self.task.predictor(self.method, coverage, known)
+        for level, note in predictor.notes():
+            logger.log(level, "%s", note)
+        return stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
 
     def ask(self, images: Several, question: str, max_tokens: int = 64, on_corrupt: str = "error") -> list[Answer]:
         """Return what a generative model answers about each image.
@@ -280,24 +288,7 @@ class AdaptedModel:
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
         return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
 
-    def describe(self) -> dict[str, Any]:
-        """Return what `adapter.json` holds."""
-        method, backbone = self.method, self.backbone
-        return {
-            "format": FORMAT,
-            "acclimate": acclimate.__version__,
-            "method": method.name,
-            "config": dict(vars(method.config)),
-            "backbone": describe_backbone(backbone),
-            "domain_encoder": describe_domain_encoder(method.domain_encoder),
-            **({"left_out": self.left_out} if self.left_out else {}),
-            "class_names": list(self.class_names if self.serves is None else self.trained_classes),
-            "trained_classes": list(self.trained_classes),
-            "prompts": method.prompts_read(method.prompts if self.serves is None else self.prompts),
-            **({"sets": describe_sets(method, self.sets)} if self.sets else {}),
-            "transform": backbone.transform.to_dict(),
-            "learned_parameters": method.learned_parameters(),
-        }
+    describe = describe_adapter
 
     def save(self, out: str | os.PathLike[str]) -> Path:
         """Write the run folder; `record.json` comes last and marks it complete.
@@ -312,6 +303,7 @@ class AdaptedModel:
         if self.frozen is not None:
             write_splits(self.frozen, path / folder.SPLITS)
         keep_images(path, self.seen_before)
+        keep_trust(path, self.trust or self.laid_aside)
         folder.write_lines(path / folder.LOG, self.journal)
         encoders = {"backbone": self.backbone, "domain_encoder": self.method.domain_encoder}
         kept = {name: entry for name, entry in self.record.items() if name != PLACES}

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """What is said of each image, such as a `Task`."""
+    """What is said of each image, such as a `Task`.
+
+    Attributes:
+        reads: what that needs of an image, beside what the method reads.
+    """
+
+    reads: frozenset[str]
 
     def predict(self, method: Any, batch: Batch, paths: Sequence[str]) -> Iterator[Any]:
         """Yield what is said of each image of a batch."""
@@ -56,7 +62,7 @@ def stream_predictions(
         method.eval()
     images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = _Reader(method, given)
+    reader = _Reader(method, given, task.reads)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
@@ -77,8 +83,8 @@ class Decoded(NamedTuple):
 class _Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
-    def __init__(self, method: Method, given: Given) -> None:
-        self.given, names = given, method.inputs.prediction
+    def __init__(self, method: Method, given: Given, beside: frozenset[str]) -> None:
+        self.given, names = given, method.inputs.prediction | beside
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
         self.looks = any(kind.looks for kind in self.others)

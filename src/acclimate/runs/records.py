@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from acclimate.methods.trust import distrusted
 from acclimate.training.devices import make_accelerator
 from acclimate.training.environment import environment, peak_memory
 from acclimate.training.fit import FitContext
@@ -34,7 +35,7 @@ def make_record(
     tests = experiment.score_all(method)
     ablations = {}
     for name, without in method.ablations().items():
-        with without:
+        with without, distrusted(method):
             scores = experiment.score_all(method, ranked=False)
             ablations[name] = {"metrics": scores.pop("test", None), "tests": scores}
     beside = _baselines(experiment, method, dict(tests)) if baselines else {}

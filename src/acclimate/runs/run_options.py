@@ -20,6 +20,7 @@ class RunOptions:
         out, overwrite, device, precision, cache_dir, progress, checkpoint_seconds: as in `adapt`, with which they share
             their defaults.
         shared: folder of runs that several runs build on; none: such runs lie in the run folder.
+        calibrated: whether a classifier keeps what sets and p-values of its predictions are made by.
 
     Raises:
         ConfigError: one of them is of a wrong type or out of its range.
@@ -33,6 +34,7 @@ class RunOptions:
     progress: Progress = field(default_factory=Silent)
     checkpoint_seconds: float = 5.0
     shared: Path | None = None
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("out", "cache_dir"):
@@ -43,4 +45,4 @@ class RunOptions:
 
     def of_part(self, out: Path | None) -> RunOptions:
         """Return those of a run that this one builds on, in a folder of its own."""
-        return replace(self, out=out, overwrite=False)
+        return replace(self, out=out, overwrite=False, calibrated=False)

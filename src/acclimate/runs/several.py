@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.data import ImageData
@@ -15,6 +16,9 @@ from acclimate.prompts import PromptSet, get_domain
 from acclimate.prompts.domains import DEFAULT_DOMAIN
 from acclimate.protocols import FewShot, Trial, draw_together
 from acclimate.tasks import Task, open_data, task_of
+
+if TYPE_CHECKING:
+    from acclimate.runs.model import AdaptedModel
 
 logger = logging.getLogger("acclimate.runs")
 
@@ -140,3 +144,19 @@ def choose_all_prompts(
         neutral.id,
     )
     return PromptSet(replace(neutral, flip=flip), overrides=names), found
+
+
+@contextmanager
+def among_own(model: AdaptedModel, data: ImageData) -> Iterator[None]:
+    """Serve the classes of the data set that some data are, see `set_of`, unless others have been bound."""
+    own = set_of(model.sets, data)
+    if own is None or model.class_names != model.trained_classes or model.serves is not None:
+        yield
+        return
+    logger.info("%s: measured among the %d classes of '%s'", data.name, len(model.sets[own].class_names), own)
+    try:
+        model.of_set(own)
+        yield
+    finally:
+        model.method.prompts = model.prompts
+        model.rebind(model.trained_classes)

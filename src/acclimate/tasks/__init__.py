@@ -5,7 +5,8 @@ A task is registered when its module is imported, so this package imports each o
 
 from acclimate.tasks.answering import Answering
 from acclimate.tasks.captioning import Caption, Captioning
-from acclimate.tasks.classification import Classification, Prediction, choose_prompts
+from acclimate.tasks.classification import Classification, choose_prompts
+from acclimate.tasks.classified import Prediction
 from acclimate.tasks.contract import Task
 from acclimate.tasks.registry import get_task, list_tasks, open_data, task_of
 from acclimate.tasks.retrieval import Retrieval

@@ -41,6 +41,8 @@ class Asking:
         ConfigError: an empty question.
     """
 
+    reads: frozenset[str] = frozenset()
+
     def __init__(self, question: str, max_tokens: int) -> None:
         if not question.strip():
             raise ConfigError("the question is empty; ask something, in quotes")

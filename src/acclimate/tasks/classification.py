@@ -4,65 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from acclimate.data import ImageData, load_data, parse_shots
-from acclimate.errors import ConfigError, DataError, TrainingError
+from acclimate.errors import ConfigError
 from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
-from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_written
+from acclimate.methods.trust import UNKNOWN
+from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_sets, evaluate_written
 from acclimate.metrics.evaluate import group_index
-from acclimate.prompts import PromptSet, get_domain, guess_domain, match_answer
+from acclimate.prompts import PromptSet, get_domain, guess_domain
+from acclimate.tasks.classified import Answers, Prediction, class_indices, probabilities, trusted, written_classes
 from acclimate.tasks.contract import Task, require_images
 from acclimate.tasks.registry import register_task
-from acclimate.training.feeds import Feed, chunks
+from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
     from acclimate.training.batch import Batch
     from acclimate.training.inputs import Given
     from acclimate.training.stages import Stage
 
-BATCH_SIZE = 256
 CONFUSIONS = 3  # pairs of classes that are named
+SHOWN = 0.9  # coverage of the sets that a reader is told of
 
 logger = logging.getLogger("acclimate.tasks")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the adapter says of one image.
-
-    Attributes:
-        path: the file, or empty for an image in memory.
-        label: most probable class; empty where the image could not be read.
-        probability: of that class, 0 to 1.
-        probabilities: (C,) in the order of the adapter's classes; empty where the image could not be read.
-        error: why the image could not be read, else empty.
-        spread: of a method that predicts several times, the standard deviation of `probability`; else none.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: np.ndarray
-    error: str = ""
-    spread: float | None = None
-
-
-class Answers(NamedTuple):
-    """What a method says of images: probabilities (N, C), and labels (N,) among the `class_names`.
-
-    `written` are the classes (N) that a method which writes text has written, none where it matches no class.
-    """
-
-    probabilities: np.ndarray
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    written: Sequence[int | None] | None = None
 
 
 @register_task
@@ -124,13 +91,21 @@ class Classification(Task[ImageData]):
         require_images(data)
         labels = class_indices(data, method.class_names)
         written = written_classes(method, feed) if isinstance(method, AnsweringClassifier) else None
-        return Answers(probabilities(method, feed), labels, method.class_names, written)
+        found = Answers(probabilities(method, feed), labels, method.class_names, written)
+        return found if method.trust is None else trusted(method, method.trust, found, feed, data, given)
 
     def measure(self, answers: Answers, data: ImageData, resamples: int = 1000) -> dict[str, Any]:
-        """Return what `evaluate_classification` gives; `written` beside it where a method has written its answers."""
-        scores, labels, names, written = answers
+        """Return what `evaluate_classification` gives; beside it, where there is any, what else the answers hold."""
+        scores, labels, names, written, sets, p_known = answers
         found = evaluate_classification(scores, labels, names, groups=data.groups, resamples=resamples)
-        return found if written is None else {**found, "written": evaluate_written(written, labels, len(names))}
+        if written is not None:
+            found["written"] = evaluate_written(written, labels, len(names))
+        if sets:
+            how: dict[str, Any] = {"groups": data.groups, "resamples": resamples}
+            found["sets"] = {f"{asked:g}": evaluate_sets(own, labels, names, **how) for asked, own in sets.items()}
+        if p_known is not None:
+            found["known"] = {"share": float((p_known >= UNKNOWN).mean()), "least_p": UNKNOWN}
+        return found
 
     def hits(self, answers: Answers) -> np.ndarray:
         """Return whether the most probable class is the label."""
@@ -143,10 +118,18 @@ class Classification(Task[ImageData]):
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return the number of images, what the intervals are, and how written answers fare where there are some."""
         note = f"{metrics['samples']} test images; brackets: 95 % bootstrap interval over {metrics['groups']} groups"
-        if (written := metrics.get("written")) is None:
-            return note
-        share = f"{100 * written['accuracy']['value']:.1f} % of the answers that it writes freely are right"
-        return f"{note}; {share}, {written['unmatched']} match no class"
+        if (written := metrics.get("written")) is not None:
+            share = f"{100 * written['accuracy']['value']:.1f} % of the answers that it writes freely are right"
+            note += f"; {share}, {written['unmatched']} match no class"
+        if (sets := metrics.get("sets", {}).get(f"{SHOWN:g}")) is not None:
+            held, size, worst = sets["coverage"]["value"], sets["size"]["value"], sets["worst_class"]
+            note += (
+                f"; sets at {SHOWN:.0%}: {size:.1f} classes, right for {100 * held:.1f} % "
+                f"({100 * worst['coverage']:.1f} % of {worst['name']})"
+            )
+        if (known := metrics.get("known")) is not None:
+            note += f"; {100 * known['share']:.1f} % are like training images"
+        return note
 
     def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         """Return precision, recall and F1 of every class."""
@@ -189,6 +172,16 @@ class Classification(Task[ImageData]):
         if not isinstance(method, Classifier) or not method.class_names:
             raise ConfigError(f"{method.name} knows no classes; give it some with `rebind`")
 
+    def predictor(self, method: Classifier, coverage: float | None = None, known: float = 0.0) -> Task[ImageData]:
+        """Return itself, or what adds sets of classes and p-values, where a method has them.
+
+        Raises:
+            ConfigError: a value out of its range, or sets of a run that has held nothing out.
+        """
+        from acclimate.tasks.labelling import labelling_of  # which is a classification itself
+
+        return labelling_of(method, coverage, known) or self
+
     @torch.no_grad()
     def predict(self, method: Classifier, batch: Batch, paths: Sequence[str]) -> Iterator[Prediction]:
         """Yield label and probabilities of each image."""
@@ -211,13 +204,17 @@ class Classification(Task[ImageData]):
 
     def row(self, method: Classifier, prediction: Prediction) -> dict[str, str | float | None]:
         """Return the row of an image; one that could not be read has no numbers."""
+        cells = self._cells(method, prediction)
+        return {name: cells[name] for name in self.columns(method)}
+
+    def _cells(self, method: Classifier, prediction: Prediction) -> dict[str, str | float | None]:
         scores = prediction.probabilities.tolist() or [None] * len(method.class_names)
         known: dict[str, str | float | None] = {
             f"p({name})": score for name, score in zip(method.class_names, scores, strict=True)
         }
         known |= {"path": prediction.path, "label": prediction.label, "error": prediction.error}
         known |= {"probability": None if prediction.error else prediction.probability, "spread": prediction.spread}
-        return {name: known[name] for name in self.columns(method)}
+        return known
 
     def plain(self, method: Classifier, prediction: Prediction) -> dict[str, Any]:
         """Return path, label, probability, spread where there is one, the probabilities by class, and error."""
@@ -251,53 +248,3 @@ def choose_prompts(
             templates[0],
         )
     return PromptSet(get_domain(domain).with_templates(templates), overrides=names or {})
-
-
-@torch.no_grad()
-def probabilities(method: Classifier, feed: Feed) -> np.ndarray:
-    """Return softmax probabilities (N, C) of a feed, in float64, in the order of the method's classes.
-
-    Raises:
-        TrainingError: when they are not finite, as after a last step that was too large.
-    """
-    method.eval()
-    device = method.backbone.device
-    logits = (method.of_bound(method.logits(batch.to(device))) for batch in chunks(feed, BATCH_SIZE))
-    rows: list[Tensor] = [few.double().softmax(dim=-1).cpu() for few in logits]
-    scores = torch.cat(rows)
-    if not scores.isfinite().all():
-        raise TrainingError(
-            f"{method.name} gives probabilities that are not finite; train it with a lower learning rate"
-        )
-    return scores.numpy()
-
-
-@torch.no_grad()
-def written_classes(method: AnsweringClassifier, feed: Feed) -> list[int | None]:
-    """Return for each image of a feed the class that the method writes when it is asked, or none of them."""
-    method.eval()
-    device = method.backbone.device
-    return [
-        match_answer(text, method.answers)
-        for batch in chunks(feed, BATCH_SIZE)
-        for text in method.write(batch.to(device))
-    ]
-
-
-def class_indices(data: ImageData, class_names: tuple[str, ...]) -> np.ndarray:
-    """Return the labels (N,) of a data set as indices into `class_names`.
-
-    Raises:
-        DataError: when an image has a class that is not among them.
-    """
-    place = {name: number for number, name in enumerate(class_names)}
-    present = [name for name, count in data.counts().items() if count]
-    unknown = [name for name in present if name not in place]
-    if unknown:
-        raise DataError(
-            f"{data.name}: the adapter does not know the class '{unknown[0]}'"
-            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''} (it knows {', '.join(class_names)}); "
-            "rename the labels, or bind it to the classes of the data (`rebind`) where its method can"
-        )
-    translate = np.array([place.get(name, -1) for name in data.class_names])
-    return translate[data.labels]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -42,6 +42,7 @@ class Task(ABC, Generic[D]):
         other_data: what the next steps call other data of this kind.
         use: the command that does with a run what it was made for, and what it takes; nothing where there is none.
         writes: the file that this command may write, or nothing.
+        reads: what its predictions read of an image, beside what the method does.
     """
 
     name: ClassVar[str]
@@ -56,6 +57,7 @@ class Task(ABC, Generic[D]):
     other_data: ClassVar[str] = "OTHER_DATA"
     use: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[str] = ""
+    reads: frozenset[str] = frozenset()
 
     @property
     def headline(self) -> str:
@@ -244,6 +246,25 @@ class Task(ABC, Generic[D]):
             ConfigError: so it is.
         """
         raise ConfigError(f"{self.title} says nothing of an image alone; measure it with `evaluate`")
+
+    def predictor(self, method: Any, coverage: float | None = None, known: float = 0.0) -> Task[Any]:
+        """Return what predicts: by default itself, which has neither sets of classes nor p-values.
+
+        Args:
+            method: ready to predict.
+            coverage: how often a set of classes is to hold the right one, above 0 and below 1; none: no sets.
+            known: the p-value below which an image is called unknown; 0: nothing is said of that.
+
+        Raises:
+            ConfigError: sets are asked for, and there are no classes.
+        """
+        if coverage is not None:
+            raise ConfigError(f"`coverage` is for classes, and {self.title.lower()} has none; leave it out")
+        return self
+
+    def notes(self) -> Iterable[tuple[int, str]]:
+        """Return what must be known of predictions before they are read, each with the level of its message."""
+        return ()
 
     def predict(self, method: Any, batch: Batch, paths: Sequence[str]) -> Iterator[Any]:
         """Yield a prediction for each image of a batch."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from acclimate.data.folds import deal_folds
 from acclimate.training.feeds import Feed, RepeatedFeed, chunks
 from acclimate.training.stages import SolverStage
 
@@ -21,7 +22,7 @@ BATCH = 256
 
 
 def deal(labels: Tensor, groups: Sequence[int] = (), most: int = FOLDS) -> Tensor:
-    """Return the fold of each image (N,); a group is in one of them, and every class is spread over as many as it can.
+    """Return the fold of each image (N,), see `deal_folds`.
 
     There are as many folds as the class of the most groups has of these, but no more than `most`; with one fold nothing
     can be left out.
@@ -31,21 +32,12 @@ def deal(labels: Tensor, groups: Sequence[int] = (), most: int = FOLDS) -> Tenso
         groups: the group of each image, which is never divided; nothing: each is one of its own.
         most: folds.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for row, group in enumerate(groups or range(len(labels))):
-        members[group].append(row)
-    classes: dict[int, list[list[int]]] = defaultdict(list)
-    for rows in members.values():
-        own = labels[rows]
-        classes[int(own.mode().values)].append(rows)
-    count = min(most, max(map(len, classes.values()), default=1))
-    fold = torch.zeros(len(labels), dtype=torch.int64)
-    start = 0
-    for label in sorted(classes):
-        for place, rows in enumerate(classes[label], start):
-            fold[rows] = place % count
-        start += len(classes[label])  # small classes are not all dealt to the first folds
-    return fold
+    units = groups or range(len(labels))
+    having: dict[int, set[int]] = defaultdict(set)
+    for label, unit in zip(labels.tolist(), units, strict=True):
+        having[label].add(unit)
+    count = min(most, max(map(len, having.values()), default=1))
+    return torch.from_numpy(deal_folds(labels.numpy(), units, count))
 
 
 def judged(labels: Tensor, fold: Tensor) -> Tensor:
