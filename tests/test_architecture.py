@@ -180,6 +180,7 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["methods", "coop"],
         ["--version"],
         ["predict", "--help"],
+        ["suggest", "--help"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

@@ -7,15 +7,19 @@ from acclimate.runs.model import AdaptedModel
 from acclimate.runs.ranking import Ranked, rank_backbones
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.selection import choose_evaluation_images
+from acclimate.runs.suggesting import Suggestion, Suggestions, suggest
 
 __all__ = [
     "AdaptedModel",
     "Ranked",
     "RunOptions",
+    "Suggestion",
+    "Suggestions",
     "adapt",
     "adapt_trial",
     "choose_evaluation_images",
     "evaluate_beside",
     "load",
     "rank_backbones",
+    "suggest",
 ]

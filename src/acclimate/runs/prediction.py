@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -38,7 +38,12 @@ class Predictor(Protocol):
 
 
 def stream_predictions(
-    task: Predictor, method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
+    task: Predictor,
+    method: Method,
+    sources: Iterable[ImageSource],
+    batch_size: int = 32,
+    on_corrupt: str = "error",
+    beside: Collection[str] = (),
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 
@@ -48,6 +53,7 @@ def stream_predictions(
         sources: images, the bytes of files, files, folders and patterns; see `find_images`.
         batch_size: images a pass.
         on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
+        beside: kinds of features that batches hold beside what the method reads.
 
     Raises:
         DataError: see `find_images`, and for an unreadable image where `on_corrupt` is `error`.
@@ -56,7 +62,7 @@ def stream_predictions(
         method.eval()
     images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = _Reader(method, given)
+    reader = _Reader(method, given, beside)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
@@ -77,8 +83,8 @@ class Decoded(NamedTuple):
 class _Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
-    def __init__(self, method: Method, given: Given) -> None:
-        self.given, names = given, method.inputs.prediction
+    def __init__(self, method: Method, given: Given, beside: Collection[str]) -> None:
+        self.given, names = given, method.inputs.prediction.union(beside)
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
         self.looks = any(kind.looks for kind in self.others)
