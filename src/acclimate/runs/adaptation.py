@@ -24,6 +24,7 @@ from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_sco
 from acclimate.runs.experiment import Experiment
 from acclimate.runs.loading import reopen
 from acclimate.runs.model import AdaptedModel
+from acclimate.runs.more_labels import MoreLabels
 from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import Prerequisites
@@ -237,6 +238,8 @@ def adapt_trial(
         parts.append(ModuleProbes())
     if start is not None:
         parts.append(WarmStart(start, experiment))
+    if baselines and task.has_classes and not trial.train.sets:
+        parts.append(MoreLabels())
     return carry_out(Adaptation(experiment, parts, baselines))
 
 
