@@ -52,8 +52,8 @@ def show_expectation(record: Mapping[str, Any]) -> None:
     tell(
         out,
         f"With twice the labels, {then[0]} % [{then[1]}, {then[2]}] balanced accuracy is to be expected, where it is "
-        f"{now[0]} % [{now[1]}, {now[2]}] now: of kernel ridge regression, from parts of the {found['images']} training "
-        "images.",
+        f"{now[0]} % [{now[1]}, {now[2]}] now: of kernel ridge regression, from parts of the {found['images']} "
+        "training images.",
         "note",
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from acclimate.methods.parts.ridge import squared_distances
+
 RADIUS = 0.5  # of the median distance of two images
 
 
@@ -20,15 +22,13 @@ def margin_uncertainty(probabilities: Tensor) -> Tensor:
 
 def similarities(one: Tensor, other: Tensor, radius: float) -> Tensor:
     """Return exp(-|x - y|^2 / radius^2) (N, M) of points (N, F) and (M, F)."""
-    square = (one**2).sum(-1)[:, None] + (other**2).sum(-1) - 2.0 * one @ other.T
-    return torch.exp(-square.clamp(min=0.0) / radius**2)
+    return squared_distances(one, other).mul_(-1.0 / radius**2).exp_()
 
 
 def kernel_radius(points: Tensor) -> float:
     """Return the radius of the kernel: half the median distance of two different points, 1 where there is none."""
-    square = (points**2).sum(-1)[:, None] + (points**2).sum(-1) - 2.0 * points @ points.T
-    apart = square[~torch.eye(len(points), dtype=torch.bool)].clamp(min=0.0)
-    return RADIUS * (float(apart.median()) if len(apart) else 0.0) ** 0.5 or 1.0
+    apart = torch.pdist(points)
+    return RADIUS * (float(apart.median()) if len(apart) else 0.0) or 1.0
 
 
 def herd(
@@ -61,7 +61,7 @@ def herd(
     free[list(labelled)] = False
     chosen: list[int] = []
     while free.any():
-        gains = weights @ (kernel - covered[:, None]).clamp(min=0.0)
+        gains = weights @ (kernel - covered[:, None]).clamp_(min=0.0)
         best = int(torch.where(free, gains, -1.0).argmax())
         free[best] = False
         if refused(best, chosen):
