@@ -84,6 +84,14 @@ def test_more_labels_are_expected_to_help_as_they_do():
     assert told["then"]["high"] - told["then"]["low"] < 0.3
 
 
+def test_a_few_images_that_are_all_right_prove_little():
+    points, labels, units = clouds(8, spread=0.01)
+    told = expectation(learning_curve([points], [1.0], labels, units))
+    assert told["parts"][-1]["balanced_accuracy"] == 1.0
+    assert told["then"]["low"] == pytest.approx(1 - 3 / 24)
+    assert told["then"]["high"] > 0.99
+
+
 @pytest.mark.parametrize("per_class", [2, 4])
 def test_of_two_units_nothing_is_told(per_class):
     points, labels, units = clouds(per_class)

@@ -148,7 +148,7 @@ class _Pulse:
         self.report, self.said = report, 0.0
         self.tasks: list[tuple[int, int]] = []  # done, total
 
-    def start(self, task: str, total: int) -> None:
+    def start(self, task: str, total: int | None) -> None:
         self.tasks.append((0, total))
 
     def advance(self, amount: int = 1, **figures: float) -> None:

@@ -134,6 +134,7 @@ def expectation(curve: Curve, factor: float = 2.0) -> dict[str, Any]:
     The intervals are those of a percentile bootstrap over units and draws, widened by what another draw of the images
     changes: the variance between draws of half of them, less that of measuring on the other half, e (1 - e) / 2n. (Two
     such draws share half of their images, which halves their variance; so does learning from twice as many.)
+    Where nothing is got wrong, drawing again says nothing, and the lower end is 1 - 3 / N at most (rule of three).
     Source: Figueroa et al. 2012 (BMC Medical Informatics and Decision Making 12:8) for an inverse power law, fitted
     with weights to a curve from parts of the labelled data.
 
@@ -158,10 +159,12 @@ def expectation(curve: Curve, factor: float = 2.0) -> dict[str, Any]:
     def at(errors: Array, times: float) -> Array:
         return 1.0 - np.clip(power_law(curve.sizes, errors, images, times * images), 0.0, 1.0)
 
+    most = 1.0 if curve.misses[:, -1].any() else 1.0 - 3.0 / images
+
     def told(times: float) -> dict[str, float]:
         spread = at(resampled, times) + random.normal(0, noise, RESAMPLES)
         low, high = np.clip(np.quantile(spread, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]), 0.0, 1.0)
-        return {"value": float(at(one, times)[0]), "low": float(low), "high": float(high)}
+        return {"value": float(at(one, times)[0]), "low": min(float(low), most), "high": float(high)}
 
     return {
         "images": images,

@@ -79,7 +79,7 @@ class Ranked:
 
 def rank_backbones(
     data: ImageData | str | os.PathLike[str] | Any,
-    backbones: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    backbones: Any = (),
     *,
     only: bool = False,
     shots: int | str = 16,
@@ -98,8 +98,8 @@ def rank_backbones(
 
     Args:
         data: what `load_data` returns or reads.
-        backbones: ids and folders of any kind that are ranked beside those at hand, which are the embedded ones and
-            those in the Hub's cache.
+        backbones: an id or a folder of any kind, or a list of them, ranked beside those at hand, which are the embedded
+            ones and those in the Hub's cache.
         only: rank those that are named, and no others.
         shots: training images per class, `all`, or `budget:64`; at most some 5,000 are judged.
         seed: of the shots.
@@ -116,11 +116,12 @@ def rank_backbones(
         DataError: data that cannot be loaded, or no class of which two images can be told apart from one.
         BackboneError: a backbone that is named and cannot be loaded. Of those at hand it is left out with a warning.
     """
-    several = [backbones] if isinstance(backbones, str | os.PathLike) else backbones
+    several = backbones if isinstance(backbones, list | tuple) else [backbones]
     named = [find_encoder(str(arguments.path("backbones", one))) for one in several]
     if only and not named:
         raise ConfigError("`only` ranks what is named; name some with `backbone`")
     arguments.progress("progress", progress)
+    cache_dir = arguments.optional(arguments.path, "cache_dir", cache_dir)
     place = resolve_device(device)
     train = sample_shots(load_data(data, **options).train, shots, arguments.whole("seed", seed))
     train, units = _judged(train)

@@ -24,12 +24,12 @@ from acclimate.data.given import Several
 from acclimate.errors import ConfigError, DataError
 from acclimate.opening import read_bytes
 from acclimate.runs.herding import herd, kernel_radius, margin_uncertainty, similarities
+from acclimate.runs.model import AdaptedModel
 from acclimate.runs.prediction import stream_predictions
 from acclimate.training.inputs import IMAGE, POOLED
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from acclimate.runs.model import AdaptedModel
     from acclimate.training.batch import Batch
 
 MOST = 5000  # images that are compared with each other; their similarities take 100 MB
@@ -111,6 +111,8 @@ def suggest(
         DataError: images that cannot be found, or none without a label.
     """
     count, batch_size = arguments.whole("count", count, 1), arguments.whole("batch_size", batch_size, 1)
+    if not isinstance(model, AdaptedModel):
+        raise ConfigError(f"`model` is {arguments.shown(model)}; give what `adapt` or `load` returns")
     if not model.class_names:
         raise ConfigError(f"suggestions need a run that tells classes apart, and {model.method.name} does not")
     pool = _Pool(model)
