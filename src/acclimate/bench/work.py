@@ -149,7 +149,7 @@ class _Pulse:
         self.tasks: list[tuple[int, int]] = []  # done, total
 
     def start(self, task: str, total: int | None) -> None:
-        self.tasks.append((0, total))
+        self.tasks.append((0, total or 0))
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         if not self.tasks:
