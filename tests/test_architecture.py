@@ -105,7 +105,7 @@ def test_the_package_asks_for_tasks_and_capabilities_not_for_their_data_or_names
     for room in ("tasks", "runs", "training", "protocols", "bench"):
         for path in files(room):
             constants = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
-            assert not constants & names - {"coop"}, path  # `adapt` has a method by default
+            assert not constants & names - {"auto"}, path  # the method by default, and what many options are by default
 
 
 def test_protocols_hold_no_training_code():
@@ -180,6 +180,7 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["methods", "coop"],
         ["--version"],
         ["predict", "--help"],
+        ["suggest", "--help"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

@@ -122,9 +122,9 @@ def test_command_lines_parse(page, line):
         make_config(method.Config, parse_assignments(values["set_"] or ()))
     if values.get("domain") and "method" in values:
         assert values["domain"] in {domain.id for domain in list_domains()}
-    backbone = values.get("backbone")
-    if backbone and not backbone.startswith("models/"):
-        assert backbone in {info.id for info in list_backbones()}
+    named = values.get("backbone") or []
+    for backbone in [named] if isinstance(named, str) else named:
+        assert backbone.startswith(("models/", "runs/")) or backbone in {info.id for info in list_backbones()}
 
 
 def test_inline_commands_name_verbs_and_options_that_exist():

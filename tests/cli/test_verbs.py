@@ -15,7 +15,8 @@ from tests.helpers.pictures import CLASSES, make_pictures
 from tests.helpers.waiting import HANG
 
 VERBS = [
-    ("adapt",), ("evaluate",), ("predict",), ("demo",), ("data",), ("data", "check"), ("methods",), ("backbones",), (),
+    ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("demo",),
+    ("data",), ("data", "check"), ("methods",), ("backbones",), (),
 ]  # fmt: skip
 
 

@@ -37,6 +37,23 @@ def plain_kernel(one, other, betas, shares):
     return kernel
 
 
+def test_leaving_out_a_group_equals_a_refit_without_it():
+    points, values = drawn((5, 4, 3))
+    targets = ridge.make_targets(values, torch.full_like(values, 1 / 3))
+    kernel, strength = ridge.kernel_of(points, points, (0.3, 0.1), (0.25, 0.75)), 0.3
+    group = torch.tensor([0, 6, 7])
+    found = ridge.solve(kernel, targets, strength, [group])
+    alone = ridge.solve(kernel, targets, strength)
+    rest = torch.tensor([row for row in range(len(kernel)) if row not in group])
+    again = KernelRidge(alpha=strength, kernel="precomputed")
+    again.fit(kernel[rest][:, rest].numpy(), (values - targets.base)[rest].numpy(), targets.weights[rest].numpy())
+    expected = targets.base[group].numpy() + again.predict(kernel[group][:, rest].numpy())
+    np.testing.assert_allclose(found.left_out[group], expected, atol=1e-9)
+    assert (found.left_out - alone.left_out)[group].abs().max() > 0.01
+    torch.testing.assert_close(found.left_out[rest], alone.left_out[rest])
+    torch.testing.assert_close(found.coefficients, alone.coefficients)
+
+
 @pytest.mark.parametrize("counts", [(5, 5, 5), (7, 2, 4)])
 @pytest.mark.parametrize("strength", [0.03, 1.0])
 def test_leaving_out_equals_refits_without_each_point(counts, strength):

@@ -8,7 +8,7 @@ import pytest
 import acclimate
 from acclimate.data import load_data
 from acclimate.errors import AcclimateError, ConfigError
-from acclimate.runs import RunOptions
+from acclimate.runs import RunOptions, rank_backbones, suggest
 from tests.helpers.pictures import make_pictures
 from tests.helpers.runs import quick
 
@@ -79,6 +79,16 @@ WRONG = {
     },
     "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), "batch_size": COUNT, **SURE},
     "stream": {"batch_size": COUNT, "on_corrupt": (None, *TEXT), **SURE},
+    "suggest": {"model": (None, *THINGS), "count": COUNT, "batch_size": COUNT, "progress": (3, "x", object())},
+    "rank_backbones": {
+        "data": (None, *THINGS),
+        "backbones": (3, 2.5, b"x", [3], [b"x"], [""], ["nonsense"], "nonsense"),
+        "shots": (2.5, b"x", ["x"], {"x": 1}, object(), "", True, None, float("nan"), 0, -1, "0", "budget:0", "some"),
+        "seed": WHOLE,
+        "device": (None, *TEXT),
+        "cache_dir": PATH,
+        "progress": (3, "x", object()),
+    },
     "rebind": {"class_names": (None, 3, "cat", b"x", [], ["x", "x"], [3], [""], {"x": 1}, object())},
     "save": {"out": (None, *PATH)},
 }
@@ -86,7 +96,7 @@ CASES = [(function, argument) for function, found in WRONG.items() for argument 
 
 
 @pytest.fixture(scope="module")
-def calls(run, tmp_path_factory, caption_folder, tiny):
+def calls(run, tmp_path_factory, caption_folder, tiny, tiny_folders):
     """Every public function with arguments that are right."""
     place = make_pictures(tmp_path_factory.mktemp("arguments") / "data", per_class=2)
     model, data = run.model, load_data(place)
@@ -98,6 +108,8 @@ def calls(run, tmp_path_factory, caption_folder, tiny):
         "evaluate": (model.evaluate, {"data": place, "resamples": 2}),
         "predict": (model.predict, {"images": place}),
         "stream": (model.stream, {"images": place}),
+        "suggest": (suggest, {"model": model, "images": place}),
+        "rank_backbones": (rank_backbones, {"data": data, "backbones": [tiny_folders["clip"]], "only": True}),
         "rebind": (model.rebind, {"class_names": model.class_names}),
         "save": (model.save, {"out": tmp_path_factory.mktemp("saved")}),
     }
@@ -122,7 +134,7 @@ def test_every_argument_is_tried_unless_it_takes_anything(calls):
     """Truth values are taken as Python takes them."""
     import inspect
 
-    anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self", "swap"}
+    anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self", "swap", "only"}
     for name in (*WRONG,):
         call = {"adapt": acclimate.adapt}.get(name, calls[name][0])
         tried = set(WRONG[name]) | anything | {"images", "on_corrupt"}

@@ -145,7 +145,8 @@ class DomainEncoder(Shared):
     def describe(self) -> dict[str, Any]:
         """Facts about the encoder, ready for JSON."""
         facts = {fact: getattr(self, fact) for fact in ("name", "family", "pooling", "width", "fingerprint")}
-        return facts | {"image_size": list(self.image_size)}
+        weights = (self._holder.model if self.name == SELF else self._holder).parameters()
+        return facts | {"image_size": list(self.image_size), "parameters": sum(weight.numel() for weight in weights)}
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor, patches: bool = False) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,3 +121,14 @@ def _cached(name: str) -> Path | None:
     snapshots = Path(HF_HUB_CACHE, f"models--{name.replace('/', '--')}", "snapshots").glob("*")
     complete = [path for path in snapshots if (path / "config.json").exists() and any(path.glob("model*.safetensors"))]
     return max(complete, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def cached_models() -> Iterator[tuple[str, Path]]:
+    """Yield the id and the folder of every model that the Hub's cache holds a complete copy of, in the order of ids."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for place in sorted(Path(HF_HUB_CACHE).glob("models--*--*")):
+        name = place.name.removeprefix("models--").replace("--", "/", 1)
+        folder = _cached(name)
+        if folder is not None:
+            yield name, folder

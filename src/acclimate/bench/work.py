@@ -148,8 +148,8 @@ class _Pulse:
         self.report, self.said = report, 0.0
         self.tasks: list[tuple[int, int]] = []  # done, total
 
-    def start(self, task: str, total: int) -> None:
-        self.tasks.append((0, total))
+    def start(self, task: str, total: int | None) -> None:
+        self.tasks.append((0, total or 0))
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         if not self.tasks:

@@ -14,7 +14,7 @@ from acclimate.cli import console, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import tell
 from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
-from acclimate.cli.verdicts import show_commands, show_next_steps, show_next_to_labels
+from acclimate.cli.verdicts import show_commands, show_expectation, show_next_steps, show_next_to_labels
 from acclimate.counting import counted
 from acclimate.options import parse_assignments
 
@@ -189,6 +189,7 @@ def evaluate(
         metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
+        show_expectation(model.record)
         console.out.print()
         tell(console.out, "Next, label new images:")
         extra = given_words(context, only=ABOUT_RUN)

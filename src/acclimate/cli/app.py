@@ -23,6 +23,7 @@ from acclimate.cli import (
     looking,
     making,
     pretraining,
+    suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
 from acclimate.errors import AcclimateError
@@ -64,6 +65,7 @@ app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
 app.command(cls=Verb)(adapting.evaluate)
 app.command(cls=Verb)(adapting.predict)
+app.command(cls=Verb)(suggesting.suggest)
 app.command(cls=Verb)(asking.ask)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)

@@ -12,6 +12,8 @@ EXAMPLES = {
     "adapt": "acclimate adapt my_images --method coop --shots 16 --out runs/mine",
     "evaluate": "acclimate evaluate runs/mine other_images",
     "predict": "acclimate predict runs/mine new_images --out labels.csv",
+    "suggest": "acclimate suggest runs/mine new_images -n 20 --out to_label",
+    "backbones": "acclimate backbones --on my_images",
     "bench": "acclimate bench spec.yaml --jobs 2 --compare linear-probe",
     "describe": "acclimate describe my_images --llm http://localhost:8000/v1 --out prompts.json",
     "check": "acclimate data check my_images",

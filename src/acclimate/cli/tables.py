@@ -10,7 +10,7 @@ from acclimate.cli import layout
 from acclimate.cli.console import is_unicode, out, show_line, tell
 from acclimate.cli.layout import Sheet
 from acclimate.cli.terminal import json_text
-from acclimate.cli.verdicts import show_verdict
+from acclimate.cli.verdicts import show_expectation, show_verdict
 from acclimate.cli.wording import in_dashes
 from acclimate.counting import counted
 
@@ -87,6 +87,7 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     show_figures(sheet)
     tell(out, f"{task.note(record['metrics'])}{spent}", "note")
     show_verdict(record["method"], record["metrics"], record.get("verdict"), task)
+    show_expectation(record)
 
 
 def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:

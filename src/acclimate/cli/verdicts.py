@@ -44,6 +44,20 @@ def show_verdict(method: str, metrics: Mapping[str, Any], verdict: Mapping[str, 
         tell(out, line)
 
 
+def show_expectation(record: Mapping[str, Any]) -> None:
+    """Say what twice the labels would bring, where the record of a run has it."""
+    if (found := record.get("learning_curve")) is None:
+        return
+    now, then = ([f"{100 * found[when][end]:.0f}" for end in ("value", "low", "high")] for when in ("now", "then"))
+    tell(
+        out,
+        f"With twice the labels, {then[0]} % [{then[1]}, {then[2]}] balanced accuracy is to be expected, where it is "
+        f"{now[0]} % [{now[1]}, {now[2]}] now: of kernel ridge regression, from parts of the {found['images']} "
+        "training images.",
+        "note",
+    )
+
+
 def best_row(record: Mapping[str, Any], task: Task[Any]) -> str:
     """Return the name of the row with the best headline; the method itself where no other is ahead of it."""
     from acclimate.metrics import flat_values, get_measure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -128,11 +128,12 @@ class Auto(Classifier):
     def make(self) -> None:
         """Bind the parts, which have learned nothing yet and have no weights; then they count the same."""
         device, count = self.backbone.device, len(self.parts)
-        for part in self.members():
+        for part in self.members.values():
             part.bind(self.class_names)
         self.register_buffer("weights", torch.zeros(count, device=device))  # w (K,)
         self.register_buffer("temperatures", torch.zeros(count, device=device))  # T_k (K,)
         self.register_buffer("temperature", torch.zeros((), device=device))  # T
+        self.register_buffer("left_out", None)
 
     def prepare(self, facts: TrainingFacts) -> None:
         """Make room for what it says of the training images out of fold."""
@@ -144,14 +145,17 @@ class Auto(Classifier):
         """What it says of each training image out of fold (N, C), where every one could be left out, until it ends."""
         return None if self.left_out is None or (self.left_out < 0).any() else self.left_out
 
-    def members(self) -> list[Classifier]:
-        """Return the parts."""
-        return list(self.parts.values())  # type: ignore[arg-type]
+    @property
+    def members(self) -> dict[str, Classifier]:
+        """The parts, by name."""
+        return dict(cast("Mapping[str, Classifier]", self.parts).items())
 
     @property
     def sized_by_data(self) -> frozenset[str]:  # type: ignore[override]
         """Names of tensors of the parts whose first dimension the training data decide."""
-        return frozenset(f"parts.{name}.{tensor}" for name, part in self.parts.items() for tensor in part.sized_by_data)
+        return frozenset(
+            f"parts.{name}.{tensor}" for name, part in self.members.items() for tensor in part.sized_by_data
+        )
 
     def check_learned(self, state: Mapping[str, Tensor]) -> None:
         """Refuse tensors of a part that do not belong together.
@@ -159,7 +163,7 @@ class Auto(Classifier):
         Raises:
             ConfigError: so they are.
         """
-        for name, part in self.parts.items():
+        for name, part in self.members.items():
             prefix = f"parts.{name}."
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             try:
@@ -173,7 +177,7 @@ class Auto(Classifier):
         weights = self.weights if learned else torch.full_like(self.weights, 1.0 / len(self.weights))
         warm = (self.temperatures, self.temperature) if learned else (torch.ones_like(weights), 1.0)
         used = weights.nonzero()[:, 0]
-        members = self.members()
+        members = list(self.members.values())
         logits = torch.stack([members[place].logits(batch).double() for place in used.tolist()])
         scores = (logits / warm[0][used, None, None]).log_softmax(-1)
         return (fuse(scores, weights[used].double()) / warm[1]).float()
@@ -183,7 +187,7 @@ class Auto(Classifier):
         return [SolverStage(self.name, lambda train, val: self._solve(train, facts))]
 
     def _solve(self, train: Feed, facts: TrainingFacts) -> dict[str, Any]:
-        for part in self.members():
+        for part in self.members.values():
             folds.learned(part, facts, train)
         labels = train.labels.cpu()
         fold = folds.deal(labels, facts.groups, self.config.folds)
@@ -201,7 +205,7 @@ class Auto(Classifier):
         mixed = fuse(scores, weights)
         last = temperature(mixed[tells], known)
         self._set(weights, tempers, last)
-        if tells.all():
+        if tells.all() and self.left_out is not None:
             self.left_out.copy_((mixed / last).softmax(-1))
         losses = [log_loss(some, known) for some in told] + [log_loss((mixed[tells] / last).log_softmax(-1), known)]
         return self._told(losses, int(fold.max()) + 1)
@@ -215,7 +219,7 @@ class Auto(Classifier):
 
     def _text_tells(self, train: Feed) -> bool:
         """Return whether zero-shot, at its best temperature, is better than no answer on the training images."""
-        part: Any = self.parts[TEXT]
+        part = cast("KernelRidge", self.members[TEXT])
         scores = torch.cat([part.base(some.to(self.weights.device)).cpu() for some in chunks(train, folds.BATCH)])
         labels, scores = train.labels.cpu(), scores.double().clamp(min=1e-12).log()
         scores = (scores / temperature(scores, labels)).log_softmax(-1)
@@ -225,7 +229,7 @@ class Auto(Classifier):
 
     def _afresh(self, name: str) -> Classifier:
         """Return a part that has learned nothing, with all that it has chosen for itself on all images."""
-        part: Any = self.parts[name]
+        part = self.members[name]
         other = type(part)(self.backbone, part.settled(), self.prompts, self.domain_encoder)
         other.bind(self.trained_classes)
         return other

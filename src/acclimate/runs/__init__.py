@@ -4,7 +4,22 @@ from acclimate.runs.adaptation import adapt, adapt_trial
 from acclimate.runs.beside import evaluate_beside
 from acclimate.runs.loading import load
 from acclimate.runs.model import AdaptedModel
+from acclimate.runs.ranking import Ranked, rank_backbones
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.selection import choose_evaluation_images
+from acclimate.runs.suggesting import Suggestion, Suggestions, suggest
 
-__all__ = ["AdaptedModel", "RunOptions", "adapt", "adapt_trial", "choose_evaluation_images", "evaluate_beside", "load"]
+__all__ = [
+    "AdaptedModel",
+    "Ranked",
+    "RunOptions",
+    "Suggestion",
+    "Suggestions",
+    "adapt",
+    "adapt_trial",
+    "choose_evaluation_images",
+    "evaluate_beside",
+    "load",
+    "rank_backbones",
+    "suggest",
+]

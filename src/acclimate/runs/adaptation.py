@@ -16,7 +16,7 @@ from acclimate.data import ImageData
 from acclimate.errors import ConfigError
 from acclimate.methods import AnsweringClassifier, Classifier, get_method
 from acclimate.options import make_config
-from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts, open_templates
+from acclimate.prompts import PromptSet, ReferencePrompts, open_templates
 from acclimate.protocols import Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
@@ -25,11 +25,13 @@ from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_sco
 from acclimate.runs.experiment import Experiment
 from acclimate.runs.loading import reopen
 from acclimate.runs.model import AdaptedModel
+from acclimate.runs.more_labels import MoreLabels
 from acclimate.runs.orchestrator import Run, carry_out
 from acclimate.runs.parts import RunPart
 from acclimate.runs.prerequisites import Prerequisites
 from acclimate.runs.probes import ModuleProbes
 from acclimate.runs.records import make_record
+from acclimate.runs.reference_prompts import reference_prompts_for
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.runs.seen import seen_by_encoder
@@ -217,7 +219,7 @@ def adapt_trial(
         options=options,
         test_prompts=test_prompts or {},
         domain_encoder=open_domain_encoder(domain_encoder, kind, config, encoder, device),
-        reference_prompts=_reference_prompts(reference_prompts, kind, config, trial.train, prompts),
+        reference_prompts=reference_prompts_for(reference_prompts, kind, config, trial.train, prompts),
         scorer=open_scorer(scorer, task, encoder, device),
     )
     if seen := seen_by_encoder(experiment.domain_encoder):
@@ -241,6 +243,8 @@ def adapt_trial(
         parts.append(WarmStart(start, experiment))
     if options.calibrated and issubclass(kind, Classifier) and task.has_classes:
         parts.append(Calibrating(parts, seen))
+    if baselines and task.has_classes and not trial.train.sets:
+        parts.append(MoreLabels())
     return carry_out(Adaptation(experiment, parts, baselines))
 
 
@@ -298,23 +302,3 @@ class Adaptation(Run[AdaptedModel]):
         if files.path is not None:
             model.save(files.path)
         return model
-
-
-def _reference_prompts(
-    given: str | os.PathLike[str] | Mapping[str, Sequence[str]] | ReferencePrompts | None,
-    method: Any,
-    config: object,
-    train: ImageData,
-    prompts: PromptSet,
-) -> ReferencePrompts | None:
-    """Return the sentences about the classes that a method learns from with these settings, or none."""
-    if not method.inputs_of(config).reference_prompts or not task_of(train).has_classes:
-        if given is not None:
-            logger.info("%s learns from no reference prompts here; those that are given are not used", method.name)
-        return None
-    if given is not None and not isinstance(given, Mapping | ReferencePrompts):
-        given = arguments.path("reference_prompts", given)
-    found = open_reference_prompts(given, train.class_names, prompts)
-    counts = [len(some) for some in found.sentences.values()]
-    logger.info("reference prompts: %s, %d to %d a class", found.source, min(counts), max(counts))
-    return found

@@ -44,7 +44,11 @@ class Predictor(Protocol):
 
 
 def stream_predictions(
-    task: Predictor, method: Method, sources: Iterable[ImageSource], batch_size: int = 32, on_corrupt: str = "error"
+    task: Predictor,
+    method: Method,
+    sources: Iterable[ImageSource],
+    batch_size: int = 32,
+    on_corrupt: str = "error",
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 

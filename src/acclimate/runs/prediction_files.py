@@ -18,6 +18,7 @@ ROW_GROUP = 1024  # rows of a Parquet row group
 
 
 Row = Mapping[str, str | float | None]
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
 class PredictionWriter(Protocol):
@@ -43,14 +44,14 @@ def open_writer(path: Path, columns: Mapping[str, type]) -> PredictionWriter:
 
     Args:
         path: the file.
-        columns: `str` or `float`, by name, see `Task.columns`.
+        columns: `str`, `float` or `int`, by name, see `Task.columns`.
 
     Raises:
         RunError: for another suffix, or a folder that cannot be written to.
     """
-    kinds = {".csv": _CsvWriter, ".jsonl": _JsonlWriter, ".parquet": _ParquetWriter}
-    if path.suffix.lower() not in kinds:
-        raise RunError(f"{path}: write predictions to a file that ends in {', '.join(kinds)}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise RunError(f"{path}: write predictions to a file that ends in {', '.join(SUFFIXES)}")
+    kinds = dict(zip(SUFFIXES, (_CsvWriter, _JsonlWriter, _ParquetWriter), strict=True))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return kinds[path.suffix.lower()](path, columns)
@@ -127,7 +128,7 @@ class _ParquetWriter(_FileWriter):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        kinds = {str: pa.string(), float: pa.float64()}
+        kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
         self.schema = pa.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
         self.table = pa.Table
         self.file = pq.ParquetWriter(self.part, self.schema)

@@ -12,8 +12,8 @@ class Progress(Protocol):
     Tasks may nest: a task within another, such as the features of an epoch within a training, begins and ends in it.
     """
 
-    def start(self, task: str, total: int) -> None:
-        """Begin a task of `total` units (images or steps)."""
+    def start(self, task: str, total: int | None) -> None:
+        """Begin a task of `total` units (images or steps), none where nobody knows how many, as of a stream."""
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """Count `amount` units as done; `figures` are the current loss terms or rates."""
@@ -25,7 +25,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that goes nowhere."""
 
-    def start(self, task: str, total: int) -> None:
+    def start(self, task: str, total: int | None) -> None:
         """Ignore the start of a task."""
 
     def advance(self, amount: int = 1, **figures: float) -> None:
@@ -47,7 +47,7 @@ class Timed:
         self.progress, self.seconds = progress, seconds
         self.task, self.since = "", 0.0
 
-    def start(self, task: str, total: int) -> None:
+    def start(self, task: str, total: int | None) -> None:
         """Begin a task."""
         self.task, self.since = task, time.monotonic()
         self.progress.start(task, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -133,11 +133,21 @@ def solutions(kernel: Tensor, targets: Targets, strengths: Sequence[float]) -> I
         yield Solution(strength, root * found, targets.values - found / (root * own))
 
 
-def solve(kernel: Tensor, targets: Targets, strength: float) -> Solution:
-    """Return the solution of one strength, see `solutions`; the quicker way where there is one."""
+def solve(kernel: Tensor, targets: Targets, strength: float, together: Iterable[Tensor] = ()) -> Solution:
+    """Return the solution of one strength, see `solutions`; the quicker way where there is one.
+
+    Args:
+        kernel, targets, strength: as there.
+        together: rows (M,) of points that are left out as one, such as images of a patient: the regression without
+            rows g is off there by (G_gg)^-1 a_g, exactly.
+    """
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel + torch.diag(strength / targets.weights)))
     coefficients = inverse @ (targets.values - targets.base)
-    return Solution(strength, coefficients, targets.values - coefficients / inverse.diagonal()[:, None])
+    left_out = targets.values - coefficients / inverse.diagonal()[:, None]
+    for rows in together:
+        off = torch.linalg.solve(inverse[rows][:, rows], coefficients[rows])
+        left_out[rows] = targets.values[rows] - off
+    return Solution(strength, coefficients, left_out)
 
 
 def solve_through(centres: Sequence[Tensor], points: Sequence[Tensor], targets: Targets, choice: Choice) -> Tensor:
@@ -181,6 +191,11 @@ def judge(left_out: Tensor, targets: Targets) -> tuple[Tensor, float]:
     return losses[best], TEMPERATURES[best]
 
 
+def usual_choice(medians: Sequence[float], shares: Sequence[float]) -> Choice:
+    """Return the usual settings of kernels with these median squared distances and shares."""
+    return Choice(tuple(USUAL_WIDTH / median for median in medians), tuple(shares), USUAL_STRENGTH)
+
+
 def mixes(kernels: int) -> Iterator[tuple[float, ...]]:
     """Yield every way to share 1 among some kernels in quarters, the most even ones first."""
     shares = [some for some in product(range(STEPS + 1), repeat=kernels) if sum(some) == STEPS]
@@ -205,7 +220,7 @@ def choose(points: Sequence[Tensor], targets: Targets, usual: Sequence[float]) -
         points, targets = [some[rows] for some in points], targets.take(rows)
     squares = [squared_distances(some, some) for some in points]
     medians = [usual_distance(square) for square in squares]
-    plain = Choice(tuple(USUAL_WIDTH / median for median in medians), tuple(usual), USUAL_STRENGTH)
+    plain = usual_choice(medians, usual)
     if not targets.judged.any():
         return plain
     betas, kernels = [], []
