@@ -14,6 +14,7 @@ RECORDED = {
     "aape": "aape-mini",
     "aape_settings": "aape-settings",
     "aape_text": "aape-text-mini",
+    "auto": "auto-mini",
     "baselines": "baselines-mini",
     "gdpl": "gdpl-mini",
     "gdpl_ablation": "gdpl-ablation",
