@@ -234,7 +234,7 @@ def test_planned_methods_are_not_claimed():
 
 @pytest.mark.slow
 def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, monkeypatch, capsys):
-    make_pictures(tmp_path / "my_images", per_class=3)  # one training image per class: the published 50 epochs
+    make_pictures(tmp_path / "my_images", per_class=3)
     make_pictures(tmp_path / "new_images", per_class=2, seed=1)
     monkeypatch.chdir(tmp_path)
     (block,) = blocks(read("README.md"), "python")
@@ -247,7 +247,7 @@ def test_python_of_the_readme_runs_and_its_run_folder_is_described(tmp_path, mon
     for block in others:
         exec(compile(block, "python.md", "exec"), scope)
     shown, same = capsys.readouterr().out.splitlines()
-    assert shown.startswith("AdaptedModel(coop on 'mini-clip'; 3 classes: cat, dog, river; ")
+    assert shown.startswith("AdaptedModel(auto on 'mini-clip'; 3 classes: cat, dog, river; ")
     assert same == "True"
 
     page = read("docs/artefacts.md")

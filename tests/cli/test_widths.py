@@ -153,9 +153,11 @@ def test_rows_of_predict_stand_alone_in_a_terminal(run, tmp_path, width):
 
     folder = make_pictures(tmp_path / "new", per_class=4)
     text = in_terminal(width, "predict", run, folder)
-    rows = [line for line in text.splitlines() if line]
-    assert len(rows) == 12
+    lines = [line for line in text.splitlines() if line]
+    notes, rows = lines[:-12], lines[-12:]
     assert all(re.fullmatch(r" *\d+\.\d%  \w+ +/.*\.png", row) for row in rows), text
+    assert " ".join(" ".join(notes).split()).startswith("no image is called unknown: --known 0.05 needs 20 training")
+    assert max(map(len, notes)) <= width
 
 
 @pytest.mark.slow

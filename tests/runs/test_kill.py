@@ -75,7 +75,8 @@ def test_a_whole_encoder_that_is_learned_is_killed_many_times(tmp_path, picture_
 @pytest.mark.slow
 def test_the_command_is_killed_and_given_again(tmp_path, picture_folder, tiny_folders):
     settings = {"epochs": 60, "batch_size": 2, "context_tokens": 4}
-    words = ["adapt", picture_folder, "--backbone", tiny_folders["clip"], "--shots", "4", "--domain", "natural"]
+    words = ["adapt", picture_folder, "--method", "coop", "--backbone", tiny_folders["clip"]]
+    words += ["--shots", "4", "--domain", "natural"]
     words += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     words += ["--no-cache", "--device", "cpu", "--out", tmp_path / "killed"]
     process = command.start(*words)
