@@ -42,6 +42,7 @@ def test_probabilities_are_the_weighted_mean_of_the_parts(world, fitted):
     assert line["log_loss"].keys() == {*logits, "auto"}
 
 
+@pytest.mark.slow
 def test_weights_come_from_images_that_the_parts_have_not_learned_from(world, fitted):
     """Out of fold by hand: every part learned again without each fold, weighed by what it says of that fold."""
     method, _ = fitted
@@ -71,6 +72,7 @@ def test_weights_come_from_images_that_the_parts_have_not_learned_from(world, fi
     assert again.learned_state().keys() == method.learned_state().keys()
 
 
+@pytest.mark.slow
 def test_groups_stay_together(world):
     method = make(world, "auto")
     groups = tuple((world.train.labels * 2 + torch.arange(18) % 2).tolist())  # two groups a class
@@ -92,6 +94,7 @@ def test_one_image_a_class_reads_the_text_where_it_tells(world, helpful, monkeyp
     assert method.held_out is None
 
 
+@pytest.mark.slow
 def test_without_a_domain_encoder_nothing_reads_one(world):
     bare, batch = without_domain_encoder(world)
     method = make(bare, "auto")
@@ -102,6 +105,7 @@ def test_without_a_domain_encoder_nothing_reads_one(world):
     assert "domain-linear-probe" in make(world, "auto").parts
 
 
+@pytest.mark.slow
 def test_learns_the_same_twice(world, fitted):
     other = make(world, "auto", seed=5)
     learn(world, other, FACTS)
