@@ -9,7 +9,6 @@ counted on the test images. Nothing is chosen by these figures. A record that is
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 from pathlib import Path
@@ -20,11 +19,7 @@ import torch
 
 from acclimate.backbones import load_backbone
 from acclimate.data import load_data
-from acclimate.data.cache import default_cache_dir
-from acclimate.runs import RunOptions, adapt_trial
-from acclimate.runs.several import choose_all_prompts, draw
-from acclimate.tasks import task_of
-from measuring import write_record
+from measuring import adapt_calibrated, rows_of_record, write_record
 
 FIGURES = ("coverage", "group_coverage", "balanced_coverage", "worst_class", "size")
 
@@ -42,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.getLogger("acclimate").setLevel(logging.ERROR)
     backbone = load_backbone(options.backbone)
-    rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows: list[dict[str, Any]] = rows_of_record(options.out)
     places = " ".join(f"DATA/{path.name}" for path in options.data)
     command = f"python benchmarks/coverage.py {places} --shots {' '.join(options.shots)} --splits {options.splits}"
     for path in options.data:
@@ -62,18 +57,7 @@ def main() -> None:
 
 def _measure(data: Any, method: str, backbone: Any, shots: str, seed: int) -> dict[str, Any]:
     """Return what sets are worth on the test images of one split."""
-    drawn = task_of(data).parse_shots(shots)
-    prompts, tests = choose_all_prompts(task_of(data), [data], None, None, ())
-    record = adapt_trial(
-        draw([data], drawn, seed),
-        method,
-        backbone,
-        RunOptions(device="cpu", cache_dir=default_cache_dir() / "features", calibrated=True),
-        prompts=prompts,
-        test_prompts=tests,
-        shots=drawn,
-        seed=seed,
-    ).record
+    record = adapt_calibrated(data, method, backbone, shots, seed).record
     metrics, calibration = record["metrics"], record["calibration"]
     sets = {
         asked: {name: found[name]["value"] if name in ("coverage", "size") else found[name] for name in FIGURES}

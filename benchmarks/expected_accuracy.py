@@ -22,7 +22,7 @@ import acclimate
 from acclimate.backbones import load_backbone
 from acclimate.data import ImageData, sample_shots
 from acclimate.data.cache import default_cache_dir
-from acclimate.methods.kernel_ridge import TILE_SHARE
+from acclimate.methods.kernel_ridge import scale_shares
 from acclimate.methods.parts import ridge
 from acclimate.metrics import evaluate_classification
 from acclimate.runs.learning_curve import expectation, learning_curve
@@ -31,7 +31,7 @@ from acclimate.training.encoding import tiled_features
 from acclimate.training.inputs import POOLED
 from measuring import write_record
 
-SHARES = [1.0 - TILE_SHARE, TILE_SHARE]
+SHARES = scale_shares(2)
 MOST_VAL = 12  # validation images a class where there are very many classes ...
 MANY = 20  # ... of this number and more
 WHAT = (
@@ -43,10 +43,8 @@ WHAT = (
 
 def measured(train: list[Tensor], labels: Tensor, val: list[Tensor], truth: Tensor, classes: int) -> float:
     """Return the balanced accuracy on some images of what is learned from others."""
-    values = F.one_hot(labels, classes).double()
-    targets = ridge.make_targets(values, torch.full_like(values, 1.0 / classes))
-    medians = [ridge.usual_distance(ridge.squared_distances(some, some)) for some in train]
-    choice = ridge.usual_choice(medians, SHARES)
+    targets = ridge.uniform_targets(F.one_hot(labels, classes).double())
+    choice = ridge.usual_settings(train, SHARES)
     found = ridge.regress(train, targets, choice)
     scores = ridge.kernel_of(val, found.points, choice.betas, choice.shares) @ found.coefficients
     names = [str(number) for number in range(classes)]

@@ -32,7 +32,7 @@ import acclimate
 from acclimate.backbones import load_backbone
 from acclimate.data import sample_shots
 from acclimate.data.cache import default_cache_dir
-from acclimate.methods.kernel_ridge import TILE_SHARE
+from acclimate.methods.kernel_ridge import scale_shares
 from acclimate.methods.parts import ridge
 from acclimate.metrics import evaluate_classification
 from acclimate.runs.herding import herd, kernel_radius, margin_uncertainty
@@ -82,9 +82,9 @@ class Pool:
 
     def learn(self, rows: Sequence[int]) -> Callable[[Sequence[Tensor]], Tensor]:
         """Return what tells the probabilities (N, C) of images, learned from some rows."""
-        points, values = [some[rows] for some in self.points], F.one_hot(self.labels[rows], self.classes).double()
-        targets = ridge.make_targets(values, torch.full_like(values, 1.0 / self.classes))
-        choice = ridge.choose(points, targets, [1.0 - TILE_SHARE, TILE_SHARE])
+        points = [some[rows] for some in self.points]
+        targets = ridge.uniform_targets(F.one_hot(self.labels[rows], self.classes).double())
+        choice = ridge.choose(points, targets, scale_shares(len(points)))
         found = ridge.regress(points, targets, choice)
 
         def probabilities(images: Sequence[Tensor]) -> Tensor:

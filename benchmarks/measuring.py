@@ -13,8 +13,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -23,6 +24,11 @@ from torch.nn import functional as F
 
 import acclimate
 from acclimate.methods.contract import Method
+
+if TYPE_CHECKING:
+    from acclimate.backbones import DualEncoder
+    from acclimate.data import ImageData
+    from acclimate.runs import AdaptedModel
 
 
 class StepCase(ABC):
@@ -157,3 +163,26 @@ def write_record(path: Path, command: str, what: str, rows: list[dict[str, Any]]
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def rows_of_record(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a record that is gone on with; none where there is no such file yet."""
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def adapt_calibrated(
+    data: ImageData, method: str, backbone: DualEncoder, shots: str, seed: int, tested: bool = True
+) -> AdaptedModel:
+    """Adapt as `acclimate adapt` does, without baselines, and without the test images where nothing is tested."""
+    from acclimate.data.cache import default_cache_dir
+    from acclimate.runs import RunOptions, adapt_trial
+    from acclimate.runs.several import choose_all_prompts, draw
+    from acclimate.tasks import task_of
+
+    task = task_of(data)
+    drawn = task.parse_shots(shots)
+    prompts, tests = choose_all_prompts(task, [data], None, {}, ())
+    trial = draw([data], drawn, seed)
+    options = RunOptions(device="cpu", cache_dir=default_cache_dir() / "features", calibrated=True)
+    how: dict[str, Any] = {"prompts": prompts, "test_prompts": tests, "shots": drawn, "seed": seed}
+    return adapt_trial(trial if tested else replace(trial, tests={}), method, backbone, options, **how)

@@ -10,30 +10,25 @@ that is there is gone on with.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from acclimate.backbones import load_backbone
 from acclimate.data import ImageData, load_data
-from acclimate.data.cache import default_cache_dir
+from acclimate.methods import Classifier
 from acclimate.methods.trust import UNKNOWN, Known
 from acclimate.metrics import area_under_roc, nearest_distances
-from acclimate.runs import AdaptedModel, RunOptions, adapt_trial
-from acclimate.runs.several import choose_all_prompts, draw
+from acclimate.runs import AdaptedModel
 from acclimate.synthetic import list_domains, write_dataset
-from acclimate.tasks import task_of
 from acclimate.tasks.classified import probabilities
 from acclimate.training.feeds import chunks
-from measuring import write_record
+from measuring import adapt_calibrated, rows_of_record, write_record
 
-CACHE = default_cache_dir() / "features"
 PER_CLASS = 2  # images of each class in each acquisition domain of an embedded domain
 
 
@@ -50,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.getLogger("acclimate").setLevel(logging.ERROR)
     backbone = load_backbone(options.backbone)
-    rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows: list[dict[str, Any]] = rows_of_record(options.out)
     sets = {path.name: load_data(path) for path in options.data}
     command = f"python benchmarks/unknown.py {' '.join(f'DATA/{name}' for name in sets)} --shots {options.shots}"
     what = "validation images of other sets, and of embedded domains, against those of the set that was learned from"
@@ -64,7 +59,7 @@ def main() -> None:
                     case = {"data": name, "method": method, "seed": seed}
                     if any(case.items() <= row.items() for row in rows):
                         continue
-                    model = _adapted(data, method, backbone, options.shots, seed)
+                    model = adapt_calibrated(data, method, backbone, options.shots, seed, tested=False)
                     rows.append(
                         case | _shown(model, data.val, {own: one for own, one in others.items() if own != name})
                     )
@@ -72,14 +67,6 @@ def main() -> None:
                 print(name, method, flush=True)
     options.out.with_suffix(".md").write_text(_table(rows), encoding="utf-8")
     print(_table(rows))
-
-
-def _adapted(data: ImageData, method: str, backbone: Any, shots: str, seed: int) -> AdaptedModel:
-    drawn = task_of(data).parse_shots(shots)
-    prompts, tests = choose_all_prompts(task_of(data), [data], None, None, ())
-    options = RunOptions(device="cpu", cache_dir=CACHE, calibrated=True)
-    trial = replace(draw([data], drawn, seed), tests={})  # nothing is measured on test images
-    return adapt_trial(trial, method, backbone, options, prompts=prompts, test_prompts=tests, shots=drawn, seed=seed)
 
 
 def _shown(model: AdaptedModel, own: ImageData, others: dict[str, ImageData]) -> dict[str, Any]:
@@ -112,12 +99,13 @@ def _shown(model: AdaptedModel, own: ImageData, others: dict[str, ImageData]) ->
 
 def _looked_at(model: AdaptedModel, data: ImageData, known: Known) -> dict[str, np.ndarray]:
     """Return distances, p-values and confidences (N,) of images."""
-    feed, _, _ = model.feed_for(model.method, data)
+    method = cast("Classifier", model.method)
+    feed, _, _ = model.feed_for(method, data)
     features = np.concatenate([known.look.features(batch) for batch in chunks(feed, 256)])
     return {
         "distance": nearest_distances(features, known.features),
         "p": known.p_known(features),
-        "confidence": probabilities(model.method, feed).max(axis=1),
+        "confidence": probabilities(method, feed).max(axis=1),
     }
 
 

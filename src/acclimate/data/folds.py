@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from acclimate.data.dataset import ImageData
+
+
+def held_together(data: ImageData) -> list[str]:
+    """Return for each image a name of what is learned from or left out as one: its group, or else its exact copies."""
+    return [f"group {group}" if group else data.digest(row) for row, group in enumerate(data.groups)]
 
 
 def deal_folds(labels: Sequence[int] | NDArray[np.int64], units: Sequence[Hashable], folds: int) -> NDArray[np.int64]:

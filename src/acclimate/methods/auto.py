@@ -20,6 +20,7 @@ from acclimate.methods.kernel_ridge import KernelRidge
 from acclimate.methods.linear_probe import LinearProbe
 from acclimate.methods.parts import folds
 from acclimate.methods.parts.ensembles import fuse, log_loss, select, temperature
+from acclimate.methods.parts.scores import BATCH
 from acclimate.methods.registry import register
 from acclimate.options import Checked, make_config, option
 from acclimate.training.batch import Batch
@@ -110,8 +111,10 @@ class Auto(Classifier):
         self.candidates = {
             name: one for name, one in CANDIDATES.items() if not (one.domain and self.domain_encoder is None)
         }
-        self.settings = {name: self._settings(one) for name, one in self.candidates.items()}
-        made = {name: self._part(name) for name in self.candidates}
+        made = {
+            name: one.method(self.backbone, self._settings(one), self.prompts, self.domain_encoder)
+            for name, one in self.candidates.items()
+        }
         self.inputs = Inputs(frozenset().union(*(part.inputs.prediction for part in made.values())))
         self.parts = nn.ModuleDict(made)
 
@@ -120,10 +123,6 @@ class Auto(Classifier):
         scales = {"tiles": "mean+spread", "grid": GRID}
         before = {} if one.domain else {"features": "before" if POOLED in self.backbone.widths else "projected"}
         return make_config(one.method.Config, scales | before | dict(one.settings))
-
-    def _part(self, name: str) -> Classifier:
-        one = self.candidates[name]
-        return one.method(self.backbone, self.settings[name], self.prompts, self.domain_encoder)
 
     def make(self) -> None:
         """Bind the parts, which have learned nothing yet and have no weights; then they count the same."""
@@ -220,7 +219,7 @@ class Auto(Classifier):
     def _text_tells(self, train: Feed) -> bool:
         """Return whether zero-shot, at its best temperature, is better than no answer on the training images."""
         part = cast("KernelRidge", self.members[TEXT])
-        scores = torch.cat([part.base(some.to(self.weights.device)).cpu() for some in chunks(train, folds.BATCH)])
+        scores = torch.cat([part.base(some.to(self.weights.device)).cpu() for some in chunks(train, BATCH)])
         labels, scores = train.labels.cpu(), scores.double().clamp(min=1e-12).log()
         scores = (scores / temperature(scores, labels)).log_softmax(-1)
         gains = scores.gather(1, labels[:, None])[:, 0] + math.log(scores.shape[1])

@@ -129,7 +129,7 @@ class KernelRidge(Classifier):
 
     def usual_shares(self) -> list[float]:
         """Return the share of each kernel where leave-one-out has nothing to say; all encoders have the same."""
-        own = [1.0] if self.config.tiles == "none" else [1.0 - TILE_SHARE, TILE_SHARE]
+        own = scale_shares(1 if self.config.tiles == "none" else 2)
         encoders = len(self.sizes) // len(own)
         return [share / encoders for share in own] * encoders
 
@@ -166,6 +166,11 @@ class KernelRidge(Classifier):
             raise ConfigError(
                 f"these weights do not belong to this {self.name}: {points} points and {coefficients} coefficients"
             )
+
+
+def scale_shares(scales: int) -> list[float]:
+    """Return the usual shares of the kernels of an encoder: of whole images alone, or of these and of their tiles."""
+    return [1.0] if scales == 1 else [1.0 - TILE_SHARE, TILE_SHARE]
 
 
 def distinct(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -76,6 +76,7 @@ class LinearProbe(Classifier):
     config: LinearProbeConfig
     weight: Tensor
     bias: Tensor
+    strength: float  # C, once it is chosen
 
     @classmethod
     def inputs_of(cls, config: LinearProbeConfig) -> Inputs:  # type: ignore[override]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from acclimate.methods.parts.scales import Tiles, input_of, scales
+from acclimate.methods.parts.switching import switched
 from acclimate.metrics import (
     conformal_threshold,
     fit_temperature,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 COVERAGES = (0.8, 0.9, 0.95)  # at which sets are measured
 UNKNOWN = 0.05  # an image with a smaller p-value is called unknown, unless another threshold is asked for
+KINDS = (POOLED, IMAGE, DOMAIN)  # of frozen features, each of which one vector tells of an image
 GENEROUS = 3  # times as many images of each class as a threshold needs: then classes have thresholds of their own
 
 
@@ -94,18 +97,29 @@ class Look:
     grid: int = 0
 
     @property
-    def _tiles(self) -> Tiles:
+    def tiles(self) -> Tiles:
+        """The settings that say which tiles are read."""
         return Tiles(tiles="mean+spread", grid=self.grid) if self.grid else Tiles()
 
     @property
     def reads(self) -> str:
         """The input that has them."""
-        return input_of(self._tiles, self.kind)
+        return input_of(self.tiles, self.kind)
 
     def features(self, batch: Batch) -> NDArray[np.float32]:
         """Return what is looked at (B, F): unit features of the image, then mean and spread of those of its tiles."""
-        found: NDArray[np.float32] = torch.cat(scales(batch, self._tiles, self.kind), dim=-1).cpu().numpy()
+        found: NDArray[np.float32] = torch.cat(self.scales(batch), dim=-1).cpu().numpy()
         return found
+
+    def scales(self, batch: Batch) -> list[Tensor]:
+        """Return the same of each scale (B, F_k), see `scales`."""
+        return scales(batch, self.tiles, self.kind)
+
+    @classmethod
+    def among(cls, names: Collection[str]) -> list[Look]:
+        """Return all that some inputs hold: those with tiles first, and of these those of the backbone."""
+        found = [cls(kind, grid) for kind in KINDS for grid in GRIDS if tiled(kind, grid) in names]
+        return found + [cls(kind) for kind in KINDS if kind in names]
 
     @classmethod
     def of(cls, method: Method) -> Look | None:
@@ -114,8 +128,7 @@ class Look:
         Those of the backbone come first, and of these the ones with tiles.
         """
         names = method.inputs.prediction
-        read = [cls(kind, grid) for kind in (POOLED, IMAGE, DOMAIN) for grid in GRIDS if tiled(kind, grid) in names]
-        read += [cls(kind) for kind in (POOLED, IMAGE, DOMAIN) if kind in names]
+        read = cls.among(names)
         read += [cls()] if IMAGE in method.backbone.widths else []
         if PIXELS in names:  # the backbone runs anyway
             read.sort(key=lambda one: one.kind == DOMAIN)
@@ -170,11 +183,6 @@ class Trust:
         return self.held_out is not None and tuple(class_names) == self.class_names
 
 
-@contextmanager
-def distrusted(method: Any) -> Iterator[None]:
-    """Have a method without its `Trust` for a while, as where a part of what it reads is left out."""
-    trust, method.trust = getattr(method, "trust", None), None
-    try:
-        yield
-    finally:
-        method.trust = trust
+def distrusted(method: object) -> AbstractContextManager[None]:
+    """Return the context in which a method is without its `Trust`, as where a part of what it reads is left out."""
+    return switched(method, "trust", None) if hasattr(method, "trust") else nullcontext()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from acclimate.data import ImageData
-from acclimate.data.folds import deal_folds
+from acclimate.data.folds import deal_folds, held_together
 from acclimate.methods import AnsweringClassifier, Classifier
 from acclimate.methods.parts.ridge import spread_out
 from acclimate.methods.trust import HeldOut, Known, Look, Trust
@@ -61,7 +61,7 @@ class Calibrating(RunPart):
 
     def _held_out(self, method: Classifier, experiment: Experiment) -> tuple[HeldOut | None, dict[str, Any]]:
         train, val = experiment.splits["train"], experiment.splits.get("val")
-        units = _units(train)
+        units = held_together(train)
         if method.held_out is not None:
             return _of(train, units, method.held_out.double().cpu().numpy(), OUT_OF_FOLD), {}
         stages, seen = experiment.task.stages(method, experiment.facts), self._seen()
@@ -75,7 +75,7 @@ class Calibrating(RunPart):
         if val is None or not unseen:
             return None, {}
         kept, feed = val.select(unseen), RepeatedFeed(experiment.feed(method, "val"), torch.tensor(unseen))
-        found = _of(kept, _units(kept), probabilities(method, feed), VALIDATION)
+        found = _of(kept, held_together(kept), probabilities(method, feed), VALIDATION)
         return found, {"chosen_by_them": _chosen(stages)}
 
     def _seen(self) -> frozenset[str]:
@@ -101,11 +101,6 @@ def _is_quick(method: Classifier, stages: Sequence[Stage]) -> bool:
     """Return whether a method is solved at once, on features that lie in memory."""
     solved = all(isinstance(stage, SolverStage) for stage in stages)
     return solved and not isinstance(method, AnsweringClassifier) and not method.inputs.all & VIEWS
-
-
-def _units(data: ImageData) -> list[str]:
-    """Return what each image is held out with: its group, or its exact copies."""
-    return [f"group {group}" if group else data.digest(row) for row, group in enumerate(data.groups)]
 
 
 def _fewest(data: ImageData, units: Sequence[str]) -> int:
@@ -142,7 +137,7 @@ def _known(method: Classifier, experiment: Experiment) -> Known | None:
     rows = np.sort(np.unique(features, axis=0, return_index=True)[1])
     if len(rows) > MOST:
         rows = rows[spread_out(torch.from_numpy(train.labels[rows]), MOST).numpy()]
-    return Known(look, features[rows], _numbers(_units(train.select(rows))))
+    return Known(look, features[rows], _numbers(held_together(train.select(rows))))
 
 
 def _described(held_out: HeldOut | None, known: Known | None) -> dict[str, Any]:

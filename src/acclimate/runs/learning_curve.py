@@ -73,8 +73,7 @@ def learning_curve(
     known = [len(np.unique(number[labels.numpy() == label])) for label in labels.unique().tolist()]
     if sum(count > 2 for count in known) < 2 or len(labels) > MOST:
         return None
-    medians = [ridge.usual_distance(ridge.squared_distances(some, some)) for some in points]
-    choice = ridge.usual_choice(medians, shares)
+    choice = ridge.usual_settings(points, shares)
     kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
     values = F.one_hot(labels).double()
     inside = np.stack(
@@ -101,8 +100,7 @@ def _parts(labels: NDArray[np.int64], units: NDArray[np.int64], draw: int) -> ND
 def _misses(kernel: Tensor, values: Tensor, inside: NDArray[np.bool_], strength: float) -> NDArray[np.bool_]:
     """Return which of the images outside a part are got wrong by what is learned from it (N,)."""
     part = torch.from_numpy(inside)
-    targets = ridge.make_targets(values[part], torch.full_like(values[part], 1.0 / values.shape[1]))
-    found = ridge.solve(kernel[part][:, part], targets, strength)
+    found = ridge.solve(kernel[part][:, part], ridge.uniform_targets(values[part]), strength)
     wrong = (kernel[:, part] @ found.coefficients).argmax(1) != values.argmax(1)
     return wrong.numpy() & ~inside
 

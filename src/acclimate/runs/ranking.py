@@ -19,9 +19,10 @@ from acclimate import arguments
 from acclimate.backbones.at_hand import VISION, AtHand, encoders_at_hand, find_encoder, load_encoder
 from acclimate.backbones.kinds import GENERATIVE, KINDS
 from acclimate.data import ImageData, load_data, sample_shots
+from acclimate.data.folds import held_together
 from acclimate.data.ordering import some
 from acclimate.errors import BackboneError, ConfigError, DataError
-from acclimate.methods.kernel_ridge import TILE_SHARE
+from acclimate.methods.kernel_ridge import scale_shares
 from acclimate.methods.parts import ridge
 from acclimate.methods.parts.scales import TwoScales, scales
 from acclimate.metrics import compare_hits, evaluate_classification
@@ -153,7 +154,7 @@ def _judged(train: ImageData) -> tuple[ImageData, list[str]]:
     """
     if len(train) > ridge.CENTRES:
         train = train.select(ridge.spread_out(torch.from_numpy(train.labels), ridge.CENTRES).numpy())
-    units = [f"group {group}" if group else train.digest(row) for row, group in enumerate(train.groups)]
+    units = held_together(train)
     known = [len({units[row] for row in np.flatnonzero(train.labels == label)}) for label in range(len(train.counts()))]
     kept = [row for row, label in enumerate(train.labels) if known[label] > 1]
     if sum(count > 1 for count in known) < 2:
@@ -200,10 +201,8 @@ def left_out_probabilities(points: Sequence[Tensor], labels: Tensor, units: Sequ
         labels: (N,).
         units: (N), names of what is left out together.
     """
-    values = F.one_hot(labels).double()
-    targets = ridge.make_targets(values, torch.full_like(values, 1.0 / values.shape[1]))
-    medians = [ridge.usual_distance(ridge.squared_distances(some, some)) for some in points]
-    choice = ridge.usual_choice(medians, [1.0 - TILE_SHARE, TILE_SHARE])
+    targets = ridge.uniform_targets(F.one_hot(labels).double())
+    choice = ridge.usual_settings(points, scale_shares(len(points)))
     kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
     _, number, sizes = np.unique(np.array(units), return_inverse=True, return_counts=True)
     together = [torch.from_numpy(np.flatnonzero(number == unit)) for unit in np.flatnonzero(sizes > 1)]

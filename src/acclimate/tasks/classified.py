@@ -94,8 +94,9 @@ def trusted(method: Classifier, trust: Trust, answers: Answers, feed: Feed, data
         sets = {asked: trust.held_out.sets(answers.probabilities, asked) for asked in COVERAGES}
         found = found._replace(sets=sets)
     if trust.known is not None:
-        look, first = trust.known.look, feed.batch(torch.arange(1))
-        own = feed if look.reads in first else evaluation_feed({look.reads}, data, given, method.reading)
+        look = trust.known.look
+        read = look.reads in method.inputs.prediction
+        own = feed if read else evaluation_feed({look.reads}, data, given, method.reading)
         p_known = [trust.known.p_known(look.features(batch)) for batch in chunks(own, BATCH_SIZE)]
         found = found._replace(p_known=np.concatenate(p_known))
     return found

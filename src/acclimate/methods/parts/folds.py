@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acclimate.data.folds import deal_folds
+from acclimate.methods.parts.scores import BATCH
 from acclimate.training.feeds import Feed, RepeatedFeed, chunks
 from acclimate.training.stages import SolverStage
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from acclimate.methods.contract import TrainingFacts
 
 FOLDS = 5
-BATCH = 256
 
 
 def deal(labels: Tensor, groups: Sequence[int] = (), most: int = FOLDS) -> Tensor:

@@ -113,6 +113,11 @@ def make_targets(values: Tensor, base: Tensor) -> Targets:
     return Targets(values, base, (values * share).sum(-1), judged)
 
 
+def uniform_targets(values: Tensor) -> Targets:
+    """Return targets y (N, C) of a regression that goes on from the same score for every class."""
+    return make_targets(values, torch.full_like(values, 1.0 / values.shape[1]))
+
+
 def solutions(kernel: Tensor, targets: Targets, strengths: Sequence[float]) -> Iterator[Solution]:
     """Yield for each strength what minimises sum_i w_i |y_i - f(x_i)|^2 + lambda |f - f0|^2.
 
@@ -189,6 +194,11 @@ def judge(left_out: Tensor, targets: Targets) -> tuple[Tensor, float]:
     losses = torch.stack([-weights * (values * (scores / one).log_softmax(-1)).sum(-1) for one in TEMPERATURES])
     best = int(losses.mean(-1).argmin())
     return losses[best], TEMPERATURES[best]
+
+
+def usual_settings(points: Sequence[Tensor], shares: Sequence[float]) -> Choice:
+    """Return the usual settings for points (N, F_k) in several spaces k, whose kernels have these shares."""
+    return usual_choice([usual_distance(squared_distances(some, some)) for some in points], shares)
 
 
 def usual_choice(medians: Sequence[float], shares: Sequence[float]) -> Choice:
