@@ -49,7 +49,8 @@ def test_adapt(adapted):
     assert str(run) in done.out
     assert "keeping the given split" in done.err
     assert sorted(path.name for path in run.iterdir()) == [
-        "adapter.json", "adapter.safetensors", "calibration.safetensors", "log.jsonl", "record.json", "splits.json",
+        "adapter.json", "adapter.safetensors", "calibration.safetensors", "log.jsonl", "predictions.parquet",
+        "record.json", "splits.json",
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ FILES = [
     "adapter.safetensors",
     "calibration.safetensors",
     "log.jsonl",
+    "predictions.parquet",
     "record.json",
     "splits.json",
 ]

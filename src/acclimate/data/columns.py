@@ -7,6 +7,7 @@ all the rest of loading a data set. (pyarrow turns whatever else it is given, su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,3 +32,23 @@ def integers(values: ArrayLike) -> pa.Int64Array:
     """Return a column of whole numbers, (N,)."""
     numbers = np.ascontiguousarray(values, dtype=np.int64)
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def floats(values: ArrayLike) -> pa.FloatArray:
+    """Return a column of numbers in single precision, (N,)."""
+    numbers = np.ascontiguousarray(values, dtype=np.float32)
+    return pa.Array.from_buffers(pa.float32(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def flags(values: ArrayLike) -> pa.BooleanArray:
+    """Return a column of truth values, (N,)."""
+    bits = np.ascontiguousarray(values, dtype=bool)
+    return pa.Array.from_buffers(pa.bool_(), len(bits), [None, pa.py_buffer(np.packbits(bits, bitorder="little"))])
+
+
+def column(values: ArrayLike | Sequence[str | None]) -> pa.Array:
+    """Return a column of what an array of numbers or truth values, or a sequence of texts, holds."""
+    if not isinstance(values, np.ndarray):
+        return texts(cast("Sequence[str | None]", values))
+    makers = {"b": flags, "i": integers, "f": floats}
+    return makers[values.dtype.kind](values)

@@ -23,6 +23,7 @@ from acclimate.runs.attribution import Attribution
 from acclimate.runs.calibrating import Calibrating
 from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_scorer
 from acclimate.runs.experiment import Experiment
+from acclimate.runs.kept_predictions import join_predictions
 from acclimate.runs.loading import reopen
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.more_labels import MoreLabels
@@ -297,6 +298,7 @@ class Adaptation(Run[AdaptedModel]):
         """Write the run folder, if there is one."""
         one, lines = self.experiment, files.journal.lines
         model = AdaptedModel(self.method, record, one.splits, lines, self.options.cache_dir, whole=one.trial.whole)
+        model.predictions = join_predictions(one.kept)
         model.sets = {known.name: known for known in one.facts.sets}
         model.seen_before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
         if files.path is not None:

@@ -12,6 +12,7 @@ from acclimate.methods import Classifier
 from acclimate.metrics import find_figure, get_measure
 
 if TYPE_CHECKING:
+    from pyarrow import Table
     from torch import Tensor
 
     from acclimate.methods import ClassSet, Method
@@ -48,7 +49,7 @@ def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any
     made = (type(method), method.config, prompts, method.backbone, method.domain_encoder)
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
     bound = (model.trained_classes, model.class_names, model.sets, model.serves)
-    seen = (model.frozen, model.seen_before, model.left_out, model.trust, model.laid_aside)
+    seen = (model.frozen, model.seen_before, model.left_out, model.trust, model.laid_aside, model.predictions)
     return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
 
 
@@ -59,13 +60,20 @@ def revive(
     bound: tuple[Sequence[str], Sequence[str], Mapping[str, ClassSet], str | None],
     record: dict[str, Any],
     journal: Sequence[dict[str, Any]],
-    seen: tuple[dict[str, Any] | None, frozenset[str], dict[str, Any] | None, Trust | None, Trust | None],
+    seen: tuple[
+        dict[str, Any] | None,
+        frozenset[str],
+        dict[str, Any] | None,
+        Trust | None,
+        Trust | None,
+        Table | None,
+    ],
     cache_dir: Path | None,
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""
     trained, names, sets, serves = bound
     model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
-    model.frozen, model.seen_before, model.left_out, trust, model.laid_aside = seen
+    model.frozen, model.seen_before, model.left_out, trust, model.laid_aside, model.predictions = seen
     if isinstance(model.method, Classifier):
         model.method.trust = trust
     model.sets = sets

@@ -22,6 +22,7 @@ from acclimate.methods import ClassSet, Method, Prerequisite, TrainingFacts, get
 from acclimate.options import identifying, make_config
 from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompts
 from acclimate.protocols import Trial
+from acclimate.runs.kept_predictions import Table, predictions_table
 from acclimate.runs.run_options import RunOptions
 from acclimate.tasks import Task, task_of
 from acclimate.training.feeding import evaluation_feed, training_feed
@@ -57,6 +58,7 @@ class Experiment:
         scorer: dual encoder that judges written captions, or none.
         seconds: time spent, by what it was spent on.
         hits: which images of a test each method was right on, by test and method.
+        kept: what the method has said of the images of each test, see `predictions_table`.
     """
 
     task: Task[Any]
@@ -74,6 +76,7 @@ class Experiment:
     scorer: DualEncoder | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     hits: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    kept: list[Table] = field(default_factory=list)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
     @cached_property
@@ -166,6 +169,7 @@ class Experiment:
             else None,
             seconds={},
             hits={},
+            kept=[],
             _feeds={},
         )
 
@@ -251,13 +255,16 @@ class Experiment:
         position = fit(method, stages, train, val, context=context, score=self.task.score(method))
         self.seconds[method.name] = max(position.seconds, time.monotonic() - started)
 
-    def score(self, method: Method, split: str = "test", ranked: bool = True) -> dict[str, Any] | None:
+    def score(
+        self, method: Method, split: str = "test", ranked: bool = True, kept: str | None = None
+    ) -> dict[str, Any] | None:
         """Return the metrics of a method on a test.
 
         Args:
             method: after its training.
             split: name of the test.
             ranked: whether `hits` holds it, so that others are compared with it.
+            kept: name of the ablation, "" for none, under which what it says is kept; none: it is not.
 
         Returns:
             None without images, or where the method cannot serve classes that it was not trained on.
@@ -271,12 +278,16 @@ class Experiment:
         if ranked:
             self.hits.setdefault(split, {})[method.name] = self.task.hits(answers)
         metrics = self.task.measure(answers, data)
+        if kept is not None and (found := self.task.kept(answers, data)):
+            self.kept.append(predictions_table(found, data, split, kept))
         self.spend("evaluation", started)
         return metrics
 
-    def score_all(self, method: Method, ranked: bool = True) -> dict[str, dict[str, Any] | None]:
+    def score_all(
+        self, method: Method, ranked: bool = True, kept: str | None = None
+    ) -> dict[str, dict[str, Any] | None]:
         """Return the metrics of every test by name, see `score`, and leave the method with its own classes."""
-        tests = {name: self.score(method, name, ranked) for name in self.trial.tests}
+        tests = {name: self.score(method, name, ranked, kept) for name in self.trial.tests}
         self._fit_to(method, self.trial.train, self.prompts)
         return tests
 

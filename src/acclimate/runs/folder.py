@@ -19,6 +19,7 @@ SPLITS = FILE
 IMAGES = "images.txt"  # what was learned from beside the splits, see `acclimate.runs.seen`
 LOG = "log.jsonl"
 CALIBRATION = "calibration.safetensors"  # how far predictions can be trusted
+PREDICTIONS = "predictions.parquet"  # what the method said of the test images
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
 PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
@@ -40,7 +41,7 @@ class Layout:
 
 
 ADAPTATION = Layout(
-    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CALIBRATION, CHECKPOINT, READING),
+    (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CALIBRATION, PREDICTIONS, CHECKPOINT, READING),
     (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
 )
 

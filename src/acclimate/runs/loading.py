@@ -198,9 +198,10 @@ def load(
     method = copies.assemble(
         (saved.method, saved.config, saved.prompts, tower, encoder), tensors, saved.trained_classes
     )
-    frozen = path / folder.SPLITS if (path / folder.SPLITS).exists() else None
     journal = folder.read_lines(path / folder.LOG)
-    model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, splits_file=frozen)
+    model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, run=path)
+    if not (path / folder.SPLITS).exists():
+        model.frozen = None
     model.seen_before, model.sets = frozenset(read_images(path)), saved.sets
     if encoder is None:
         info = read_json(path / folder.ADAPTER_INFO, next_step)

@@ -21,6 +21,7 @@ from acclimate.methods.trust import UNKNOWN
 from acclimate.runs import copies, folder
 from acclimate.runs.adapter_info import describe_adapter
 from acclimate.runs.encoders import open_scorer
+from acclimate.runs.kept_predictions import Table, keep_predictions, read_predictions
 from acclimate.runs.kept_trust import keep_trust
 from acclimate.runs.places import PLACES, describe_places
 from acclimate.runs.prediction import stream_predictions
@@ -55,7 +56,7 @@ class AdaptedModel:
         splits: the images of the train, val and test splits, where the model was adapted in this process.
         journal: the entries of `log.jsonl`.
         cache_dir: feature cache used by `evaluate`; none computes everything.
-        splits_file: the `splits.json` of a model that was loaded, if its run has one.
+        run: the run folder of a model that was loaded.
         whole: the data that the splits were drawn from, of a model that was adapted in this process.
         task: what it has learned.
         left_out: what `adapter.json` says of the domain encoder that a loaded model does without.
@@ -78,10 +79,10 @@ class AdaptedModel:
         splits: dict[str, ImageData] | None = None,
         journal: Sequence[dict[str, Any]] = (),
         cache_dir: Path | None = None,
-        splits_file: Path | None = None,
+        run: Path | None = None,
         whole: ImageData | None = None,
     ) -> None:
-        self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
+        self.method, self.record, self.splits, self.run = method, record, splits, run
         self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
         self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
@@ -98,7 +99,7 @@ class AdaptedModel:
         """Return a model with learned tensors of its own, on the same frozen encoders."""
         revive, parts = copies.reduced(self)
         copied: AdaptedModel = revive(*copy.deepcopy(parts, memo))
-        copied.splits, copied.splits_file, copied.whole = self.splits, self.splits_file, self.whole
+        copied.splits, copied.run, copied.whole = self.splits, self.run, self.whole
         return copied
 
     def __copy__(self) -> AdaptedModel:
@@ -162,7 +163,7 @@ class AdaptedModel:
             RunError: the file is damaged, or has gone since the model was loaded.
         """
         if self.splits is None:
-            return None if self.splits_file is None else load_splits(self.splits_file)
+            return None if self.run is None else load_splits(self.run / folder.SPLITS)
         told = {"seed": self.record["seed"], "shots": self.record["shots"]}
         return splits_document(self.splits, **told, digests=True, whole=self.whole)
 
@@ -288,6 +289,11 @@ class AdaptedModel:
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
         return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
 
+    @cached_property
+    def predictions(self) -> Table | None:
+        """What it has said of the test images of its run, with a row for each; none where that was not kept."""
+        return None if self.run is None else read_predictions(self.run)
+
     describe = describe_adapter
 
     def save(self, out: str | os.PathLike[str]) -> Path:
@@ -304,6 +310,7 @@ class AdaptedModel:
             write_splits(self.frozen, path / folder.SPLITS)
         keep_images(path, self.seen_before)
         keep_trust(path, self.trust or self.laid_aside)
+        keep_predictions(path, self.predictions)
         folder.write_lines(path / folder.LOG, self.journal)
         encoders = {"backbone": self.backbone, "domain_encoder": self.method.domain_encoder}
         kept = {name: entry for name, entry in self.record.items() if name != PLACES}

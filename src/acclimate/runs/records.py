@@ -32,11 +32,11 @@ def make_record(
         baselines: whether the baselines of the task are measured.
         precision: the mixed precision of the accelerator.
     """
-    tests = experiment.score_all(method)
+    tests = experiment.score_all(method, kept="")
     ablations = {}
     for name, without in method.ablations().items():
         with without, distrusted(method):
-            scores = experiment.score_all(method, ranked=False)
+            scores = experiment.score_all(method, ranked=False, kept=name)
             ablations[name] = {"metrics": scores.pop("test", None), "tests": scores}
     beside = _baselines(experiment, method, dict(tests)) if baselines else {}
     train, backbone, encoder = experiment.trial.train, experiment.backbone, experiment.domain_encoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +104,16 @@ class Answering(Writing[QuestionData]):
     def hits(self, answers: Written) -> np.ndarray:
         """Return how right each answer is, 0 to 1."""
         return right_answers(answers.texts, answers.references)
+
+    def kept(self, answers: Written, data: QuestionData) -> dict[str, np.ndarray | Sequence[str | None]]:
+        """Return each question with the answer that people gave most often, the answer that is written, and its VQA."""
+        questions = data.questions
+        return {
+            "question": [question.text for question in questions],
+            "expected": [question.lesson[1] for question in questions],
+            "answer": answers.texts,
+            "vqa_accuracy": self.hits(answers),
+        }
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return how many questions there are, and what the intervals are."""

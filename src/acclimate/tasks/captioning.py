@@ -125,6 +125,10 @@ class Captioning(Writing[CaptionData]):
         """Return the CIDEr-D of each caption, whose mean is the headline."""
         return caption_scores(answers.texts, answers.references)
 
+    def kept(self, answers: Written, data: CaptionData) -> dict[str, np.ndarray | Sequence[str | None]]:
+        """Return the caption that is written about each image, its CIDEr-D, and what a scorer says of it."""
+        return {"caption": answers.texts, "cider_d": self.hits(answers), **answers.judged}
+
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return how many captions there are and how long they are, and what the intervals are."""
         return (

@@ -16,7 +16,16 @@ from acclimate.methods.trust import UNKNOWN
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_sets, evaluate_written
 from acclimate.metrics.evaluate import group_index
 from acclimate.prompts import PromptSet, get_domain, guess_domain
-from acclimate.tasks.classified import Answers, Prediction, class_indices, probabilities, trusted, written_classes
+from acclimate.tasks.classified import (
+    BETWEEN,
+    Answers,
+    Prediction,
+    class_indices,
+    ordered_set,
+    probabilities,
+    trusted,
+    written_classes,
+)
 from acclimate.tasks.contract import Task, require_images
 from acclimate.tasks.registry import register_task
 from acclimate.training.feeds import Feed
@@ -110,6 +119,26 @@ class Classification(Task[ImageData]):
     def hits(self, answers: Answers) -> np.ndarray:
         """Return whether the most probable class is the label."""
         return answers.probabilities.argmax(axis=1) == answers.labels
+
+    def kept(self, answers: Answers, data: ImageData) -> dict[str, np.ndarray | Sequence[str | None]]:
+        """Return label, prediction and probabilities of each image; beside them, where there are any, set and p-value.
+
+        Sets hold the right class for the share `SHOWN` of images.
+        """
+        scores, labels, names, written, sets, p_known = answers
+        found: dict[str, np.ndarray | Sequence[str | None]] = {
+            "label": [names[number] for number in labels],
+            "predicted": [names[number] for number in scores.argmax(axis=1)],
+            "probability": scores.max(axis=1),
+        }
+        if written is not None:
+            found["written"] = [None if number is None else names[number] for number in written]
+        if SHOWN in sets:
+            both = zip(scores, sets[SHOWN], strict=True)
+            found["set"] = [BETWEEN.join(ordered_set(row, inside, names)) for row, inside in both]
+        if p_known is not None:
+            found |= {"p_known": p_known, "known": p_known >= UNKNOWN}
+        return found | {f"p({name})": scores[:, number] for number, name in enumerate(names)}
 
     def serves(self, method: Classifier, data: ImageData) -> bool:
         """Return whether the method serves other classes than those that it has learned, or has weights for all."""

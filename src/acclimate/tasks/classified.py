@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from acclimate.training.inputs import Given
 
 BATCH_SIZE = 256
+BETWEEN = "|"  # classes of a set in a table
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ def trusted(method: Classifier, trust: Trust, answers: Answers, feed: Feed, data
         p_known = [trust.known.p_known(look.features(batch)) for batch in chunks(own, BATCH_SIZE)]
         found = found._replace(p_known=np.concatenate(p_known))
     return found
+
+
+def ordered_set(shares: np.ndarray, inside: np.ndarray, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes of a prediction set, the most probable first.
+
+    Args:
+        shares: (C,) their probabilities.
+        inside: (C,) whether they are in it.
+        class_names: their names.
+    """
+    return tuple(class_names[number] for number in (-shares).argsort(kind="stable") if inside[number])
 
 
 @torch.no_grad()

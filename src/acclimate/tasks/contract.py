@@ -172,6 +172,10 @@ class Task(ABC, Generic[D]):
     def hits(self, answers: Any) -> np.ndarray:
         """Return (N,) whether the answer to each image is right; their mean is the headline."""
 
+    def kept(self, answers: Any, data: D) -> dict[str, np.ndarray | Sequence[str | None]]:
+        """Return what a run keeps of answers, in columns by name, with a value for each image; nothing by default."""
+        return {}
+
     def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
         """Return the metrics of a method on images, see `answer` and `measure`."""
         return self.measure(self.answer(method, feed, data, given), data, resamples)

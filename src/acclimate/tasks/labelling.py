@@ -14,7 +14,7 @@ from acclimate.errors import ConfigError
 from acclimate.methods.trust import HeldOut, Known
 from acclimate.metrics import sets_within, tempered, units_needed
 from acclimate.tasks.classification import Classification
-from acclimate.tasks.classified import Prediction
+from acclimate.tasks.classified import BETWEEN, Prediction, ordered_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from acclimate.methods import Classifier
     from acclimate.methods.trust import Trust
     from acclimate.training.batch import Batch
-
-BETWEEN = "|"  # classes of a set in a table
 
 
 class Labelling(Classification):
@@ -65,12 +63,11 @@ class Labelling(Classification):
     def _with_set(self, method: Classifier, prediction: Prediction, held_out: HeldOut) -> Prediction:
         shares: np.ndarray = tempered(prediction.probabilities[None], held_out.temperature)
         inside = sets_within(shares, self.thresholds)[0]
-        order = [number for number in (-shares[0]).argsort(kind="stable") if inside[number]]
         return replace(
             prediction,
             probability=float(shares[0].max()),
             probabilities=shares[0],
-            set=tuple(method.class_names[number] for number in order),
+            set=ordered_set(shares[0], inside, method.class_names),
         )
 
     def columns(self, method: Classifier) -> dict[str, type]:

@@ -103,6 +103,13 @@ class Retrieval(Task[CaptionData]):
         """Return whether the first text that an image finds is its own."""
         return first_answers(*answers)
 
+    def kept(
+        self, answers: tuple[np.ndarray, np.ndarray], data: CaptionData
+    ) -> dict[str, np.ndarray | Sequence[str | None]]:
+        """Return the caption that each image finds first, and whether it is one of its own."""
+        texts = [text for several in data.captions for text in several]
+        return {"found": [texts[place] for place in answers[0].argmax(axis=1)], "own": self.hits(answers)}
+
     def note(self, metrics: Mapping[str, Any]) -> str:
         """Return what is found by what, and among how many."""
         return (
