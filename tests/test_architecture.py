@@ -16,6 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
+    ("reports",),
     ("bench",),
     ("runs",),
     ("protocols", "pretraining", "describing"),

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from acclimate.cli import verdicts
+from acclimate.reports.words import verdict_sentence
 from acclimate.tasks import get_task
 from tests.helpers.command import QUICK, acclimate
 from tests.helpers.pictures import make_pictures
@@ -99,7 +99,7 @@ GAP = {"value": 0.052, "low": 0.011, "high": 0.093}
 )
 def test_the_sentence(changes, words):
     verdict = {"metric": "accuracy", "against": "linear-probe", "others": 2, "difference": GAP, "differing": 9}
-    assert words in verdicts.sentence("coop", {**verdict, "outcome": "better", **changes})
+    assert words in verdict_sentence("coop", {**verdict, "outcome": "better", **changes})
 
 
 def test_evaluate_has_a_baseline_and_a_floor(worse, tmp_path):

@@ -15,6 +15,7 @@ from acclimate.backbones.catalogue import list_backbones
 from acclimate.cli import layout, tables
 from acclimate.cli.layout import Sheet
 from acclimate.methods.cards import get_card, list_cards
+from acclimate.reports.words import figure_text
 from acclimate.tasks import get_task
 from tests.helpers.command import acclimate
 from tests.helpers.pictures import make_pictures
@@ -73,9 +74,9 @@ def test_the_table_of_a_run(capsys, screen, width):
     assert fits(text, width)
     for row in (RECORD["metrics"], *RECORD["baselines"].values()):
         for name in ("accuracy", "balanced_accuracy"):
-            assert tables.figure(name, row) in text
+            assert figure_text(name, row) in text
         for name in ("macro_f1", "ece", "nll"):
-            assert tables.figure(name, row, interval=False) in text
+            assert figure_text(name, row, interval=False) in text
     assert "1234.5" in text
     assert "gdpl is worse than the best baseline, linear-probe: -12.2 points" in " ".join(text.split())
 
@@ -88,7 +89,7 @@ def test_the_table_of_an_evaluation(capsys, screen, width):
     text = capsys.readouterr().out
     assert fits(text, width)
     for row in (shown, shown["baselines"]["zero-shot"]):
-        assert all(tables.figure(name, row) in text for name in ("accuracy", "macro_f1", "ece", "nll"))
+        assert all(figure_text(name, row) in text for name in ("accuracy", "macro_f1", "ece", "nll"))
 
 
 def words_of(content):

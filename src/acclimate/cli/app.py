@@ -23,6 +23,7 @@ from acclimate.cli import (
     looking,
     making,
     pretraining,
+    reporting,
     suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -65,6 +66,7 @@ app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
 app.command(cls=Verb)(adapting.evaluate)
 app.command(cls=Verb)(adapting.predict)
+app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(suggesting.suggest)
 app.command(cls=Verb)(asking.ask)
 app.command(cls=Verb)(benching.bench)

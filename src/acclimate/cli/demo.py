@@ -14,6 +14,7 @@ from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import command
 from acclimate.cli.verdicts import show_commands, show_verdict
 from acclimate.errors import DataError
+from acclimate.reports.words import figure_text
 
 if TYPE_CHECKING:
     from acclimate.data import ImageData
@@ -120,7 +121,7 @@ def _compare(records: list[dict[str, Any]], task: Task[Any]) -> tuple[str, str]:
     sheet = Sheet(["method", "accuracy", "balanced", "ECE", "s"])
     for name in order:
         metrics, spent = rows[name]
-        figures = (tables.figure(metric, metrics) for metric in ("accuracy", "balanced_accuracy", "ece"))
+        figures = (figure_text(metric, metrics) for metric in ("accuracy", "balanced_accuracy", "ece"))
         sheet.add(name, *figures, f"{spent:.1f}", style="best" if name == order[-1] else "")
     tables.show_figures(sheet)
     settings = "; ".join(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from acclimate.cli import tables
 from acclimate.cli.console import out, tell
 from acclimate.cli.layout import Sheet
-from acclimate.cli.verdicts import OUTCOMES
 from acclimate.counting import counted
+from acclimate.reports.words import OUTCOMES, figure_text
 
 if TYPE_CHECKING:
     from acclimate.runs.ranking import Ranked
@@ -23,7 +23,7 @@ def show_ranking(found: Sequence[Ranked], as_json: bool = False) -> None:
     sheet = Sheet(["backbone", "balanced", "log loss", "to the first", "M params", "ms / image", "kind"])
     for one in found:
         gap = one.against_first
-        cells = [tables.figure("balanced_accuracy", one.metrics), tables.figure("nll", one.metrics, interval=False)]
+        cells = [figure_text("balanced_accuracy", one.metrics), figure_text("nll", one.metrics, interval=False)]
         cells += ["" if gap is None else f"{100 * gap['difference']['value']:+.1f}, {gap['outcome']}"]
         sheet.add(one.name, *cells, f"{one.parameters / 1e6:.1f}", f"{one.milliseconds:.0f}", one.kind)
     tables.show_figures(sheet)

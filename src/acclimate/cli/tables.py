@@ -13,6 +13,7 @@ from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_expectation, show_verdict
 from acclimate.cli.wording import in_dashes
 from acclimate.counting import counted
+from acclimate.reports.words import figure_text, shots_text
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
@@ -27,17 +28,6 @@ def data_line(images: ImageData) -> str:
     skipped = f"; {counted(len(images.skipped), 'unreadable image')} left out" if images.skipped else ""
     sizes = f"{counted(len(images), 'image')}, {counted(len(images.class_names), 'class', 'classes')}"
     return f"{images.name}: {sizes}{domains}{skipped}"
-
-
-def figure(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
-    """Return one of some metrics, with its interval unless told otherwise, in percent where it is a share of images."""
-    from acclimate.metrics import find_figure, get_measure
-
-    measure, found = get_measure(name), find_figure(metrics, name)
-    if found is None:
-        return ""
-    point, low, high = (measure.show(found[end]) for end in ("value", "low", "high"))
-    return f"{point} [{low}, {high}]" if interval else point
 
 
 def show_figures(sheet: Sheet) -> None:
@@ -74,12 +64,12 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
     beside = {name: metrics for name, metrics in (record["baselines"] | alone).items() if metrics}
     rows = {**beside, **without, method: record["metrics"]}
     seconds = record["cost"]["seconds"]
-    title = f"{record['data']['name']}, {_shots(record['shots'])}, seed {record['seed']}"
+    title = f"{record['data']['name']}, {shots_text(record['shots'])}, seed {record['seed']}"
     figures = task.shown(record["metrics"])
     sheet = Sheet(["method", *(get_measure(name).short for name in figures), "s"], title)
     leading = LEADING if len(figures) <= 5 else 0
     for name, metrics in rows.items():
-        cells = [figure(key, metrics, place < leading) for place, key in enumerate(figures)]
+        cells = [figure_text(key, metrics, place < leading) for place, key in enumerate(figures)]
         sheet.add(name, *cells, f"{seconds.get(name, 0.0):.1f}", style="best" if name == method else "")
     spent_on = [name for name in ("image features", "domain features", "prerequisites") if name in seconds]
     spent = "".join(f"; {name} {seconds[name]:.1f} s" for name in spent_on)
@@ -98,7 +88,7 @@ def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
     if not measured:
         out.print("Nothing was measured: the data have no test images.")
         return
-    title = f"{record['data']['name']}, {_shots(record['shots'])} of each, seed {record['seed']}"
+    title = f"{record['data']['name']}, {shots_text(record['shots'])} of each, seed {record['seed']}"
 
     def mean(found: Mapping[str, Any], name: str) -> str:
         values = [flat_values(metrics)[name] for metrics in found.values() if metrics]
@@ -107,7 +97,7 @@ def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
 
     own = Sheet([method, *(get_measure(name).short for name in task.figures)], title)
     for name, metrics in measured.items():
-        own.add(name, *(figure(key, metrics, interval=False) for key in task.figures))
+        own.add(name, *(figure_text(key, metrics, interval=False) for key in task.figures))
     own.add("mean", *(mean(measured, key) for key in task.figures), style="best")
     rows: dict[str, dict[str, Any]] = {}
     for name in measured:
@@ -119,7 +109,7 @@ def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
     rows[method] = measured
     sheet = Sheet([get_measure(task.headline).short, *measured, "mean"])
     for name, found in rows.items():
-        cells = [figure(task.headline, found[one]) if found.get(one) else "cannot serve" for one in measured]
+        cells = [figure_text(task.headline, found[one]) if found.get(one) else "cannot serve" for one in measured]
         sheet.add(name, *cells, mean(found, task.headline), style="best" if name == method else "")
     for one in (own, sheet):
         out.print()
@@ -128,12 +118,6 @@ def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
         out.print()
         tell(out, f"{name}: {task.note(metrics)}", "note")
         show_verdict(method, metrics, record["sets"][name]["verdict"], task)
-
-
-def _shots(shots: int | str) -> str:
-    if isinstance(shots, int):
-        return f"{counted(shots, 'image')} a class"
-    return "all images" if shots == "all" else f"{counted(int(shots.partition(':')[2]), 'image')} in all"
 
 
 def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: str, as_json: bool = False) -> None:
@@ -146,7 +130,7 @@ def show_metrics(metrics: dict[str, Any], method: str, task: Task[Any], title: s
     rows = {method: metrics, **metrics["baselines"]}
     sheet = Sheet(["95 % intervals", *rows], title)
     for name in task.shown(metrics):
-        sheet.add(get_measure(name).short, *(figure(name, row) for row in rows.values()))
+        sheet.add(get_measure(name).short, *(figure_text(name, row) for row in rows.values()))
     show_figures(sheet)
     tell(out, task.note(metrics), "note")
     details = task.details(metrics)

@@ -8,34 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.cli.console import err, out, show_line, tell
 from acclimate.cli.retelling import command
+from acclimate.reports.words import expectation_sentence, verdict_sentence
 
 if TYPE_CHECKING:
     from acclimate.tasks import Task
 
-OUTCOMES = {
-    "better": "{method} is better than {other}",
-    "worse": "{method} is worse than {other}",
-    "within the noise": "{method} and {other} are within the noise",
-}
-
-
-def sentence(method: str, verdict: Mapping[str, Any]) -> str:
-    """Return a verdict in words."""
-    from acclimate.metrics import get_measure
-
-    if not verdict["differing"]:
-        return f"{method} and {verdict['against']} are right on the very same images: there is no difference."
-    measure, gap = get_measure(verdict["metric"]), verdict["difference"]
-    other = verdict["against"] if verdict["others"] == 1 else f"the best baseline, {verdict['against']},"
-    told = OUTCOMES[verdict["outcome"]].format(method=method, other=other).rstrip(",")
-    value, low, high = (measure.show(gap[end], "+") for end in ("value", "low", "high"))
-    title = measure.title.removesuffix(" (%)")
-    return f"{told}: {value} {measure.unit} of {title} [{low}, {high}], image by image on the same test images."
-
 
 def show_verdict(method: str, metrics: Mapping[str, Any], verdict: Mapping[str, Any] | None, task: Task[Any]) -> None:
     """Say what the figures mean, and what is confused; records of earlier versions have no verdict."""
-    told = [sentence(method, verdict)] if verdict else []
+    told = [verdict_sentence(method, verdict)] if verdict else []
     confused = task.confusions(metrics)
     told += [f"Most often confused by {method}: {confused}."] if confused else []
     if told:
@@ -46,16 +27,8 @@ def show_verdict(method: str, metrics: Mapping[str, Any], verdict: Mapping[str, 
 
 def show_expectation(record: Mapping[str, Any]) -> None:
     """Say what twice the labels would bring, where the record of a run has it."""
-    if (found := record.get("learning_curve")) is None:
-        return
-    now, then = ([f"{100 * found[when][end]:.0f}" for end in ("value", "low", "high")] for when in ("now", "then"))
-    tell(
-        out,
-        f"With twice the labels, {then[0]} % [{then[1]}, {then[2]}] balanced accuracy is to be expected, where it is "
-        f"{now[0]} % [{now[1]}, {now[2]}] now: of kernel ridge regression, from parts of the {found['images']} "
-        "training images.",
-        "note",
-    )
+    if told := expectation_sentence(record):
+        tell(out, told, "note")
 
 
 def best_row(record: Mapping[str, Any], task: Task[Any]) -> str:

@@ -1,0 +1,35 @@
+"""The verb `report`: a page about runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acclimate.cli import console
+from acclimate.cli import options as opt
+from acclimate.cli.console import out as shown
+from acclimate.cli.console import tell
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `acclimate adapt`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page; one that is there is replaced.")] = Path(
+        "report.html"
+    ),
+    features: Annotated[
+        bool,
+        typer.Option("--features/--no-features", help="Load the backbone: nearest training images, and a map."),
+    ] = True,
+    no_cache: opt.NoCache = False,
+    plugin: opt.Plugins = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a report of runs as one HTML file, with images, that needs nothing else."""
+    console.show_notes(quiet)
+    from acclimate.reports import write_report
+
+    opt.use_plugins(plugin)
+    path = write_report(runs, out, features=features, cache_dir=opt.feature_cache(no_cache))
+    tell(shown, f"{path} is the report, {path.stat().st_size / 1e6:.1f} MB; open it in a browser.")

@@ -1,0 +1,113 @@
+"""What frozen features tell of test images: where they lie beside each other, and which training images are nearest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.data import ImageData
+from acclimate.data.columns import text_table
+from acclimate.data.dataset import COLUMNS
+from acclimate.errors import AcclimateError
+from acclimate.runs import load
+from acclimate.training.encoding import image_features
+from acclimate.training.inputs import IMAGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acclimate.reports.run_facts import RunFacts
+
+MAPPED, LEARNED = 500, 2000  # test images on the map, and training images that are looked at, at most
+NEAREST = 3
+
+logger = logging.getLogger("acclimate.reports")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images by their paths, and the training images among them.
+
+    Attributes:
+        rows: the row of each path in `values`.
+        values: (N, F), L2-normalised.
+        learned: the training images, each with `path`, `key` and `label`.
+    """
+
+    rows: Mapping[str, int]
+    values: NDArray[np.float32]
+    learned: Sequence[Row]
+
+    def nearest(self, path: str | None) -> list[Row]:
+        """Return the training images that are nearest to an image, the nearest first, by the cosine."""
+        if path is None or path not in self.rows or not self.learned:
+            return []
+        known = self.values[[self.rows[one["path"]] for one in self.learned]]
+        order = np.argsort(-(known @ self.values[self.rows[path]]), kind="stable")[:NEAREST]
+        return [self.learned[place] for place in order]
+
+    def plane(self, paths: Sequence[str]) -> NDArray[np.float64]:
+        """Return where images lie (N, 2) on the two directions in which they differ most (principal components)."""
+        some = self.values[[self.rows[path] for path in paths]].astype(float)
+        centred = some - some.mean(axis=0)
+        _, _, directions = np.linalg.svd(centred, full_matrices=False)
+        signs = np.sign(directions[:2, np.abs(directions[:2]).argmax(axis=1)].diagonal())
+        found: NDArray[np.float64] = centred @ directions[:2].T * signs
+        return found
+
+
+def look_at(run: RunFacts, shown: Sequence[Row], mapped: Sequence[Row], cache_dir: Path | None) -> Features | None:
+    """Return the features of test images and of those that were learned from, in the space of the backbone.
+
+    Args:
+        run: what the folder of a run says.
+        shown: test images of galleries.
+        mapped: test images of the map.
+        cache_dir: feature cache, or none.
+
+    Returns:
+        None where the backbone cannot be loaded or has no such features, or images are not where they were.
+    """
+    learned = _learned(run)
+    wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
+    if not wanted:
+        return None
+    try:
+        backbone = load(run.path, cache_dir=cache_dir).backbone
+        if IMAGE not in backbone.widths:
+            return None
+        paths = sorted(wanted)
+        columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
+        data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
+        values = image_features(backbone, data, cache_dir).numpy()
+    except AcclimateError as error:
+        logger.warning("%s: no map and no nearest images (%s)", run.path, error)
+        return None
+    values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+    rows = {path: place for place, path in enumerate(paths)}
+    return Features(rows, values, [one for one in learned if one["path"] in rows])
+
+
+def _learned(run: RunFacts) -> list[dict[str, Any]]:
+    """Return training images with their paths, which lie where test images do; evenly chosen where there are many."""
+    rows = run.splits.get("splits", {}).get("train", [])
+    root = _root(run)
+    if root is None:
+        return []
+    step = -(-len(rows) // LEARNED) or 1
+    return [{"path": root + row["key"], "key": row["key"], "label": row.get("label", "")} for row in rows[::step]]
+
+
+def _root(run: RunFacts) -> str | None:
+    """Return what stands before the key of an image in its path; none where that is not known."""
+    if run.predictions is None or not len(run.predictions):
+        return None
+    path, key = (run.predictions[name][0].as_py() for name in ("path", "key"))
+    return path.removesuffix(key) if path and path.endswith(key) else None

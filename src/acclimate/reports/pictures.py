@@ -1,0 +1,53 @@
+"""Thumbnails of images as text that stands in a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acclimate.data.images import open_image
+from acclimate.errors import AcclimateError
+
+SIDE = 160  # pixels of the longer side of a thumbnail
+QUALITY = 78  # of JPEG; a thumbnail takes about 6 kB
+
+
+class Thumbnails:
+    """Thumbnails by the path of the image, each made once, and not more than a number of them.
+
+    Args:
+        most: how many are made.
+    """
+
+    def __init__(self, most: int = 400) -> None:
+        self.most = most
+        self._made: dict[str, str] = {}
+
+    def of(self, row: Mapping[str, Any]) -> str:
+        """Return an image as a `data:` address; empty where it is not there any more, or cannot be read.
+
+        Args:
+            row: has its `path`, or none where it was held in memory.
+        """
+        path = row.get("path")
+        if not path:
+            return ""
+        if path not in self._made:
+            if len(self._made) >= self.most:
+                return ""
+            self._made[path] = _thumbnail(Path(path))
+        return self._made[path]
+
+
+def _thumbnail(path: Path) -> str:
+    try:
+        image = open_image(path)
+    except (AcclimateError, OSError):
+        return ""
+    image.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    image.convert("RGB").save(stream, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

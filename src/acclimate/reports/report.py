@@ -1,0 +1,68 @@
+"""`write_report`: one HTML file about one run or several, about what they got right and wrong, with images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acclimate import __version__, arguments
+from acclimate.errors import RunError
+from acclimate.files import replace_file
+from acclimate.reports.comparing import compare
+from acclimate.reports.pictures import Thumbnails
+from acclimate.reports.run_facts import RunFacts
+from acclimate.reports.sections import describe_run
+
+THUMBNAILS = 600  # of all runs together: about 4 MB
+
+
+def write_report(
+    runs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    features: bool = True,
+    cache_dir: Path | None = None,
+) -> Path:
+    """Write a report of runs that `adapt` has made: a page with all that it needs in it.
+
+    The page has no script and asks for nothing else: images are small copies inside it. Names of classes, files and
+    settings are shown as they are, and mean nothing to a browser. Images are looked for where they were when the run
+    was made; those that have gone are left out. Runs of releases that kept no predictions have no galleries.
+
+    Args:
+        runs: folders; several are compared on the test images that they share.
+        out: the file, such as `report.html`; one that is there is replaced.
+        features: whether the backbone is loaded, for the map and for the nearest training images.
+        cache_dir: feature cache, or none.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: a folder is no run, or the file cannot be written.
+    """
+    if not runs:
+        raise RunError("there is no run to report on; name the folder of one")
+    path = arguments.path("out", out)
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; name a file, such as {path / 'report.html'}")
+    facts = [RunFacts.read(arguments.path("runs", run)) for run in runs]
+    thumbnails = Thumbnails(THUMBNAILS)
+    told = [describe_run(one, thumbnails, features, cache_dir) for one in facts]
+    page = _template().render(runs=told, comparison=compare(facts), version=__version__)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, page.encode())
+    return path
+
+
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.PackageLoader("acclimate.reports")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
+    return environment.get_template("report.html")

@@ -1,0 +1,220 @@
+"""What a page says of one run, as plain values for its template."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acclimate.methods import get_method
+from acclimate.metrics import get_measure
+from acclimate.options import make_config
+from acclimate.reports import charts
+from acclimate.reports.features import MAPPED, Features, look_at
+from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes
+from acclimate.reports.words import expectation_sentence, figure_text, shots_text, verdict_sentence
+
+if TYPE_CHECKING:
+    from acclimate.reports.pictures import Thumbnails
+    from acclimate.reports.run_facts import RunFacts
+
+WIDEST = 30  # classes of a confusion matrix that is shown whole
+PAIRS = 20  # pairs of classes that are named where it is not
+JUDGED = {"captioning": ("cider_d", "captions"), "answering": ("vqa_accuracy", "answers")}
+
+Row = Mapping[str, Any]
+
+
+def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_dir: Path | None) -> dict[str, Any]:
+    """Return what the page says of a run.
+
+    Args:
+        run: what its folder says.
+        thumbnails: make small copies of images.
+        features: whether the backbone may be loaded.
+        cache_dir: feature cache, or none.
+    """
+    record, method = run.record, get_method(run.record["method"])
+    splits, counts = run.split_counts()
+    seconds = record["cost"]["seconds"]
+    return {
+        "path": str(run.path),
+        "name": f"{record['method']} on {record['data']['name']}",
+        "title": method.title,
+        "facts": _facts(run),
+        "data": {"splits": splits, "counts": counts, "skipped": record["data"].get("skipped", [])},
+        "tests": [_test(run, name, thumbnails, features, cache_dir) for name, _ in run.measured()],
+        "expectation": expectation_sentence(record),
+        "curve": charts.learning_curve(record["learning_curve"]) if record.get("learning_curve") else "",
+        "reading": record.get("reading", []),
+        "seconds": {name: f"{value:.1f}" for name, value in seconds.items()},
+        "versions": {**record["environment"]["versions"], "python": record["environment"]["python"]},
+        "command": _command(run),
+        "cite": _cite(run, method.paper),
+    }
+
+
+def _facts(run: RunFacts) -> dict[str, str]:
+    record, made = run.record, run.record["data"].get("split_made")
+    rule = f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else record["data"]["split"]
+    memory = record["cost"]["peak_memory"]["process_mib"]
+    found = {
+        "learned from": f"{shots_text(record['shots'])}, seed {record['seed']}",
+        "split": rule,
+        "backbone": record["backbone"]["id"],
+        "domain encoder": (record.get("domain_encoder") or {}).get("id", ""),
+        "domain of the words": record.get("domain", ""),
+        "learned numbers": f"{record['cost']['learned_parameters']:,}",
+        "time": f"{record['cost']['seconds'].get('total', 0):.0f} s on {record['environment']['device']}",
+        "memory": f"{memory:.0f} MiB",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cache_dir: Path | None) -> dict[str, Any]:
+    metrics, task = dict(run.measured())[test], run.task
+    verdict, rows = run.verdict(test), run.said(test)
+    figures = task.shown(metrics)
+    head, details = task.details(metrics) or ([], [])
+    found: dict[str, Any] = {
+        "name": test,
+        "verdict": verdict_sentence(run.record["method"], verdict) if verdict else "",
+        "confused": task.confusions(metrics),
+        "floor": task.floor(metrics),
+        "note": task.note(metrics),
+        "head": [get_measure(name).title for name in figures],
+        "rows": [
+            {"name": name, "own": name == run.record["method"], "cells": [figure_text(key, of) for key in figures]}
+            for name, of in run.rows(test).items()
+        ],
+        "details": {"head": head, "rows": details},
+        "confusion": _confusion(metrics) if "confusion_matrix" in metrics else None,
+        "sets": metrics.get("sets", {}),
+        "reliability": "",
+        "galleries": [],
+        "map": None,
+        "kept": run.predictions is not None,
+    }
+    if rows:
+        found |= _shown(run, rows, thumbnails, features, cache_dir)
+    return found
+
+
+def _shown(
+    run: RunFacts, rows: Sequence[Row], thumbnails: Thumbnails, features: bool, cache_dir: Path | None
+) -> dict[str, Any]:
+    """Return the galleries, the chart of reliability and the map of images whose predictions were kept."""
+    if run.task.has_classes:
+        galleries = list(galleries_of_classes(rows))
+    elif run.task.name in JUDGED:
+        galleries = list(galleries_by(rows, *JUDGED[run.task.name]))
+    else:
+        galleries = []
+    step = -(-len(rows) // MAPPED)
+    mapped = [row for row in rows[::step] if row["path"]] if run.task.has_classes else []
+    chosen = [row for gallery in galleries for row in gallery.rows]
+    looked = look_at(run, chosen, mapped, cache_dir) if features else None
+    found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
+    if run.task.has_classes:
+        confidence = np.array([row["probability"] for row in rows], dtype=float)
+        right = np.array([row["label"] == row["predicted"] for row in rows])
+        found["reliability"] = charts.reliability(confidence, right)
+    if looked and (there := [row for row in mapped if row["path"] in looked.rows]) and len(there) > 2:
+        found["map"] = _map(looked, there)
+    return found
+
+
+def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) -> dict[str, Any]:
+    """Return the images of a gallery, each with its words and the training images that are nearest to it."""
+    cells = []
+    for row in gallery.rows:
+        near = looked.nearest(row["path"]) if looked else []
+        cells.append(
+            {
+                "image": thumbnails.of(row),
+                "name": row["key"],
+                "lines": _words(row),
+                "wrong": "predicted" in row and row["label"] != row["predicted"],
+                "near": [{"image": thumbnails.of(one), "label": one["label"], "name": one["key"]} for one in near],
+            }
+        )
+    return {"title": gallery.title, "about": gallery.about, "total": gallery.total, "cells": cells}
+
+
+def _words(row: Row) -> list[str]:
+    """Return what is said of an image in a gallery, line by line."""
+    if "predicted" in row:
+        lines = [f"{row['predicted']} {100 * row['probability']:.0f} %"]
+        lines += [f"is {row['label']}"] if row["label"] != row["predicted"] else []
+        lines += [f"set: {row['set'].replace('|', ', ')}"] if row.get("set") and "|" in row["set"] else []
+        return lines + ([f"unknown, p = {row['p_known']:.3f}"] if row.get("known") is False else [])
+    if "caption" in row:
+        return [row["caption"]]
+    return [row["question"], f"{row['answer']} (people: {row['expected']})"]
+
+
+def _confusion(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the confusion matrix with the share of each class, or the commonest confusions where it is too wide."""
+    matrix, names = np.array(metrics["confusion_matrix"]), list(metrics["class_names"])
+    support = matrix.sum(axis=1, keepdims=True).clip(1)
+    if len(names) <= WIDEST:
+        rows = [
+            {"name": name, "cells": [{"count": int(n), "share": float(s)} for n, s in zip(*pair, strict=True)]}
+            for name, *pair in zip(names, matrix, matrix / support, strict=True)
+        ]
+        return {"names": names, "rows": rows, "pairs": []}
+    wrong = matrix - np.diag(matrix.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    places = [tuple(map(int, np.unravel_index(place, wrong.shape))) for place in order]
+    pairs = [
+        {"of": names[k], "called": names[j], "count": int(wrong[k, j]), "support": int(support[k, 0])}
+        for k, j in places
+        if wrong[k, j]
+    ]
+    return {"names": [], "rows": [], "pairs": pairs}
+
+
+def _map(looked: Features, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the map of test images, and which colour and mark is which class."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["label"]] = counts.get(row["label"], 0) + 1
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    kinds = [order.index(row["label"]) for row in rows]
+    hollow = [row["label"] != row["predicted"] for row in rows]
+    last = len(charts.PALETTE) - 1
+    shown = order if len(order) <= last + 1 else [*order[:last], f"{len(order) - last} more classes"]
+    signs = zip(shown, charts.PALETTE, charts.SIGNS, strict=False)
+    legend = [{"name": name, "colour": colour, "sign": sign} for name, colour, sign in signs]
+    places = looked.plane([row["path"] for row in rows])
+    return {"image": charts.points(places, kinds, hollow), "legend": legend, "count": len(rows)}
+
+
+def _command(run: RunFacts) -> str:
+    """Return the command that makes such a run, with all settings that are not the defaults."""
+    record, method = run.record, get_method(run.record["method"])
+    words = ["acclimate", "adapt", "DATA", "--method", record["method"], "--backbone", record["backbone"]["id"]]
+    words += ["--shots", str(record["shots"]), "--seed", str(record["seed"])]
+    if encoder := record.get("domain_encoder"):
+        words += ["--domain-encoder", encoder["id"]]
+    if domain := record.get("domain"):
+        words += ["--domain", domain]
+    usual = vars(make_config(method.Config, {}))
+    for name, value in run.adapter["config"].items():
+        if name not in usual or _plain(usual[name]) != _plain(value):
+            words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _cite(run: RunFacts, paper: str) -> list[str]:
+    """Return what a text that reports these figures should name."""
+    lines = [f"acclimate {run.adapter.get('acclimate', '')}, method {run.record['method']}"]
+    lines += [f"The method: {paper}"] if paper else []
+    return [*lines, f"The backbone: {run.record['backbone']['id']} ({run.record['backbone']['fingerprint']})"]

@@ -1,0 +1,221 @@
+"""Reports: what a page says of runs, and how a browser shows it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import acclimate
+from acclimate.data import load_data
+from acclimate.errors import RunError
+from acclimate.metrics import compare_hits, evaluate_classification
+from acclimate.reports import write_report
+from acclimate.runs.kept_predictions import keep_predictions, predictions_table, read_predictions
+from tests.helpers.browser import browse
+from tests.helpers.command import acclimate as command
+from tests.helpers.pictures import picture
+from tests.helpers.runs import quick
+
+NAMES = ("<script>alert('x')</script>", 'O\'Brien "& co"', "🪨 $granite_1$")
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Pictures whose classes and files have names that mean something to a browser; hard to tell apart."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rows = ["path\tlabel\tsplit"]
+    for split, count in (("train", 10), ("val", 3), ("test", 6)):
+        for kind, name in enumerate(NAMES):
+            for number in range(count):
+                file = f"{HOSTILE}-{split}-{kind}-{number}.png"
+                picture(kind, number, seed=len(split), noise=300.0).save(folder / file)
+                quoted = [part.replace('"', '""') for part in (file, name, split)]
+                rows.append("\t".join(f'"{part}"' for part in quoted))
+    table = folder / "table.csv"
+    table.write_text("\n".join(rows).replace("\t", ","))
+    return load_data(table)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny, data):
+    """A linear probe and zero-shot in their folders."""
+    folder = tmp_path_factory.mktemp("runs")
+    for method in ("linear-probe", "zero-shot"):
+        quick(data, tiny, method=method, out=folder / method, settings={}, shots="all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(runs, tmp_path_factory):
+    """The report of the probe."""
+    return write_report([runs / "linear-probe"], tmp_path_factory.mktemp("page") / "report.html")
+
+
+def said(run):
+    """The rows of the test images."""
+    return read_predictions(run).to_pylist()
+
+
+def test_names_mean_nothing_to_a_browser(page):
+    text = page.read_text()
+    assert "<script" not in text
+    assert "<img src=x" not in text
+    for name in NAMES:
+        assert html.escape(name).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in text
+
+
+def test_it_asks_for_nothing(page):
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page.read_text())
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert "url(" not in page.read_text()
+    assert "@import" not in page.read_text()
+
+
+def test_figures_are_those_of_the_record(page, runs):
+    text = html.unescape(page.read_text())
+    record = json.loads((runs / "linear-probe" / "record.json").read_text())
+    for metrics in (record["metrics"], record["baselines"]["zero-shot"]):
+        for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+            point, low, high = (f"{100 * metrics[name][end]:.1f}" for end in ("value", "low", "high"))
+            assert f"<td>{point} [{low}, {high}]</td>" in text
+    assert "acclimate adapt DATA --method linear-probe" in text
+    assert record["backbone"]["fingerprint"] in text
+
+
+def test_mistakes_are_shown_most_confident_first(page, runs):
+    text = page.read_text()
+    gallery = text[text.index("Most confident mistakes") : text.index("Least sure")]
+    shown = [html.unescape(name) for name in re.findall(r'<span class="name">([^<]*)</span>', gallery)]
+    wrong = [row for row in said(runs / "linear-probe") if row["label"] != row["predicted"]]
+    assert len(wrong) > 2  # else this shows nothing
+    assert shown == [row["key"] for row in sorted(wrong, key=lambda row: -row["probability"])][: len(shown)]
+    assert gallery.count("data:image/jpeg") == 4 * len(shown)  # itself, and three training images
+    assert f"{len(shown)} of {len(wrong)}" in gallery
+
+
+def test_nearest_images_are_training_images(page, runs, data):
+    near = re.findall(r'<span title="([^"]*)"><img src="data:', page.read_text())
+    assert near
+    assert {html.unescape(name) for name in near} <= set(data.train.keys)
+
+
+def test_several_runs_are_compared_image_by_image(runs, tmp_path):
+    folders = [runs / "linear-probe", runs / "zero-shot"]
+    text = html.unescape(write_report(folders, tmp_path / "both.html", features=False).read_text())
+    hits = [np.array([row["label"] == row["predicted"] for row in said(folder)]) for folder in folders]
+    gap = compare_hits(hits[0], hits[1], data_groups(folders[0]))["difference"]
+    value, low, high = (f"{100 * gap[end]:+.1f}" for end in ("value", "low", "high"))
+    assert f"{value} points of accuracy [{low}, {high}]" in text
+    assert "On 18 images that both were measured on." in text
+
+
+def data_groups(run):
+    return [row["group"] for row in said(run)]
+
+
+def test_a_run_of_an_earlier_release_is_reported_without_images(runs, tmp_path):
+    earlier = shutil.copytree(runs / "linear-probe", tmp_path / "run")
+    (earlier / "predictions.parquet").unlink()
+    text = write_report([earlier], tmp_path / "report.html").read_text()
+    assert "This run keeps no predictions" in text
+    assert "data:image/jpeg" not in text
+    assert "What is taken for what" in text
+
+
+def test_images_and_a_backbone_that_have_gone_are_left_out(runs, tmp_path, caplog):
+    moved = shutil.copytree(runs / "linear-probe", tmp_path / "run")
+    table = read_predictions(moved)
+    gone = table.set_column(table.schema.get_field_index("path"), "path", [["/gone.png"] * len(table)])
+    keep_predictions(moved, gone)
+    text = write_report([moved], tmp_path / "report.html").read_text()
+    assert "data:image/jpeg" not in text
+    assert text.count('class="gone"') > 10
+    adapter = json.loads((moved / "adapter.json").read_text())
+    adapter["backbone"]["fingerprint"] = "0" * 32
+    (moved / "adapter.json").write_text(json.dumps(adapter))
+    keep_predictions(moved, table)
+    text = write_report([moved], tmp_path / "report.html").read_text()
+    assert "data:image/jpeg" in text
+    assert 'class="near"' not in text
+    assert "no map and no nearest images" in caplog.text
+
+
+def test_captions_are_reported_without_classes(tiny, caption_folder, tmp_path):
+    quick(caption_folder, tiny, method="zero-shot", settings={}, shots="all", out=tmp_path / "run")
+    text = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    assert "Recall@K" in text
+    assert "What is taken for what" not in text
+
+
+def test_bad_input_is_one_line(runs, tmp_path):
+    for words, told in (
+        ((tmp_path / "none",), "there is no such run folder"),
+        ((tmp_path,), "record.json"),
+        ((runs / "linear-probe", "--out", tmp_path), "is a folder; name a file"),
+    ):
+        done = command("report", *words)
+        assert done.code == 2
+        assert told in " ".join(done.err.split())
+        assert done.err.count("error:") == 1
+    with pytest.raises(RunError, match="no run to report on"):
+        write_report([], tmp_path / "report.html")
+
+
+def test_the_command_says_where_the_page_is(runs, tmp_path):
+    out = tmp_path / "pages" / "report.html"
+    done = command("report", runs / "zero-shot", "--out", out, "--no-features")
+    assert (done.code, done.err) == (0, "")
+    assert f"{out} is the report" in done.out.replace("\n", "")
+    assert out.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1400])
+def test_a_browser_shows_it_without_complaint(runs, tmp_path, width):
+    page = write_report([runs / "linear-probe", runs / "zero-shot"], tmp_path / "report.html")
+    with browse(page, width) as seen:
+        assert seen.console == []
+        assert seen.requests == []
+        assert seen.broken == 0
+        assert seen.overflow == 0
+        assert "O'Brien" in seen.driver.page_source
+
+
+@pytest.mark.slow
+def test_many_classes_and_images_stay_small(runs, data, tmp_path):
+    """A thousand classes and twenty thousand images."""
+    run = shutil.copytree(runs / "linear-probe", tmp_path / "run")
+    random = np.random.default_rng(0)
+    classes, count = 1000, 20_000
+    names = tuple(f"class {number}" for number in range(classes))
+    labels = np.arange(count) % classes
+    scores = random.random((count, classes)) ** 20
+    scores[np.arange(count), labels] += random.random(count)
+    scores /= scores.sum(1, keepdims=True)
+    many = data.test.select(np.arange(count) % len(data.test))
+    record = json.loads((run / "record.json").read_text())
+    record["metrics"] = evaluate_classification(scores, labels, names, resamples=2)
+    (run / "record.json").write_text(json.dumps(record))
+    predicted = scores.argmax(1)
+    found = {
+        "label": [names[k] for k in labels],
+        "predicted": [names[k] for k in predicted],
+        "probability": scores.max(1),
+    }
+    keep_predictions(
+        run, predictions_table(found | {f"p({name})": scores[:, k] for k, name in enumerate(names)}, many, "test")
+    )
+    page = write_report([run], tmp_path / "report.html")
+    assert page.stat().st_size < 15e6
+    assert "class 999" in page.read_text()
+
+
+def test_the_model_gives_the_predictions_that_are_shown(runs, tiny):
+    assert acclimate.load(runs / "zero-shot", tiny).predictions.num_rows == 18
