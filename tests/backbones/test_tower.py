@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acclimate.backbones import LowRank, LowRankDeltas
-from acclimate.backbones.towers.changes import PROJECTIONS, DeepPrompts
+from acclimate.backbones import LowRank, LowRankDeltas, NormChange
+from acclimate.backbones.towers.changes import NORMS, PROJECTIONS, DeepPrompts
 from acclimate.backbones.towers.packing import Packing
 from acclimate.errors import BackboneError
 from tests.helpers import plain
@@ -59,6 +59,39 @@ def test_low_rank_deltas_equal_merged_weights(pair, s):
             )
 
 
+def test_changes_of_norms_equal_changed_norms(pair):
+    backbone, pixels = pair.backbone, torch.randn(2, 3, pair.backbone.image_size, pair.backbone.image_size)
+    texts = ["a photo of a cat.", "a photo of a dog"]  # what they begin with runs once
+    for tower in ("text", "vision"):
+        width, merged = getattr(backbone, f"{tower}_width"), copy.deepcopy(pair.plain)
+        norms = [
+            {name: NormChange(noise(width, seed=4 * i + j), noise(width, seed=90 + 4 * i + j)) for j, name in places}
+            for i, places in enumerate([list(enumerate(NORMS)), [(0, "norm2")]])
+        ]
+        for layer, entries in zip(getattr(merged, f"{tower}_model").encoder.layers, norms, strict=False):
+            for name, change in entries.items():
+                norm = {"norm1": layer.layer_norm1, "norm2": layer.layer_norm2}[name]
+                norm.weight.data += change.weight
+                norm.bias.data += change.bias
+        deltas = LowRankDeltas(norms=norms)
+        if tower == "text":
+            ids = backbone.tokenize(texts)
+            actual, before = (backbone.encode_text(ids, deltas=changes) for changes in (deltas, None))
+            expected = merged.get_text_features(ids)
+        else:
+            actual, before = (backbone.encode_image(pixels, deltas=changes) for changes in (deltas, None))
+            expected = merged.get_image_features(pixels)
+        close(actual, expected.pooler_output, 5e-5)
+        assert (actual - before).norm() > 0.1
+
+
+def test_projections_and_norms_that_no_block_has():
+    with pytest.raises(ValueError, match=r"no projection named .*'norm1'.*choose among q, k"):
+        LowRankDeltas([{"norm1": None}])
+    with pytest.raises(ValueError, match=r"no norm named .*'q'.*choose among norm1, norm2"):
+        LowRankDeltas(norms=[{"q": None}])
+
+
 @pytest.mark.parametrize("per_image", [True, False])
 def test_image_prompts(pair, per_image):
     backbone, n = pair.backbone, 2
@@ -86,7 +119,7 @@ def test_image_prompts_that_do_not_fit_are_refused(clip):
 
 
 def test_unknown_projection_is_refused():
-    with pytest.raises(ValueError, match="no projection named"):
+    with pytest.raises(ValueError, match=r"no projection named"):
         LowRankDeltas([{"w": LowRank(torch.zeros(1, 2), torch.zeros(2, 1))}])
 
 

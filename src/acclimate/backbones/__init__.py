@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.encoder import Encoder
     from acclimate.backbones.generative import Conversation, GenerativeVLM, LowRankAdapter, load_vlm
     from acclimate.backbones.loading import load_backbone
-    from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas
+    from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas, NormChange
 
 __all__ = [
     "BackboneInfo",
@@ -26,6 +26,7 @@ __all__ = [
     "LowRank",
     "LowRankAdapter",
     "LowRankDeltas",
+    "NormChange",
     "list_backbones",
     "load_backbone",
     "load_domain_encoder",
@@ -42,6 +43,7 @@ _HOMES = {
     "LowRank": "towers",
     "LowRankAdapter": "generative",
     "LowRankDeltas": "towers",
+    "NormChange": "towers",
     "load_backbone": "loading",
     "load_domain_encoder": "domain_encoder",
     "load_vlm": "generative",

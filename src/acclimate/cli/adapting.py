@@ -160,6 +160,7 @@ def evaluate(
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
     classes_of: opt.ClassesOf = None,
+    adapt_to_folder: opt.AdaptToFolder = False,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
@@ -186,7 +187,7 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer)
+        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer, adapt_to_folder)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
         show_expectation(model.record)
@@ -207,6 +208,7 @@ def predict(
     classes_of: opt.ClassesOf = None,
     coverage: opt.Coverage = None,
     known: opt.Known = 0.05,
+    adapt_to_folder: opt.AdaptToFolder = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -222,7 +224,7 @@ def predict(
     model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, "adapt_to_folder": adapt_to_folder}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")

@@ -108,6 +108,14 @@ Known = Annotated[
         metavar="P", help="Images with a smaller p-value are called unknown; 0: leave it out.", rich_help_panel=OUTPUT
     ),
 ]
+AdaptToFolder = Annotated[
+    bool,
+    typer.Option(
+        "--adapt-to-folder",
+        help="Label all images together (StatA): each label depends on the others, which can help or harm.",
+        rich_help_panel=MODEL,
+    ),
+]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
 Backbone = Annotated[
     str | None,

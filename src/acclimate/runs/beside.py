@@ -27,6 +27,7 @@ def evaluate_beside(
     data: ImageData,
     progress: Progress | None = None,
     scorer: str | os.PathLike[str] | DualEncoder | None = None,
+    adapt_to_folder: bool = False,
 ) -> dict[str, Any]:
     """Return the metrics of a model as its `evaluate` does, with those of zero-shot on the same images.
 
@@ -37,6 +38,7 @@ def evaluate_beside(
         data: the images, all of which are measured on.
         progress: told of every batch.
         scorer: as in `adapt`.
+        adapt_to_folder: as in `evaluate`; the others stay as they are.
 
     Returns:
         The metrics; beside them `baselines`, by name, and the `verdict`, see `Task.verdict`.
@@ -48,11 +50,12 @@ def evaluate_beside(
     task, own = task_of(data, type(model.method)), model.method
     task.check(type(own), data.name)
     judge = open_scorer(scorer, task, model.backbone, model.backbone.device)
+    tasks = {own.name: task.adapting_to_folder(own)} if adapt_to_folder else {}
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
     with among_own(model, data):
         for method in chain((own,), _untrained(task, own, data)):
-            answers = task.answer(method, *model.feed_for(method, data, progress, judge))
+            answers = tasks.get(method.name, task).answer(method, *model.feed_for(method, data, progress, judge))
             metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
     found = metrics.pop(own.name)
     return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}

@@ -12,25 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.data import ImageData, each_image
-from acclimate.data.frozen import load_splits, splits_document, write_splits
+from acclimate.data.frozen import load_splits, splits_document
 from acclimate.data.given import Several
 from acclimate.errors import ConfigError
-from acclimate.files import write_json
 from acclimate.methods import Classifier, ClassSet
 from acclimate.methods.trust import UNKNOWN
-from acclimate.runs import copies, folder
+from acclimate.runs import copies
 from acclimate.runs.adapter_info import describe_adapter
 from acclimate.runs.encoders import open_scorer
-from acclimate.runs.kept_predictions import Table, keep_predictions, read_predictions
-from acclimate.runs.kept_trust import keep_trust
-from acclimate.runs.places import PLACES, describe_places
+from acclimate.runs.folder import SPLITS
+from acclimate.runs.kept_predictions import Table, read_predictions
 from acclimate.runs.prediction import stream_predictions
-from acclimate.runs.seen import keep_images
+from acclimate.runs.saving import save_run
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.runs.several import among_own
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.tasks.asking import Answer, Asking
-from acclimate.training.checkpoint import save_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
@@ -163,7 +160,7 @@ class AdaptedModel:
             RunError: the file is damaged, or has gone since the model was loaded.
         """
         if self.splits is None:
-            return None if self.run is None else load_splits(self.run / folder.SPLITS)
+            return None if self.run is None else load_splits(self.run / SPLITS)
         told = {"seed": self.record["seed"], "shots": self.record["shots"]}
         return splits_document(self.splits, **told, digests=True, whole=self.whole)
 
@@ -175,6 +172,7 @@ class AdaptedModel:
         *,
         split: str = "auto",
         scorer: str | os.PathLike[str] | DualEncoder | None = None,
+        adapt_to_folder: bool = False,
         **options: Any,
     ) -> dict[str, Any]:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
@@ -189,6 +187,7 @@ class AdaptedModel:
                 as `data.val` or `data.select(rows)`, are measured as they are, with a warning if it has seen them.
                 `all`, or the name of a split, means those.
             scorer: as in `adapt`.
+            adapt_to_folder: as in `predict`.
             options: of `load_data`, where `data` is not loaded yet.
 
         Raises:
@@ -200,6 +199,8 @@ class AdaptedModel:
         data = open_data(data, **{"allow_one_class": True} | options)
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
+        if adapt_to_folder:
+            task = task.adapting_to_folder(method)
         data = self.choose_images(data, split)
         judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
         with among_own(self, data):
@@ -225,7 +226,13 @@ class AdaptedModel:
         return choose_evaluation_images(self.frozen, data, split, self.method.domain_encoder, self.seen_before)
 
     def predict(
-        self, images: Several, batch_size: int = 32, *, coverage: float | None = None, known: float = UNKNOWN
+        self,
+        images: Several,
+        batch_size: int = 32,
+        *,
+        coverage: float | None = None,
+        known: float = UNKNOWN,
+        adapt_to_folder: bool = False,
     ) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
 
@@ -238,11 +245,14 @@ class AdaptedModel:
             coverage: how often the `set` of classes of a prediction is to hold the right one, above 0 and below 1;
                 probabilities are tempered then. None: there are no sets.
             known: the p-value below which an image is called unknown; 0: nothing is said of that.
+            adapt_to_folder: label all images together, see `FolderClassification`; each label then depends on the
+                other images, and can be worse for it.
 
         Raises:
             AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
         """
-        return list(self.stream(images, batch_size, coverage=coverage, known=known))
+        how: dict[str, Any] = {"coverage": coverage, "known": known, "adapt_to_folder": adapt_to_folder}
+        return list(self.stream(images, batch_size, **how))
 
     def stream(
         self,
@@ -252,11 +262,14 @@ class AdaptedModel:
         *,
         coverage: float | None = None,
         known: float = UNKNOWN,
+        adapt_to_folder: bool = False,
     ) -> Iterator[Any]:
         """Yield a prediction for each image without holding more than two batches.
 
         Args:
             images, batch_size, coverage, known: as in `predict`.
+            adapt_to_folder: as in `predict`; features of all images are held then, and none is labelled before the last
+                has been read.
             on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
 
         Raises:
@@ -266,9 +279,12 @@ class AdaptedModel:
         batch_size = arguments.whole("batch_size", batch_size, 1)
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
         predictor = self.task.predictor(self.method, coverage, known)
+        if adapt_to_folder:
+            predictor = predictor.adapting_to_folder(self.method)
         for level, note in predictor.notes():
             logger.log(level, "%s", note)
-        return stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
+        found = stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
+        return iter(predictor.complete(self.method, found))
 
     def ask(self, images: Several, question: str, max_tokens: int = 64, on_corrupt: str = "error") -> list[Answer]:
         """Return what a generative model answers about each image.
@@ -295,25 +311,4 @@ class AdaptedModel:
         return None if self.run is None else read_predictions(self.run)
 
     describe = describe_adapter
-
-    def save(self, out: str | os.PathLike[str]) -> Path:
-        """Write the run folder; `record.json` comes last and marks it complete.
-
-        Raises:
-            RunError: when the folder holds other things or cannot be written.
-            ConfigError: `out` is no path.
-        """
-        path = folder.open_folder(arguments.path("out", out))
-        save_tensors(self.method.learned_state(), path / folder.ADAPTER, {"method": self.method.name})
-        write_json(path / folder.ADAPTER_INFO, self.describe())
-        if self.frozen is not None:
-            write_splits(self.frozen, path / folder.SPLITS)
-        keep_images(path, self.seen_before)
-        keep_trust(path, self.trust or self.laid_aside)
-        keep_predictions(path, self.predictions)
-        folder.write_lines(path / folder.LOG, self.journal)
-        encoders = {"backbone": self.backbone, "domain_encoder": self.method.domain_encoder}
-        kept = {name: entry for name, entry in self.record.items() if name != PLACES}
-        self.record = kept | describe_places(path, encoders)
-        write_json(path / folder.RECORD, self.record)
-        return path
+    save = save_run

@@ -211,6 +211,16 @@ class Classification(Task[ImageData]):
 
         return labelling_of(method, coverage, known) or self
 
+    def adapting_to_folder(self, method: Classifier) -> Classification:
+        """Return what predicts all images together, see `FolderClassification`.
+
+        Raises:
+            ConfigError: the method has nothing that could be adapted.
+        """
+        from acclimate.tasks.folder import adapting_to_folder  # which is a classification itself
+
+        return adapting_to_folder(self, method)
+
     @torch.no_grad()
     def predict(self, method: Classifier, batch: Batch, paths: Sequence[str]) -> Iterator[Prediction]:
         """Yield label and probabilities of each image."""

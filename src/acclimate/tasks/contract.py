@@ -266,6 +266,18 @@ class Task(ABC, Generic[D]):
             raise ConfigError(f"`coverage` is for classes, and {self.title.lower()} has none; leave it out")
         return self
 
+    def adapting_to_folder(self, method: Any) -> Task[Any]:
+        """Return what says of each image what all of them together suggest; by default there is nothing that does.
+
+        Raises:
+            ConfigError: there are no classes, or the method has nothing that could be adapted.
+        """
+        raise ConfigError(f"`adapt_to_folder=True` is for classes, and {self.title.lower()} has none; leave it out")
+
+    def complete(self, method: Any, predictions: Iterable[Any]) -> Iterable[Any]:
+        """Return the predictions as they are given out, here one by one as they come."""
+        return predictions
+
     def notes(self) -> Iterable[tuple[int, str]]:
         """Return what must be known of predictions before they are read, each with the level of its message."""
         return ()

@@ -40,6 +40,19 @@ class Labelling(Classification):
         if held_out is not None:
             self.thresholds = held_out.thresholds(coverage)
 
+    def adapting_to_folder(self, method: Classifier) -> Classification:
+        """Return what `Classification` does, unless there are sets.
+
+        Raises:
+            ConfigError: there are sets, or the method has nothing that could be adapted.
+        """
+        if self.held_out is not None:
+            raise ConfigError(
+                f"`coverage={self.coverage:g}` with `adapt_to_folder=True`: sets hold for images that are labelled one "
+                "by one; leave out one of the two"
+            )
+        return super().adapting_to_folder(method)
+
     def notes(self) -> Iterator[tuple[int, str]]:
         """Yield where there are too few images for sets or p-values to say anything."""
         if self.held_out is not None and (

@@ -35,7 +35,7 @@ What a method changes (changes.py) enters in every layer, for the prefix and for
 tower.py         tokens x (T, D) <------- DeepPrompts: vectors[l] (M, D) overwrite rows of x at the input of layer l
                       |
                       +------.
-                      |    norm1
+                      |    norm1 <-------- NormChange: added to weight and bias, here and in norm2
                       |    q, k, v <----- LowRankDeltas: W h + scale * b diag(s) a h, here and in out, fc1 and fc2
 attention.py          |      |
                       |    attention <--- cached keys and values of the prefix
@@ -70,7 +70,7 @@ pool           to keep of each sequence the one token that stands for it
 
 from __future__ import annotations
 
-from acclimate.backbones.towers.changes import LowRank, LowRankDeltas, append_prompts
+from acclimate.backbones.towers.changes import LowRank, LowRankDeltas, NormChange, append_prompts
 from acclimate.backbones.towers.contexts import (
     ClassPosition,
     ClassTokens,
@@ -91,6 +91,7 @@ __all__ = [
     "Layout",
     "LowRank",
     "LowRankDeltas",
+    "NormChange",
     "Tower",
     "append_prompts",
     "broadcast_context",

@@ -1,4 +1,4 @@
-"""What a method changes inside a frozen tower: vectors that overwrite tokens, and low-rank changes of weights.
+"""What a method changes inside a frozen tower: vectors that overwrite tokens, and changes of weights and norms.
 
 They are arguments of a run, not copies of the model; gradients flow to the tensors in them.
 """
@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.errors import BackboneError
 
 PROJECTIONS = ("q", "k", "v", "out", "fc1", "fc2")
+NORMS = ("norm1", "norm2")
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,48 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class LowRankDeltas:
-    """Low-rank changes per layer: entry l maps any of "q", "k", "v", "out", "fc1", "fc2" to its `LowRank`."""
+class NormChange:
+    """A change of one layer norm: y = (w + weight) (x - mean x) / sd x + (b + bias).
 
-    layers: Sequence[Mapping[str, LowRank]]
+    Attributes:
+        weight, bias: (D,), what is added to those of the norm.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        """What the changed norm makes of x (..., D)."""
+        weight, bias = (norm.weight + self.weight).to(x.dtype), (norm.bias + self.bias).to(x.dtype)
+        return F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
+
+
+@dataclass(frozen=True)
+class LowRankDeltas:
+    """Changes of the layers of a tower: low-rank ones of weights, and others of norms.
+
+    Attributes:
+        layers: entry l maps any of "q", "k", "v", "out", "fc1", "fc2" to its `LowRank`.
+        norms: entry l maps any of "norm1", "norm2", the norms before attention and MLP, to its `NormChange`.
+    """
+
+    layers: Sequence[Mapping[str, LowRank]] = ()
+    norms: Sequence[Mapping[str, NormChange]] = ()
 
     def __post_init__(self) -> None:
-        """Refuse projections that no block has."""
-        unknown = {name for layer in self.layers for name in layer} - set(PROJECTIONS)
-        if unknown:
-            raise ValueError(f"no projection named {sorted(unknown)}; choose among {', '.join(PROJECTIONS)}")
+        """Refuse projections and norms that no block has."""
+        for entries, known, what in ((self.layers, PROJECTIONS, "projection"), (self.norms, NORMS, "norm")):
+            unknown = {name for layer in entries for name in layer} - set(known)
+            if unknown:
+                raise ValueError(f"no {what} named {sorted(unknown)}; choose among {', '.join(known)}")
 
     def at(self, layer: int) -> Mapping[str, LowRank]:
-        """The changes of one layer, empty past the last entry."""
+        """The low-rank changes of one layer, empty past the last entry."""
         return self.layers[layer] if layer < len(self.layers) else {}
+
+    def norms_at(self, layer: int) -> Mapping[str, NormChange]:
+        """The changes of the norms of one layer, empty past the last entry."""
+        return self.norms[layer] if layer < len(self.norms) else {}
 
 
 def append_prompts(x: Tensor, prompts: Sequence[Tensor]) -> tuple[Tensor, DeepPrompts | None]:

@@ -6,7 +6,7 @@ of the model. Everything here is exact; `Tower.run` without arguments equals the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,20 +15,22 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from acclimate.backbones.towers.attention import attend, attend_packed
-from acclimate.backbones.towers.changes import DeepPrompts, LowRank, LowRankDeltas
+from acclimate.backbones.towers.changes import DeepPrompts, LowRankDeltas
 from acclimate.backbones.towers.packing import Packing
+
+UNCHANGED = LowRankDeltas()
 
 
 @dataclass(frozen=True)
 class Block:
     """One pre-norm encoder layer, whatever the family calls its parts."""
 
-    norm1: nn.Module
+    norm1: nn.LayerNorm
     q: nn.Linear
     k: nn.Linear
     v: nn.Linear
     out: nn.Linear
-    norm2: nn.Module
+    norm2: nn.LayerNorm
     fc1: nn.Linear
     activation: Callable[[Tensor], Tensor]
     fc2: nn.Linear
@@ -75,7 +77,7 @@ class Tower:
             x: tokens with positions added: (N, L, D), or flat (T, D) with `packing`.
             packing: lengths of the sequences in a flat x; causal towers only.
             prompts: vectors that overwrite tokens at the input of layers.
-            deltas: low-rank changes of the layers' weights.
+            deltas: changes of the layers' weights and norms.
             cache: of the prefix that x continues; causal towers only. Of G prefixes, the first N / G sequences continue
                 the first, and so on.
             pool: position of the one token of each sequence that is wanted, an integer (-1: the last) or (N,). The last
@@ -97,7 +99,7 @@ class Tower:
         for index, block in enumerate(self.blocks):
             if prompts is not None:
                 x = prompts.write(index, x)
-            layer = _Layer(block, deltas.at(index) if deltas else {}, packing, self.heads, self.causal)
+            layer = _Layer(block, index, deltas or UNCHANGED, packing, self.heads, self.causal)
             cached = cache.at(index) if cache else None
             only = pooled if index == len(self.blocks) - 1 else None
             if checkpoint and torch.is_grad_enabled():
@@ -120,7 +122,7 @@ class Tower:
         for index, block in enumerate(self.blocks):
             if prompts is not None:
                 x = prompts.write(index, x)
-            layer = _Layer(block, deltas.at(index) if deltas else {}, packing, self.heads, self.causal)
+            layer = _Layer(block, index, deltas or UNCHANGED, packing, self.heads, self.causal)
             h, k, v = layer.keys_values(x)
             for store, flat in ((keys, k), (values, v)):
                 store.append(flat.view(count, length, self.heads, -1).permute(2, 0, 1, 3).contiguous())
@@ -143,7 +145,8 @@ class _Layer:
     """One layer at work on flat tokens (T, D)."""
 
     block: Block
-    deltas: Mapping[str, LowRank]
+    index: int
+    deltas: LowRankDeltas
     packing: Packing
     heads: int
     causal: bool
@@ -156,7 +159,7 @@ class _Layer:
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The normed input, keys and values, each (T, D)."""
-        h = self.block.norm1(x)
+        h = self._norm("norm1", x)
         return h, self._linear("k", h), self._linear("v", h)
 
     def finish(
@@ -178,12 +181,16 @@ class _Layer:
         else:
             attended = attend_packed(q, k, v, self.packing, heads=self.heads, cached=cached, positions=positions)
         x = x + self._linear("out", attended)
-        return x + self._linear("fc2", self.block.activation(self._linear("fc1", self.block.norm2(x))))
+        return x + self._linear("fc2", self.block.activation(self._linear("fc1", self._norm("norm2", x))))
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         y = getattr(self.block, name)(x)
-        delta = self.deltas.get(name)
+        delta = self.deltas.at(self.index).get(name)
         return y if delta is None else y + delta(x)
+
+    def _norm(self, name: str, x: Tensor) -> Tensor:
+        norm, change = getattr(self.block, name), self.deltas.norms_at(self.index).get(name)
+        return norm(x) if change is None else change(norm, x)
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -30,10 +30,14 @@ class ClassRows(TextClassifier):
 
     def set_classes(self) -> None:
         """Encode the sentences of the classes, and find their rows."""
+        self.find_rows()
+        self.register_buffer("text", self.text_directions(), persistent=False)
+
+    def find_rows(self) -> None:
+        """Find the rows of the bound classes."""
         row = {name: number for number, name in enumerate(self.trained_classes)}
         places = [row.get(name, -1) for name in self.class_names]
         self._places = torch.tensor(places, device=self.backbone.device)
-        self.register_buffer("text", self.text_directions(), persistent=False)
 
     def bound_rows(self, rows: Tensor) -> Tensor:
         """Return the rows of the bound classes in their order (C, E), zeros for those unknown in training.
