@@ -60,13 +60,16 @@ def test_adapt_and_predict_on_a_bare_file(file, tmp_path):
     done = acclimate("adapt", data, "--backbone", file, *how)
     assert done.code == 0, done.err
     assert "my.pt: ViT of 3 layers, patches of 8 in 32 pixels, 1 and 1 heads; quick_gelu" in done.err
-    file.parent.rename(tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("bare", "run"):  # the place from the run is what leads to the file
+        (tmp_path / name).rename(tmp_path / "elsewhere" / name)
     out = tmp_path / "labels.csv"
-    done = acclimate(
-        "predict", tmp_path / "run", data / "cat", "--backbone", tmp_path / "moved" / "my.pt", "--out", out
-    )
+    done = acclimate("predict", tmp_path / "elsewhere" / "run", data / "cat", "--out", out)
     assert done.code == 0, done.err
     assert len(list(csv.DictReader(out.open()))) == 12
+    (tmp_path / "elsewhere" / "bare" / "my.pt").unlink()
+    done = acclimate("predict", tmp_path / "elsewhere" / "run", data / "cat", "--out", tmp_path / "more.csv")
+    assert "which is not where it was looked for" in done.error
 
 
 @pytest.mark.slow

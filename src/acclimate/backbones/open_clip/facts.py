@@ -140,7 +140,7 @@ def _configured(path: Path, sizes: Sizes, activation: str | None) -> Facts:
         heads,
         _image_size(path, vision, sizes),
         source,
-        tuple(float((block.get("norm_kwargs") or {}).get("eps", EPSILON)) for block in (vision, text)),
+        (_epsilon(vision), _epsilon(text)),
         **_pixels(path, blocks["preprocess_cfg"]),
         tokenizer=text.get("hf_tokenizer_name") or None,
     )
@@ -193,6 +193,10 @@ def _activation(path: Path, block: str, config: Mapping[str, Any], quick: bool) 
     if quick or options not in ({"approximate": "tanh"}, {"approximate": "none"}):
         raise BackboneError(f"{path}: {block}.act_kwargs={repr(options)[:60]} cannot be followed")
     return "gelu_pytorch_tanh" if options["approximate"] == "tanh" else "gelu"
+
+
+def _epsilon(config: Mapping[str, Any]) -> float:
+    return float((config.get("norm_kwargs") or {}).get("eps", EPSILON))
 
 
 def _divided(path: Path, width: int, size: Any) -> int:

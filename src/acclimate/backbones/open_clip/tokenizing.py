@@ -26,7 +26,7 @@ def clip_tokenizer(context_length: int) -> Any:
     from transformers import CLIPTokenizer
 
     lines = gzip.decompress((HERE / "clip_merges.txt.gz").read_bytes()).decode().split("\n")
-    merges = [(first, second) for first, _, second in (line.partition(" ") for line in lines)]
+    merges: Any = [(first, second) for first, _, second in (line.partition(" ") for line in lines)]
     others = [byte for byte in range(256) if byte not in PRINTABLE]
     letters = [*map(chr, PRINTABLE), *(chr(256 + place) for place in range(len(others)))]
     words = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges), START, END]
