@@ -134,7 +134,7 @@ def test_layouts_of_the_catalogue(tmp_path):
     assert "vision_cfg.timm_model_name='eva' is not followed" in found["someone/eva"]
     assert "download https://" in found["SkyCLIP-ViT-B-32"]
     for info in list_backbones():
-        assert info.served or "`acclimate backbones` lists what else knows" in found[info.id]
+        assert info.served or "lists what else there is for" in found[info.id]
     asked = [path.split("/", 2) for path in server.asked]
     assert [path for owner, name, path in asked if repos[f"{owner}/{name}"].get(path) == b"never read"] == []
     later = load_from_hub(server.endpoint, tmp_path / "home", *bare, "wisdomik/QuiltNet-B-32", "imageomics/none")

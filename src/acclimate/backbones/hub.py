@@ -88,7 +88,7 @@ def find_checkpoint(name: str, what: str = "backbone", own: str = "mini-clip", p
     if path.exists():
         raise BackboneError(f"{path} is a file; give the folder that holds config.json and model.safetensors")
     if info is not None and not info.served:
-        raise BackboneError(f"{name} {info.note}; `acclimate backbones` lists what else knows {info.domain}")
+        raise BackboneError(f"{name} {info.note}; `acclimate backbones` lists what else there is for {info.group}")
     if info is not None and info.url:
         raise BackboneError(f"{name} is not on the Hub; download {info.url}, unpack it, and give the file {info.file}")
     if inside := HUB_FILE.fullmatch(name):
