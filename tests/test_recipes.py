@@ -17,7 +17,7 @@ import typer.main
 from PIL import Image
 
 from acclimate import synthetic
-from acclimate.backbones import GenerativeVLM, load_vlm
+from acclimate.backbones import GenerativeVLM, list_backbones, load_vlm
 from acclimate.bench import plan_bench, read_spec
 from acclimate.bench.facts import prompts_of
 from acclimate.bench.jobs import load_source, plan, select_by
@@ -273,6 +273,23 @@ def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_mak
             assert values["data"] == source.path
             made.add(values["out"].as_posix())
     assert read == made
+
+
+DOMAINS = {"rs-fewshot": 4, "pathology": 3, "bio": 3}  # and how many backbones from the Hub each reads
+
+
+@pytest.mark.parametrize("title", DOMAINS)
+def test_a_recipe_of_domain_checkpoints_can_be_planned(title: str, tmp_path: Path, tiny_backbones: dict) -> None:
+    spec = read_spec(ROOT / f"recipes/{title}.yaml", tmp_path)
+    known = {info.id for info in list_backbones() if info.served and not info.url}
+    assert len(known.intersection(spec.backbones)) == len(spec.backbones) == DOMAINS[title]
+    for source in spec.data.values():
+        make_split_pictures(source.path, "ab", {"train": 16, "val": 1, "test": 1})
+    data = {title: load_source(title, source) for title, source in spec.data.items()}
+    two = dict(zip(spec.backbones, tiny_backbones.values(), strict=False))
+    jobs = plan(replace(spec, backbones=tuple(two)), two, data)
+    each = len(jobs) // len(two)
+    assert f"| {each * len(spec.backbones):,} |" in documented(ROOT / f"recipes/{title}.yaml")
 
 
 def test_classes_of_published_lists_are_divided_by_their_numbers(public: Path) -> None:

@@ -2,125 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
+from safetensors.torch import load_file, save
 
+from acclimate.backbones import list_backbones, load_backbone, load_domain_encoder, load_vlm
+from acclimate.backbones.fingerprint import fingerprint, stored_weights
+from tests.helpers.hub_server import files_of, hub_environment, hub_server, load_from_hub
+from tests.helpers.open_clip_layout import WIDE, open_clip_config, open_clip_names, tiny_model, write_layout
+from tests.helpers.pictures import make_pictures
 from tests.helpers.tiny_backbones import tiny_clip
 from tests.helpers.tiny_vlms import tiny_llava
 from tests.helpers.waiting import HANG
-
-SCRIPT = """
-import json, logging, sys
-from acclimate.backbones import load_backbone, load_domain_encoder, load_vlm
-from acclimate.errors import BackboneError
-for name in sys.argv[1:]:
-    kind, _, place = name.rpartition(":")
-    load = {"domain": load_domain_encoder, "vlm": load_vlm}.get(kind, load_backbone)
-    try:
-        print(json.dumps([name, load(place).fingerprint]))
-    except BackboneError as error:
-        print(json.dumps([name, str(error)]))
-"""
-COMMITS = {"main": "a" * 40, "refs/pr/3": "b" * 40}
-
-
-def hub(folder, generative):
-    """A server for tiny/plain, tiny/converted (safetensors in pull request 3), tiny/pickled, tiny/gated, tiny/vlm."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    pickled = {"config.json": files["config.json"], "pytorch_model.bin": b"never read"}
-    repos = {
-        ("tiny/vlm", "a" * 40): {path.name: path.read_bytes() for path in generative.iterdir()},
-        ("tiny/plain", "a" * 40): files,
-        ("tiny/converted", "a" * 40): pickled,
-        ("tiny/converted", "b" * 40): files,
-        ("tiny/pickled", "a" * 40): pickled,
-    }
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            path = self.path.split("?")[0].replace("%2F", "/")
-            parts = path.strip("/").split("/")
-            api = parts[0] == "api"
-            name = "/".join(parts[2:4] if api else parts[:2])
-            if name == "tiny/gated":
-                return self.answer(403, {"error": "gated"}, {"X-Error-Code": "GatedRepo"})
-            if (name, "a" * 40) not in repos:
-                return self.answer(404, {"error": "no such model"}, {"X-Error-Code": "RepoNotFound"})
-            if api and parts[4:5] == ["discussions"]:
-                found = {"num": 3, "title": "Adding `safetensors` variant of this model", "status": "open"}
-                found |= {
-                    "author": {"name": "SFconvertbot"},
-                    "isPullRequest": True,
-                    "repo": {"name": name, "type": "model"},
-                }
-                found["createdAt"] = "2024-01-01T00:00:00.000Z"
-                found = [found] if name == "tiny/converted" else []
-                return self.answer(200, {"discussions": found, "count": len(found), "start": 0})
-            revision = path.split("/revision/" if api else "/resolve/")[-1] if "/re" in path else "main"
-            if api and parts[4:5] == ["tree"]:
-                revision = path.split("/tree/")[-1]
-            commit = next((c for r, c in COMMITS.items() if revision.startswith((r, c))), COMMITS["main"])
-            content = repos[name, commit]
-            if api and parts[4:5] == ["tree"]:
-                return self.answer(
-                    200,
-                    [{"type": "file", "path": f, "size": len(b), "oid": etag(b)} for f, b in content.items()],
-                )
-            if api:
-                info = {
-                    "id": name,
-                    "sha": commit,
-                    "siblings": [{"rfilename": f, "size": len(b)} for f, b in content.items()],
-                }
-                return self.answer(200, info | {"private": False, "downloads": 0, "likes": 0, "tags": []})
-            body = content[parts[-1]]
-            return self.answer(200, body, {"X-Repo-Commit": commit, "ETag": f'"{etag(body)}"'})
-
-        do_HEAD = do_GET
-
-        def answer(self, status, body, headers=None):
-            body = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-def etag(body):
-    return hashlib.sha1(body).hexdigest()
-
-
-def load(endpoint, cache, *names):
-    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k != "HF_HUB_OFFLINE"}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(line) for line in done.stdout.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -130,33 +30,152 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 def test_hub(folder, tmp_path):
-    from acclimate.backbones import load_backbone, load_domain_encoder, load_vlm
-
     generative = tiny_llava(tmp_path / "vlm")
-    server = hub(folder, generative)
-    endpoint = f"http://127.0.0.1:{server.server_port}"
+    files = files_of(folder)
+    pickled = {"config.json": files["config.json"], "pytorch_model.bin": b"never read"}
+    repos = {"tiny/plain": files, "tiny/converted": pickled, "tiny/pickled": pickled, "tiny/vlm": files_of(generative)}
     names = ["tiny/plain", "tiny/converted", "tiny/pickled", "tiny/gated", "tiny/absent"]
     names += ["domain:tiny/plain", "domain:tiny/absent", "vlm:tiny/vlm"]
-    found = load(endpoint, tmp_path, *names)
-    server.shutdown()
-    server.server_close()
+    with hub_server(repos, {"tiny/converted": files}, {"tiny/gated"}) as server:
+        found = load_from_hub(server.endpoint, tmp_path, *names)
     assert found["tiny/plain"] == found["tiny/converted"] == load_backbone(folder).fingerprint
     assert found["domain:tiny/plain"] == load_domain_encoder(folder).fingerprint
     assert found["vlm:tiny/vlm"] == load_vlm(generative).fingerprint
     assert found["domain:tiny/absent"] == found["tiny/absent"]
     assert "offers no model.safetensors" in found["tiny/pickled"]
+    assert "acclimate backbones convert tiny/pickled --out" in found["tiny/pickled"]
     assert "accept its terms" in found["tiny/gated"]
     assert "no folder and no public Hub model 'tiny/absent'" in found["tiny/absent"]
-    later = load(endpoint, tmp_path, "tiny/plain", "tiny/converted", "tiny/other")
+    later = load_from_hub(server.endpoint, tmp_path, "tiny/plain", "tiny/converted", "tiny/other")
     assert later["tiny/plain"] == later["tiny/converted"] == found["tiny/plain"]
     assert "cannot be reached" in later["tiny/other"]
     assert "'mini-clip'" in later["tiny/other"]
+
+
+def torch_bytes(content, path):
+    torch.save(content, path)
+    return path.read_bytes()
+
+
+def layouts(tmp_path):
+    """Repositories of the catalogue, with random weights in their very files, and what those weights are."""
+    plain = tiny_model(tmp_path / "plain")
+    text = {**WIDE, "vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
+    wide = tiny_model(tmp_path / "wide", text=text, vision={**WIDE, "image_size": 224})
+    whole, names = files_of(tmp_path / "plain"), open_clip_names(wide)
+    hub = files_of(write_layout(tmp_path / "oc", plain))
+    first = json.dumps(open_clip_config(plain)["model_cfg"] | {"preprocess_cfg": {"hf_hub": "x"}}).encode()
+    pickled = torch_bytes(open_clip_names(plain), tmp_path / "x.bin")
+    bare = torch_bytes(names, tmp_path / "x.pt")
+    weights = load_file(tmp_path / "plain/model.safetensors")
+    noise = {"README.md": b"never read", ".gitattributes": b"", "data/large.zip": b"never read"}
+    repos = {
+        # RemoteCLIP: three bare state dicts, one of them a ResNet
+        "chendelong/RemoteCLIP": {
+            "RemoteCLIP-ViT-B-32.pt": bare,
+            "RemoteCLIP-ViT-L-14.pt": b"never read",
+            "RemoteCLIP-RN50.pt": torch_bytes({"visual.layer1.0.conv1.weight": torch.zeros(2)}, tmp_path / "rn.pt"),
+        },
+        # GeoRSCLIP: state dicts in a folder, beside code and data
+        "Zilun/GeoRSCLIP": {
+            "ckpt/RS5M_ViT-B-32.pt": bare,
+            "ckpt/RS5M_ViT-H-14.pt": b"never read",
+            "codebase/inference/inference.py": b"never read",
+        },
+        # BioCLIP: both kinds of weights, a configuration that says nothing of the pixels
+        "imageomics/bioclip": {**hub, "open_clip_config.json": first, "open_clip_pytorch_model.bin": b"never read"},
+        "imageomics/bioclip-2": hub,
+        # QuiltNet: pickled weights alone, with a configuration; a bot's pull request is none of ours
+        "wisdomik/QuiltNet-B-32": {
+            **{name: body for name, body in hub.items() if not name.endswith(".safetensors")},
+            "open_clip_pytorch_model.bin": pickled,
+        },
+        # Git-RSCLIP, MedSigLIP, PathGen-CLIP: in the format of transformers, in half precision
+        "lcybuaa/Git-RSCLIP": {
+            **whole,
+            "model.safetensors": save(
+                {k: v.half() for k, v in load_file(tmp_path / "plain/model.safetensors").items()}
+            ),
+        },
+        # PLIP: pickled in the format of transformers, with the Hub's own copy beside
+        "vinid/plip": {
+            **{name: body for name, body in whole.items() if name != "model.safetensors"},
+            "pytorch_model.bin": torch_bytes(weights, tmp_path / "plip.bin"),
+        },
+        "someone/eva": {
+            **hub,
+            "open_clip_config.json": json.dumps(open_clip_config(plain, vision_cfg__timm_model_name="eva")).encode(),
+            "open_clip_model.safetensors": b"never read",
+        },
+    }
+    return {name: {**noise, **files} for name, files in repos.items()}, whole, tmp_path / "plain", tmp_path / "wide"
+
+
+@pytest.mark.slow
+def test_layouts_of_the_catalogue(tmp_path):
+    """Each loads as what it was made from, and of each repository only what is needed is downloaded."""
+    repos, whole, plain, wide = layouts(tmp_path)
+    bare = ["chendelong/RemoteCLIP/RemoteCLIP-ViT-B-32.pt", "Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt"]
+    own = ["imageomics/bioclip", "imageomics/bioclip-2", "wisdomik/QuiltNet-B-32", "vinid/plip"]
+    refused = ["chendelong/RemoteCLIP", "chendelong/RemoteCLIP/RemoteCLIP-RN50.pt", "chendelong/RemoteCLIP/x.pt"]
+    refused += ["google/medsiglip-448", "someone/eva", "SkyCLIP-ViT-B-32"]
+    refused += [info.id for info in list_backbones() if not info.served]
+    names = [*bare, *own, "lcybuaa/Git-RSCLIP", "domain:imageomics/bioclip-2", *refused]
+    with hub_server(repos, {"vinid/plip": whole}, {"google/medsiglip-448"}) as server:
+        found = load_from_hub(server.endpoint, tmp_path / "home", *names)
+    assert {found[name] for name in bare} == {fingerprint(stored_weights([wide / "model.safetensors"]))}
+    assert {found[name] for name in own} == {load_backbone(plain).fingerprint}
+    assert len(found["lcybuaa/Git-RSCLIP"]) == 32
+    assert found["domain:imageomics/bioclip-2"] == load_domain_encoder(plain).fingerprint
+    assert "holds several checkpoints; give one of them: chendelong/RemoteCLIP/RemoteCLIP-RN50.pt" in found[refused[0]]
+    assert "a CLIP whose image tower is a ResNet" in found[refused[1]]
+    assert "chendelong/RemoteCLIP has no file 'x.pt'; it has RemoteCLIP-RN50.pt" in found[refused[2]]
+    assert "accept its terms" in found["google/medsiglip-448"]
+    assert "vision_cfg.timm_model_name='eva' is not followed" in found["someone/eva"]
+    assert "download https://" in found["SkyCLIP-ViT-B-32"]
+    for info in list_backbones():
+        assert info.served or "lists what else there is for" in found[info.id]
+    asked = [path.split("/", 2) for path in server.asked]
+    assert [path for owner, name, path in asked if repos[f"{owner}/{name}"].get(path) == b"never read"] == []
+    later = load_from_hub(server.endpoint, tmp_path / "home", *bare, "wisdomik/QuiltNet-B-32", "imageomics/none")
+    assert [later[name] for name in bare] == [found[name] for name in bare]
+    assert later["wisdomik/QuiltNet-B-32"] == found["wisdomik/QuiltNet-B-32"]
+    assert "cannot be reached" in later["imageomics/none"]
+
+
+@pytest.mark.slow
+def test_a_hub_model_through_the_command_line(tmp_path):
+    """`adapt` and `predict` on a file of a Hub repository, and pickled weights of transformers made safetensors."""
+    repos, _, plain, _ = layouts(tmp_path)
+    data = make_pictures(tmp_path / "data", ("cat", "dog"), 12)
+    with hub_server(repos, {}, set()) as server:
+        environment = hub_environment(server.endpoint, tmp_path / "home")
+
+        def run(*words):
+            return subprocess.run(
+                [sys.executable, "-m", "acclimate", *map(str, words)],
+                env=environment, capture_output=True, text=True, timeout=HANG, check=False,
+            )  # fmt: skip
+
+        name = "Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt"
+        done = run(
+            "adapt", data, "--backbone", name, "--method", "linear-probe", "--shots", 2, "--out", tmp_path / "run"
+        )
+        assert done.returncode == 0, done.stderr
+        assert "quick_gelu (catalogue: GeoRSCLIP ViT-B/32)" in done.stderr
+        done = run("backbones", "convert", "vinid/plip", "--out", tmp_path / "plip")
+        assert done.returncode == 0, done.stderr
+        assert load_backbone(tmp_path / "plip").fingerprint == load_backbone(plain).fingerprint
+    shutil.rmtree(tmp_path / "home" / "acclimate")  # what was written is written again, without the Hub
+    done = run("predict", tmp_path / "run", data / "cat", "--out", tmp_path / "labels.csv")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "labels.csv").read_text().splitlines()) == 13
 
 
 @pytest.mark.slow
 def test_a_hub_that_never_answers(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        found = load(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "tiny/plain")
+        found = load_from_hub(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "tiny/plain")
     assert "cannot be reached" in found["tiny/plain"]
     assert time.monotonic() - start < 300  # seconds of waiting; the rest is importing on a busy machine

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.encoder import Encoder
     from acclimate.backbones.generative import Conversation, GenerativeVLM, LowRankAdapter, load_vlm
     from acclimate.backbones.loading import load_backbone
+    from acclimate.backbones.open_clip.converting import convert_backbone
     from acclimate.backbones.towers import ClassTokens, LowRank, LowRankDeltas, NormChange
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LowRankAdapter",
     "LowRankDeltas",
     "NormChange",
+    "convert_backbone",
     "list_backbones",
     "load_backbone",
     "load_domain_encoder",
@@ -44,6 +46,7 @@ _HOMES = {
     "LowRankAdapter": "generative",
     "LowRankDeltas": "towers",
     "NormChange": "towers",
+    "convert_backbone": "open_clip.converting",
     "load_backbone": "loading",
     "load_domain_encoder": "domain_encoder",
     "load_vlm": "generative",

@@ -83,8 +83,8 @@ def weight_files(folder: Path) -> list[Path]:
         pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
         if pickles:
             raise BackboneError(
-                f"{folder} has pickled weights only ({pickles[0]}), which can run code when opened; if you trust them, "
-                "load them with transformers once and write them with save_pretrained, which makes model.safetensors"
+                f"{folder} has pickled weights only ({pickles[0]}), which can run code when opened; "
+                f"`acclimate backbones convert {folder} --out FOLDER` reads only tensors and writes model.safetensors"
             )
         raise BackboneError(f"{folder} has no {WEIGHTS}; copy the weights there, in safetensors format")
     for file in files:

@@ -43,7 +43,12 @@ class Interrupted(Exception):
 
 
 class Program(Verbs):
-    """The program, which hands an interrupt on as it is."""
+    """The program, which hands an interrupt on as it is, and knows verbs of two words beside those of one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the words before the verb, and the verb."""
+        two = " ".join(args[:2])
+        return super().parse_args(ctx, [two, *args[2:]] if two in self.commands else args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
@@ -85,6 +90,7 @@ pretrain_app.command(cls=Verb)(classifying.classifier)
 app.add_typer(pretrain_app, name="pretrain")
 app.command(cls=Verb)(looking.methods)
 app.command(cls=Verb)(looking.backbones)
+app.command("backbones convert", cls=Verb)(making.convert)
 
 
 def _version(value: bool) -> None:

@@ -14,6 +14,7 @@ EXAMPLES = {
     "predict": "acclimate predict runs/mine new_images --out labels.csv",
     "suggest": "acclimate suggest runs/mine new_images -n 20 --out to_label",
     "backbones": "acclimate backbones --on my_images",
+    "backbones convert": "acclimate backbones convert RemoteCLIP-ViT-B-32.pt --out models/remoteclip",
     "bench": "acclimate bench spec.yaml --jobs 2 --compare linear-probe",
     "describe": "acclimate describe my_images --llm http://localhost:8000/v1 --out prompts.json",
     "check": "acclimate data check my_images",

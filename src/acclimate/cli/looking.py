@@ -83,7 +83,10 @@ def backbones(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """List the catalogue of backbones, or rank those at hand on your labelled images (--on DATA)."""
+    """List the catalogue of backbones, or rank those at hand on your labelled images (--on DATA).
+
+    See also `acclimate backbones convert`.
+    """
     if on is None:
         _refuse_without_data(context)
         tables.show_backbones(as_json)

@@ -1,4 +1,4 @@
-"""The verb `data make`: an embedded domain as a folder, with labels or with questions."""
+"""Verbs that make folders: `data make` of an embedded domain, `backbones convert` of a checkpoint of open_clip."""
 
 from __future__ import annotations
 
@@ -36,3 +36,36 @@ def make(
         words = ("--method", "instruct", "--shots", "all")
     console.tell(console.out, "Next:")
     show_commands(command("adapt", out, *words, "--out", "runs/mine"))
+
+
+def convert(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|DIR|ID",
+            help="Checkpoint of open_clip (.safetensors, .pt, .bin), a folder that holds one, a Hub id, or a file of a "
+            "Hub repository (ORG/NAME/FILE).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make.")],
+    activation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="quick_gelu|gelu", help="Activation, which weights do not tell, where no configuration says it."
+        ),
+    ] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a checkpoint of open_clip, or pickled weights, once as a folder in Hugging Face format."""
+    console.show_notes(quiet)
+    from acclimate.backbones import convert_backbone, load_backbone
+
+    folder = convert_backbone(checkpoint, out, activation)
+    facts = load_backbone(folder).describe()
+    parameters = facts["parameters"] / 1e6
+    console.out.print(
+        f"{folder}: {facts['family']}, {facts['image_size']} pixels, {parameters:.1f} million parameters",
+        soft_wrap=True,
+    )
+    console.tell(console.out, "Next:")
+    show_commands(command("adapt", "YOUR_DATA", "--backbone", folder, "--out", "runs/mine"))

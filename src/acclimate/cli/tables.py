@@ -221,19 +221,32 @@ def show_methods(as_json: bool = False) -> None:
 
 
 def show_backbones(as_json: bool = False) -> None:
-    """Show the catalogue."""
+    """Show the catalogue, by the images that its entries were trained on."""
     from dataclasses import asdict
 
-    from acclimate.backbones.catalogue import list_backbones
+    from acclimate.backbones.catalogue import list_backbones, list_groups
 
-    rows = [asdict(info) for info in list_backbones()]
+    entries = list_backbones()
     if as_json:
-        print_json(rows)
+        print_json([asdict(info) for info in entries])
         return
-    columns = ("id", "kind", "family", "input_size", "parameters", "domain", "licence")
-    sheet = Sheet(["id", "kind", "family", "px", "M params", "domain", "licence"])
-    for row in rows:
-        sheet.add(*("" if row.get(key) is None else str(row[key]) for key in columns))
-    show_words(sheet)
-    out.print()
-    tell(out, "Any other folder or Hub id of these and other supported families works as well: --backbone ID|DIR")
+    for group in list_groups():
+        tell(out, f"{group.title}: {group.advice}", "bold")
+        members = [info for info in entries if info.group == group.id]
+        domains = sorted({info.domain for info in members})
+        sheet = Sheet(["id", "family", "px", "M", "licence"])
+        for info in members:
+            size = "" if info.parameters is None else f"{info.parameters:g}"
+            sheet.add(info.id, info.family, str(info.input_size), size, info.licence)
+        show_words(sheet)
+        tell(out, f"trained on: {' / '.join(domains)}", "note")
+        for info in members:
+            if info.note:
+                tell(out, f"{info.title}: {info.note}", "note")
+        out.print()
+    tell(out, "px: side of an image. M: million parameters. The licence is that of the weights.", "note")
+    tell(
+        out,
+        "Any other folder or Hub id of these and other supported families works as well, and so does a checkpoint "
+        "file of open_clip: --backbone ID|DIR|FILE. Which one suits your images: acclimate backbones --on DATA",
+    )

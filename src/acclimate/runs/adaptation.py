@@ -21,7 +21,7 @@ from acclimate.protocols import Trial
 from acclimate.runs import folder
 from acclimate.runs.attribution import Attribution
 from acclimate.runs.calibrating import Calibrating
-from acclimate.runs.encoders import open_backbone, open_domain_encoder, open_scorer
+from acclimate.runs.encoders import hint_at_specialist, open_backbone, open_domain_encoder, open_scorer
 from acclimate.runs.experiment import Experiment
 from acclimate.runs.kept_predictions import join_predictions
 from acclimate.runs.loading import reopen
@@ -139,10 +139,12 @@ def adapt(
         calibrated=True,
     )
     prompts, test_prompts = choose_all_prompts(task, sets, domain, words, sentences)
+    backbone = kind.default_backbone if backbone is None else backbone
+    hint_at_specialist(prompts.domain.id, backbone)
     return adapt_trial(
         trial,
         method,
-        kind.default_backbone if backbone is None else backbone,
+        backbone,
         options,
         prompts=prompts,
         test_prompts=test_prompts,

@@ -54,6 +54,25 @@ def open_backbone(
     return load_vlm(name, device=device) if kind == GENERATIVE else load_backbone(name, device=device)
 
 
+def hint_at_specialist(domain: str, backbone: str | os.PathLike[str] | Backbone) -> None:
+    """Say in a note which backbone was trained on such images, where the embedded one is used; nothing is downloaded.
+
+    Args:
+        domain: id of the domain of the prompt templates.
+        backbone: what is adapted.
+    """
+    from acclimate.backbones.catalogue import specialist
+    from acclimate.backbones.kinds import DUAL, KINDS
+
+    info = specialist(domain) if backbone == KINDS[DUAL].example else None
+    if info is not None:
+        size = "" if info.parameters is None else f", {info.parameters:.0f} million parameters"
+        logger.info(
+            "%s was not made for such images, %s was (%s; %s%s): `backbone='%s'` downloads and adapts it",
+            *(backbone, info.title, info.domain, info.licence, size, info.id),
+        )
+
+
 def open_domain_encoder(
     encoder: str | os.PathLike[str] | DomainEncoder | None,
     method: type[Method],

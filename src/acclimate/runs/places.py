@@ -46,8 +46,9 @@ def find_again(
 ) -> Loaded:
     """Return the encoder that an adapter was trained on.
 
-    A folder is looked for where it is from the run, where it was, and as it was typed, from here and from the folders
-    above the run; what lies there is taken if it is the same encoder. The Hub is asked for nothing that was a folder.
+    A folder, or a checkpoint file, is looked for where it is from the run, where it was, and as it was typed, from here
+    and from the folders above the run; what lies there is taken if it is the same encoder. The Hub is asked for nothing
+    that was a folder.
 
     Args:
         run: folder of the adapter.
@@ -65,7 +66,7 @@ def find_again(
     if place is None and saved.has_a_name:
         return _checked(run, saved, saved.name, load, "which does not load")
     tried: dict[str, str] = {os.path.normpath(folder): "" for folder in _recorded(run, saved.name, place or {})}
-    there = [name for name in dict.fromkeys([*tried, *_above(run, saved.name)]) if os.path.isdir(name)]
+    there = [name for name in dict.fromkeys([*tried, *_above(run, saved.name)]) if os.path.exists(name)]
     for name in there:
         try:
             found = load(name)
