@@ -58,6 +58,7 @@ def adapt(
     names: opt.Names = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    multi_label: opt.MultiLabel = False,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -80,14 +81,17 @@ def adapt(
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.runs.several import open_sets
-    from acclimate.tasks import task_of
+    from acclimate.tasks import method_for, task_of
 
     opt.use_plugins(plugin)
     if language_model is not None:
         backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
-    backbone = get_method(method).default_backbone if backbone is None else backbone
-    sets = open_sets(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
-    task, joined = task_of(sets[0], get_method(method)), "+".join(one.name for one in sets)
+    kind = get_method(method)
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    sets = open_sets(data, **how, multi_label=multi_label)
+    kind = method_for(sets[0], kind)
+    method, backbone = kind.name, kind.default_backbone if backbone is None else backbone
+    task, joined = task_of(sets[0], kind), "+".join(one.name for one in sets)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
@@ -181,7 +185,7 @@ def evaluate(
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
     how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = open_data(data, **how, allow_one_class=True)
+    images = open_data(data, **how, allow_one_class=True, **model.task.options)
     task = task_of(images, type(model.method))
     if rebind and task.has_classes:
         model.rebind(images.class_names)

@@ -189,6 +189,10 @@ Layout = Annotated[
 ImagesRoot = Annotated[
     Path | None, typer.Option(help="Folder that a manifest's paths are relative to.", rich_help_panel=DATA)
 ]
+MultiLabel = Annotated[
+    bool,
+    typer.Option("--multi-label", help="Images may have several labels, with | between.", rich_help_panel=DATA),
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
 SplitRuleOption = Annotated[
     SplitRule,

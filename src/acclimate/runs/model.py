@@ -84,7 +84,8 @@ class AdaptedModel:
         self.method, self.record, self.splits, self.splits_file = method, record, splits, splits_file
         self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
-        self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
+        learned = get_task(record.get("task", ImageData.task))
+        self.task = learned if learned.has_classes or not self.class_names else get_task(ImageData.task)
 
     def __repr__(self) -> str:
         """Return method, backbone, classes, size and headline figure in a line."""
@@ -134,7 +135,7 @@ class AdaptedModel:
         if not isinstance(self.method, Classifier):
             raise ConfigError(f"{self.method.name} tells no classes apart")
         self.method.bind(class_names)
-        self.task, self.serves = get_task(ImageData.task), None
+        self.task, self.serves = self.task if self.task.has_classes else get_task(ImageData.task), None
         return self
 
     def of_set(self, name: str) -> AdaptedModel:
@@ -196,7 +197,7 @@ class AdaptedModel:
         """
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
-        data = open_data(data, **{"allow_one_class": True} | options)
+        data = open_data(data, **{"allow_one_class": True} | self.task.options | options)
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         data = self.choose_images(data, split)

@@ -11,7 +11,7 @@ import torch
 
 from acclimate.data import ImageData, load_data, parse_shots
 from acclimate.errors import ConfigError
-from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
+from acclimate.methods import AnsweringClassifier, Classifier, Labeller, Method, TrainingFacts
 from acclimate.methods.trust import UNKNOWN
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_sets, evaluate_written
 from acclimate.metrics.evaluate import group_index
@@ -42,6 +42,7 @@ class Classification(Task[ImageData]):
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
     has_classes = True
+    exclusive = True
     use = ("predict", "NEW_IMAGES")
     writes = "labels.csv"
     validates = True
@@ -87,8 +88,14 @@ class Classification(Task[ImageData]):
 
         Raises:
             DataError: there is no image, or a class that the method does not know.
+            ConfigError: the method has learned labels, of which an image may have several.
         """
         require_images(data)
+        if isinstance(method, Labeller) and method.apart:
+            raise ConfigError(
+                f"this {method.name} has learned labels, of which an image may have several; load {data.name} with "
+                "`multi_label=True`"
+            )
         labels = class_indices(data, method.class_names)
         written = written_classes(method, feed) if isinstance(method, AnsweringClassifier) else None
         found = Answers(probabilities(method, feed), labels, method.class_names, written)

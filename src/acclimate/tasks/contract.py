@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -37,6 +38,8 @@ class Task(ABC, Generic[D]):
         figures: names of the metrics that tables show, in their order; the first one is the headline.
         has_classes: whether images have classes, which can be named in words and exchanged after training.
         validates: whether validation images are used.
+        exclusive: whether each image is of exactly one class, which sets of classes and learning curves speak of.
+        options: what `load_data` is told to read such data, whatever users say.
         joins: whether several data sets can be learned from together.
         judged: whether a dual encoder, the scorer, may judge what methods say.
         other_data: what the next steps call other data of this kind.
@@ -51,6 +54,8 @@ class Task(ABC, Generic[D]):
     capability: ClassVar[type[Method]]
     figures: ClassVar[tuple[str, ...]]
     has_classes: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     validates: ClassVar[bool] = False
     joins: ClassVar[bool] = False
     judged: ClassVar[bool] = False
@@ -63,6 +68,11 @@ class Task(ABC, Generic[D]):
     def headline(self) -> str:
         """Name of the metric that speaks for a method."""
         return self.figures[0]
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the figure that is the mean of `hits`: the headline, where it is a mean over images."""
+        return self.headline
 
     # ------------------------------------------------------------------------------------------------------------ data
 
@@ -170,7 +180,7 @@ class Task(ABC, Generic[D]):
 
     @abstractmethod
     def hits(self, answers: Any) -> np.ndarray:
-        """Return (N,) whether the answer to each image is right; their mean is the headline."""
+        """Return (N,) whether the answer to each image is right; their mean is `judged_by`."""
 
     def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
         """Return the metrics of a method on images, see `answer` and `measure`."""
@@ -192,7 +202,7 @@ class Task(ABC, Generic[D]):
             return None
         best = max(others, key=lambda name: others[name].mean())
         found = compare_hits(hits[own], others[best], data.groups)
-        return {"metric": self.headline, "against": best, "others": len(others), **found}
+        return {"metric": self.judged_by, "against": best, "others": len(others), **found}
 
     def shown(self, metrics: Mapping[str, Any]) -> tuple[str, ...]:
         """Return those of the figures that were measured."""
