@@ -164,6 +164,8 @@ def evaluate(
         bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
     ] = False,
     classes_of: opt.ClassesOf = None,
+    hierarchy: opt.Hierarchy = None,
+    floor: opt.Floor = 0.8,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
@@ -190,7 +192,7 @@ def evaluate(
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer)
+        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer, hierarchy, floor)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
         show_expectation(model.record)
@@ -211,6 +213,8 @@ def predict(
     classes_of: opt.ClassesOf = None,
     coverage: opt.Coverage = None,
     known: opt.Known = 0.05,
+    hierarchy: opt.Hierarchy = None,
+    floor: opt.Floor = 0.8,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -226,7 +230,8 @@ def predict(
     model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known}
+        within = {"hierarchy": hierarchy, "floor": floor}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, **within}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
@@ -247,7 +252,8 @@ def _label(
 
     method = model.method
     model.task.check_predicts(method)
-    task = model.task.predictor(method, how["coverage"], how["known"])
+    within = model.within(how["hierarchy"], how["floor"])
+    task = model.task.predictor(method, how["coverage"], how["known"], within)
     writer = open_writer(out, task.columns(method)) if out else None
     failed: list[str] = []
     count = 0

@@ -108,6 +108,18 @@ Known = Annotated[
         metavar="P", help="Images with a smaller p-value are called unknown; 0: leave it out.", rich_help_panel=OUTPUT
     ),
 ]
+Hierarchy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Tree of the classes (CSV child,parent, or YAML): the deepest node whose classes together reach --floor.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Floor = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Sum of probabilities that --hierarchy asks for.", rich_help_panel=OUTPUT),
+]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
 Backbone = Annotated[
     str | None,

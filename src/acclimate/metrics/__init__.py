@@ -23,6 +23,7 @@ from acclimate.metrics.functional import (
     macro_f1,
     negative_log_likelihood,
 )
+from acclimate.metrics.levels import evaluate_levels
 from acclimate.metrics.measures import (
     ANSWERING,
     CAPTIONING,
@@ -64,6 +65,7 @@ __all__ = [
     "evaluate_captions",
     "evaluate_classification",
     "evaluate_labels",
+    "evaluate_levels",
     "evaluate_retrieval",
     "evaluate_sets",
     "evaluate_several",

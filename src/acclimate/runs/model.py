@@ -14,6 +14,7 @@ from acclimate import arguments
 from acclimate.data import ImageData, each_image
 from acclimate.data.frozen import load_splits, splits_document, write_splits
 from acclimate.data.given import Several
+from acclimate.data.hierarchy import Hierarchy
 from acclimate.errors import ConfigError
 from acclimate.files import write_json
 from acclimate.methods import Classifier, ClassSet
@@ -29,6 +30,7 @@ from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.runs.several import among_own
 from acclimate.tasks import get_task, open_data, task_of
 from acclimate.tasks.asking import Answer, Asking
+from acclimate.tasks.within import FLOOR, Within
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
@@ -175,6 +177,8 @@ class AdaptedModel:
         *,
         split: str = "auto",
         scorer: str | os.PathLike[str] | DualEncoder | None = None,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
         **options: Any,
     ) -> dict[str, Any]:
         """Return metrics on labelled images or on images with captions, with 95 % bootstrap intervals over groups.
@@ -189,6 +193,7 @@ class AdaptedModel:
                 as `data.val` or `data.select(rows)`, are measured as they are, with a warning if it has seen them.
                 `all`, or the name of a split, means those.
             scorer: as in `adapt`.
+            hierarchy, floor: as in `predict`; the metrics have `hierarchy` then.
             options: of `load_data`, where `data` is not loaded yet.
 
         Raises:
@@ -203,7 +208,28 @@ class AdaptedModel:
         data = self.choose_images(data, split)
         judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
         with among_own(self, data):
-            return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples)
+            within = self.within(hierarchy, floor)
+            answers = task.answer(method, *self.feed_for(method, data, progress, judge))
+            found = task.measure(answers, data, resamples)
+            if within is not None:
+                found["hierarchy"] = task.graded(method, answers, data, within, resamples)
+            return found
+
+    def within(self, hierarchy: str | os.PathLike[str] | Hierarchy | None, floor: float = FLOOR) -> Within | None:
+        """Return a hierarchy of its classes, with the floor of what is said in it; none where none is given.
+
+        Raises:
+            DataError: the file cannot be read as one.
+            ConfigError: images are not of one class each, or a floor out of its range.
+        """
+        floor = arguments.share("floor", floor)
+        if hierarchy is None:
+            return None
+        if not self.task.exclusive or not self.class_names:
+            what = "have several labels" if self.class_names else "have no classes"
+            raise ConfigError(f"`hierarchy` is for classes of which one is right, and images of this run {what}")
+        read = hierarchy if isinstance(hierarchy, Hierarchy) else Hierarchy.read(hierarchy, self.class_names)
+        return Within(read, floor)
 
     def feed_for(
         self, method: Method, data: ImageData, progress: Progress | None = None, scorer: DualEncoder | None = None
@@ -225,7 +251,14 @@ class AdaptedModel:
         return choose_evaluation_images(self.frozen, data, split, self.method.domain_encoder, self.seen_before)
 
     def predict(
-        self, images: Several, batch_size: int = 32, *, coverage: float | None = None, known: float = UNKNOWN
+        self,
+        images: Several,
+        batch_size: int = 32,
+        *,
+        coverage: float | None = None,
+        known: float = UNKNOWN,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
     ) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
 
@@ -238,11 +271,15 @@ class AdaptedModel:
             coverage: how often the `set` of classes of a prediction is to hold the right one, above 0 and below 1;
                 probabilities are tempered then. None: there are no sets.
             known: the p-value below which an image is called unknown; 0: nothing is said of that.
+            hierarchy: a tree of the classes, or its file, see `Hierarchy.read`: predictions say its deepest `node`
+                whose classes together reach the floor; probabilities are tempered then, where the run knows how.
+            floor: that sum, above 0 and below 1.
 
         Raises:
             AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
         """
-        return list(self.stream(images, batch_size, coverage=coverage, known=known))
+        told: dict[str, Any] = {"coverage": coverage, "known": known, "hierarchy": hierarchy, "floor": floor}
+        return list(self.stream(images, batch_size, **told))
 
     def stream(
         self,
@@ -252,11 +289,13 @@ class AdaptedModel:
         *,
         coverage: float | None = None,
         known: float = UNKNOWN,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
     ) -> Iterator[Any]:
         """Yield a prediction for each image without holding more than two batches.
 
         Args:
-            images, batch_size, coverage, known: as in `predict`.
+            images, batch_size, coverage, known, hierarchy, floor: as in `predict`.
             on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
 
         Raises:
@@ -265,7 +304,7 @@ class AdaptedModel:
         self.task.check_predicts(self.method)
         batch_size = arguments.whole("batch_size", batch_size, 1)
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        predictor = self.task.predictor(self.method, coverage, known)
+        predictor = self.task.predictor(self.method, coverage, known, self.within(hierarchy, floor))
         for level, note in predictor.notes():
             logger.log(level, "%s", note)
         return stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)

@@ -17,6 +17,7 @@ from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
+    from acclimate.tasks.within import Within
     from acclimate.training.batch import Batch
     from acclimate.training.inputs import Given
     from acclimate.training.inputs.kinds import References
@@ -257,17 +258,34 @@ class Task(ABC, Generic[D]):
         """
         raise ConfigError(f"{self.title} says nothing of an image alone; measure it with `evaluate`")
 
-    def predictor(self, method: Any, coverage: float | None = None, known: float = 0.0) -> Task[Any]:
+    def graded(self, method: Any, answers: Any, data: D, within: Within, resamples: int = 1000) -> dict[str, Any]:
+        """Return at which level of a hierarchy answers are given, and how often they are right there.
+
+        Raises:
+            ConfigError: images are not of one class each.
+        """
+        raise ConfigError(f"`hierarchy` is for classes of which one is right, and {self._lacks}; leave it out")
+
+    @property
+    def _lacks(self) -> str:
+        return f"{self.title.lower()} has {'labels' if self.has_classes else 'none'}"
+
+    def predictor(
+        self, method: Any, coverage: float | None = None, known: float = 0.0, within: Within | None = None
+    ) -> Task[Any]:
         """Return what predicts: by default itself, which has neither sets of classes nor p-values.
 
         Args:
             method: ready to predict.
             coverage: how often a set of classes is to hold the right one, above 0 and below 1; none: no sets.
             known: the p-value below which an image is called unknown; 0: nothing is said of that.
+            within: the hierarchy whose deepest sure node is said, too; none: none is.
 
         Raises:
-            ConfigError: sets are asked for, and there are no classes.
+            ConfigError: sets or a hierarchy are asked for, and there are no classes.
         """
+        if within is not None:
+            raise ConfigError(f"`hierarchy` is for classes of which one is right, and {self._lacks}; leave it out")
         if coverage is not None:
             raise ConfigError(f"`coverage` is for classes, and {self.title.lower()} has none; leave it out")
         return self

@@ -24,6 +24,7 @@ from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
+    from acclimate.tasks.within import Within
     from acclimate.training.batch import Batch
     from acclimate.training.inputs import Given
     from acclimate.training.stages import Stage
@@ -194,7 +195,9 @@ class MultiLabel(Task[MultiLabelData]):
                 "labels, with `multi_label=True`"
             )
 
-    def predictor(self, method: Labeller, coverage: float | None = None, known: float = 0.0) -> Task[Any]:
+    def predictor(
+        self, method: Labeller, coverage: float | None = None, known: float = 0.0, within: Within | None = None
+    ) -> Task[Any]:
         """Return itself; it has no p-values.
 
         Raises:
@@ -205,7 +208,7 @@ class MultiLabel(Task[MultiLabelData]):
                 "`coverage` makes sets of which one class is right, and images of this run have several labels; leave "
                 "it out"
             )
-        return self
+        return super().predictor(method, None, known, within)
 
     @torch.no_grad()
     def predict(self, method: Labeller, batch: Batch, paths: Sequence[str]) -> Iterator[LabelledImage]:
