@@ -85,7 +85,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
             count = counted(len(none), "class", "classes")
             log.info("%s: a budget of %d holds no image of %s: %s", data.name, budget, count, some(none))
         return drawn
-    chosen = {row for rows in data.members() for row in _ranked(data, rows, seed)[:shots]}
+    chosen = list({row for rows in data.members() for row in _ranked(data, rows, seed)[:shots]})
     few = {name: count for name, count in data.counts().items() if count < shots}
     if few:
         listed = some([f"{name} ({count})" for name, count in few.items()], 8)

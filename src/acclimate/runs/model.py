@@ -21,6 +21,7 @@ from acclimate.methods import Classifier, ClassSet
 from acclimate.methods.trust import UNKNOWN
 from acclimate.runs import copies, folder
 from acclimate.runs.adapter_info import describe_adapter
+from acclimate.runs.asked import ask_about, within_of
 from acclimate.runs.encoders import open_scorer
 from acclimate.runs.kept_trust import keep_trust
 from acclimate.runs.places import PLACES, describe_places
@@ -29,8 +30,7 @@ from acclimate.runs.seen import keep_images
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.runs.several import among_own
 from acclimate.tasks import get_task, open_data, task_of
-from acclimate.tasks.asking import Answer, Asking
-from acclimate.tasks.within import FLOOR, Within
+from acclimate.tasks.within import FLOOR
 from acclimate.training.checkpoint import save_tensors
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
@@ -202,34 +202,14 @@ class AdaptedModel:
         """
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
-        data = open_data(data, **{"allow_one_class": True} | self.task.options | options)
+        data = open_data(data, **{"allow_one_class": True, **self.task.options, **options})
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         data = self.choose_images(data, split)
         judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
         with among_own(self, data):
             within = self.within(hierarchy, floor)
-            answers = task.answer(method, *self.feed_for(method, data, progress, judge))
-            found = task.measure(answers, data, resamples)
-            if within is not None:
-                found["hierarchy"] = task.graded(method, answers, data, within, resamples)
-            return found
-
-    def within(self, hierarchy: str | os.PathLike[str] | Hierarchy | None, floor: float = FLOOR) -> Within | None:
-        """Return a hierarchy of its classes, with the floor of what is said in it; none where none is given.
-
-        Raises:
-            DataError: the file cannot be read as one.
-            ConfigError: images are not of one class each, or a floor out of its range.
-        """
-        floor = arguments.share("floor", floor)
-        if hierarchy is None:
-            return None
-        if not self.task.exclusive or not self.class_names:
-            what = "have several labels" if self.class_names else "have no classes"
-            raise ConfigError(f"`hierarchy` is for classes of which one is right, and images of this run {what}")
-        read = hierarchy if isinstance(hierarchy, Hierarchy) else Hierarchy.read(hierarchy, self.class_names)
-        return Within(read, floor)
+            return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples, within)
 
     def feed_for(
         self, method: Method, data: ImageData, progress: Progress | None = None, scorer: DualEncoder | None = None
@@ -309,25 +289,8 @@ class AdaptedModel:
             logger.log(level, "%s", note)
         return stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
 
-    def ask(self, images: Several, question: str, max_tokens: int = 64, on_corrupt: str = "error") -> list[Answer]:
-        """Return what a generative model answers about each image.
-
-        Args:
-            images: as in `predict`.
-            question: what is asked about each of them.
-            max_tokens: longest answer in tokens of the model, 1 or more.
-            on_corrupt: as in `stream`; what is skipped has an answer with its `error`.
-
-        Raises:
-            ConfigError: a method that writes no text, an empty question, or an option out of its range.
-            BackboneError: question and answer do not fit into the context of the model.
-            DataError: an image that cannot be read.
-        """
-        asking = Asking(arguments.text("question", question), arguments.whole("max_tokens", max_tokens, 1))
-        asking.check_predicts(self.method)
-        arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
-
+    ask = ask_about
+    within = within_of
     describe = describe_adapter
 
     def save(self, out: str | os.PathLike[str]) -> Path:

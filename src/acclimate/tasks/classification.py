@@ -16,8 +16,16 @@ from acclimate.methods.trust import UNKNOWN
 from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_levels, evaluate_sets, evaluate_written
 from acclimate.metrics.evaluate import group_index
 from acclimate.prompts import PromptSet, get_domain, guess_domain
-from acclimate.tasks.classified import Answers, Prediction, class_indices, probabilities, trusted, written_classes
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.classified import (
+    Answers,
+    Prediction,
+    class_indices,
+    probabilities,
+    require_images,
+    trusted,
+    written_classes,
+)
+from acclimate.tasks.contract import Task
 from acclimate.tasks.registry import register_task
 from acclimate.tasks.within import Within, temperature_of, told_levels
 from acclimate.training.feeds import Feed

@@ -81,6 +81,16 @@ class Answers(NamedTuple):
     p_known: np.ndarray | None = None
 
 
+def require_images(data: ImageData) -> None:
+    """Refuse to measure on nothing.
+
+    Raises:
+        DataError: there is no image.
+    """
+    if len(data) == 0:
+        raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
+
+
 @torch.no_grad()
 def probabilities(method: Classifier, feed: Feed) -> np.ndarray:
     """Return softmax probabilities (N, C) of a feed, in float64, in the order of the method's classes.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from acclimate.data import ImageData
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import ConfigError
 from acclimate.methods import Method, TrainingFacts, list_methods
 from acclimate.metrics import compare_hits, find_figure
 from acclimate.training.feeds import Feed
@@ -183,9 +183,14 @@ class Task(ABC, Generic[D]):
     def hits(self, answers: Any) -> np.ndarray:
         """Return (N,) whether the answer to each image is right; their mean is `judged_by`."""
 
-    def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
-        """Return the metrics of a method on images, see `answer` and `measure`."""
-        return self.measure(self.answer(method, feed, data, given), data, resamples)
+    def evaluate(
+        self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000, within: Within | None = None
+    ) -> dict[str, Any]:
+        """Return the metrics of a method on images, see `answer`, `measure` and, where there is one, `graded`."""
+        answers = self.answer(method, feed, data, given)
+        found = self.measure(answers, data, resamples)
+        graded = {} if within is None else {"hierarchy": self.graded(method, answers, data, within, resamples)}
+        return found | graded
 
     def verdict(self, own: str, hits: Mapping[str, np.ndarray], data: D) -> dict[str, Any] | None:
         """Return how a method stands to the best of the others on the same images; none where there is no other.
@@ -259,16 +264,8 @@ class Task(ABC, Generic[D]):
         raise ConfigError(f"{self.title} says nothing of an image alone; measure it with `evaluate`")
 
     def graded(self, method: Any, answers: Any, data: D, within: Within, resamples: int = 1000) -> dict[str, Any]:
-        """Return at which level of a hierarchy answers are given, and how often they are right there.
-
-        Raises:
-            ConfigError: images are not of one class each.
-        """
-        raise ConfigError(f"`hierarchy` is for classes of which one is right, and {self._lacks}; leave it out")
-
-    @property
-    def _lacks(self) -> str:
-        return f"{self.title.lower()} has {'labels' if self.has_classes else 'none'}"
+        """Return at which level of a hierarchy answers are given, and how often they are right there."""
+        raise NotImplementedError
 
     def predictor(
         self, method: Any, coverage: float | None = None, known: float = 0.0, within: Within | None = None
@@ -282,10 +279,8 @@ class Task(ABC, Generic[D]):
             within: the hierarchy whose deepest sure node is said, too; none: none is.
 
         Raises:
-            ConfigError: sets or a hierarchy are asked for, and there are no classes.
+            ConfigError: sets are asked for, and there are no classes.
         """
-        if within is not None:
-            raise ConfigError(f"`hierarchy` is for classes of which one is right, and {self._lacks}; leave it out")
         if coverage is not None:
             raise ConfigError(f"`coverage` is for classes, and {self.title.lower()} has none; leave it out")
         return self
@@ -317,16 +312,6 @@ class Task(ABC, Generic[D]):
     def line(self, prediction: Any) -> str:
         """Return a prediction as a line of text."""
         raise NotImplementedError
-
-
-def require_images(data: ImageData) -> None:
-    """Refuse to measure on nothing.
-
-    Raises:
-        DataError: there is no image.
-    """
-    if len(data) == 0:
-        raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
 
 
 def table_options(options: Mapping[str, Any]) -> dict[str, Any]:

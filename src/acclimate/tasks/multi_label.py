@@ -18,7 +18,8 @@ from acclimate.methods import Labeller, TrainingFacts
 from acclimate.metrics import LABELS, evaluate_several
 from acclimate.metrics.evaluate import group_index
 from acclimate.tasks.classification import choose_prompts
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.classified import require_images
+from acclimate.tasks.contract import Task
 from acclimate.tasks.registry import register_task
 from acclimate.training.feeds import Feed, chunks
 
