@@ -23,7 +23,7 @@ from acclimate.backbones import load_backbone
 from acclimate.data import ImageData, sample_shots
 from acclimate.data.cache import default_cache_dir
 from acclimate.methods.kernel_ridge import scale_shares
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.metrics import evaluate_classification
 from acclimate.runs.learning_curve import expectation, learning_curve
 from acclimate.runs.ranking import SCALES, scales_of
@@ -46,7 +46,7 @@ def measured(train: list[Tensor], labels: Tensor, val: list[Tensor], truth: Tens
     targets = ridge.uniform_targets(F.one_hot(labels, classes).double())
     choice = ridge.usual_settings(train, SHARES)
     found = ridge.regress(train, targets, choice)
-    scores = ridge.kernel_of(val, found.points, choice.betas, choice.shares) @ found.coefficients
+    scores = kernels.kernel_of(val, found.points, choice.betas, choice.shares) @ found.coefficients
     names = [str(number) for number in range(classes)]
     told = evaluate_classification(scores.softmax(-1).numpy(), truth.numpy(), names, resamples=1)
     return float(told["balanced_accuracy"]["value"])

@@ -33,7 +33,7 @@ from acclimate.backbones import load_backbone
 from acclimate.data import sample_shots
 from acclimate.data.cache import default_cache_dir
 from acclimate.methods.kernel_ridge import scale_shares
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.metrics import evaluate_classification
 from acclimate.runs.herding import herd, kernel_radius, margin_uncertainty
 from acclimate.runs.ranking import SCALES, scales_of
@@ -88,7 +88,7 @@ class Pool:
         found = ridge.regress(points, targets, choice)
 
         def probabilities(images: Sequence[Tensor]) -> Tensor:
-            kernel = ridge.kernel_of(images, found.points, choice.betas, choice.shares)
+            kernel = kernels.kernel_of(images, found.points, choice.betas, choice.shares)
             return ((1.0 / self.classes + kernel @ found.coefficients) / found.temperature).softmax(-1)
 
         return probabilities

@@ -110,3 +110,21 @@ def make_questions(scenes: Path, folder: Path) -> Path:
         lines += [f"{image},what is it?,{kind},{row['split']}", f"{image},is it a cat?,{answer},{row['split']}"]
     (folder / "questions.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def make_labelled_pictures(folder: Path, count: int = 48) -> Path:
+    """Write pictures that are red, striped, dark, several of these or none, and `labels.csv` with path,label,split."""
+    (folder / "images").mkdir(parents=True)
+    lines = ["path,label,split"]
+    for index in range(count):
+        has = {name: bool(index >> bit & 1) for bit, name in enumerate(("striped", "red", "dark"))}
+        random = np.random.default_rng(index)
+        pixels = np.full((32, 36, 3), 130.0) + random.normal(0, 8, (32, 36, 3))
+        pixels[..., 0] += 90.0 * has["red"]
+        pixels[:, np.arange(36) // 4 % 2 == 0] *= 0.4 if has["striped"] else 1.0
+        pixels *= 0.45 if has["dark"] else 1.0
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"images/{index:03}.png")
+        label = "|".join(name for name, had in has.items() if had) or "|"
+        lines.append(f"images/{index:03}.png,{label},{('train', 'test')[index % 24 >= 16]}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder

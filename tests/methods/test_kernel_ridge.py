@@ -11,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.methods.parts.scores import NEVER
 from acclimate.training.feeds import FeatureFeed, JoinedFeed
 from tests.helpers.methods import FACTS, learn, make, whole
@@ -40,7 +40,7 @@ def plain_kernel(one, other, betas, shares):
 def test_leaving_out_a_group_equals_a_refit_without_it():
     points, values = drawn((5, 4, 3))
     targets = ridge.make_targets(values, torch.full_like(values, 1 / 3))
-    kernel, strength = ridge.kernel_of(points, points, (0.3, 0.1), (0.25, 0.75)), 0.3
+    kernel, strength = kernels.kernel_of(points, points, (0.3, 0.1), (0.25, 0.75)), 0.3
     group = torch.tensor([0, 6, 7])
     found = ridge.solve(kernel, targets, strength, [group])
     alone = ridge.solve(kernel, targets, strength)
@@ -62,7 +62,7 @@ def test_leaving_out_equals_refits_without_each_point(counts, strength):
     targets = ridge.make_targets(values, base)
     betas, shares = (0.3, 0.1), (0.25, 0.75)
     kernel = plain_kernel(points, points, betas, shares)
-    np.testing.assert_allclose(ridge.kernel_of(points, points, betas, shares), kernel, atol=1e-12)
+    np.testing.assert_allclose(kernels.kernel_of(points, points, betas, shares), kernel, atol=1e-12)
     (found,) = ridge.solutions(torch.tensor(kernel), targets, [strength])
     for row in range(len(kernel)):
         rest = np.delete(np.arange(len(kernel)), row)
@@ -121,7 +121,7 @@ def test_a_choice_beats_the_usual_settings_or_leaves_them(monkeypatch):
         return ridge.judge(ridge.solve(kernel_with(choice), targets, choice.strength).left_out, targets)[0].mean()
 
     def kernel_with(choice):
-        return ridge.kernel_of([noise, useful], [noise, useful], choice.betas, choice.shares)
+        return kernels.kernel_of([noise, useful], [noise, useful], choice.betas, choice.shares)
 
     assert loss(clear) < loss(unclear) - 0.01
 
@@ -133,13 +133,13 @@ def test_more_points_than_centres(monkeypatch):
     choice = ridge.Choice((0.1, 0.1), (0.5, 0.5), 0.1)
     exact = ridge.regress(points, targets, choice)
     through = ridge.solve_through(points, points, targets, choice)
-    kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
+    kernel = kernels.kernel_of(points, points, choice.betas, choice.shares)
     np.testing.assert_allclose(kernel @ through, kernel @ exact.coefficients, atol=1e-4)
     monkeypatch.setattr(ridge, "CENTRES", 60)
     monkeypatch.setattr(ridge, "CHOSEN_ON", 30)
     some = ridge.regress(points, targets, choice)
     assert [len(space) for space in some.points] == [60, 60]
-    said = ridge.kernel_of(points, some.points, choice.betas, choice.shares) @ some.coefficients
+    said = kernels.kernel_of(points, some.points, choice.betas, choice.shares) @ some.coefficients
     agree = (said.argmax(-1) == (kernel @ exact.coefficients).argmax(-1)).double().mean()
     assert agree > 0.95
     rows = ridge.spread_out(values.argmax(-1), 30)

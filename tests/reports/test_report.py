@@ -219,3 +219,19 @@ def test_many_classes_and_images_stay_small(runs, data, tmp_path):
 
 def test_the_model_gives_the_predictions_that_are_shown(runs, tiny):
     assert acclimate.load(runs / "zero-shot", tiny).predictions.num_rows == 18
+
+
+def test_several_labels_are_reported_by_agreement(tiny, tmp_path):
+    rows = ["path,label,split"]
+    for number in range(24):
+        picture(number % 3, number, seed=3).save(tmp_path / f"{number}.png")
+        labels = [name for place, name in enumerate("abc") if (number >> place) % 2]
+        rows.append(f"{number}.png,{'|'.join(labels) or '|'},{'test' if number % 3 == 0 else 'train'}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    data = load_data(tmp_path / "table.csv", multi_label=True)
+    model = quick(data, tiny, method="kernel-ridge", settings={}, shots="all", out=tmp_path / "run")
+    kept = model.predictions.to_pylist()
+    assert [row["label"] for row in kept] == [data.test.column("label")[row] for row in range(len(data.test))]
+    text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
+    assert "Worst labels" in text
+    assert text.count("data:image/jpeg") == 2 * len(data.test)

@@ -18,7 +18,8 @@ PATH = (3, 2.5, True, b"x", ["x"], object(), "", " ")
 WHOLE = (2.5, b"x", ["x"], {"x": 1}, object(), "", "3", True, None, float("nan"))
 COUNT = (*WHOLE, 0, -1)
 SHARE = ("x", "0.5", b"x", [0.5], True, 1, -0.1, float("nan"), float("inf"), object())
-SURE = {"coverage": (*SHARE, 0), "known": (None, *SHARE)}
+WITHIN = {"hierarchy": PATH, "floor": (None, *SHARE, 0)}
+SURE = {"coverage": (*SHARE, 0), "known": (None, *SHARE), **WITHIN}
 MAPPING = (3, "x", b"x", ["x"], object(), {3: "x"}, {"": "x"})
 
 WRONG = {
@@ -76,6 +77,7 @@ WRONG = {
         "progress": (3, "x", object()),
         "split": (None, *TEXT),
         "split_seed": WHOLE,
+        **WITHIN,
     },
     "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), "batch_size": COUNT, **SURE},
     "stream": {"batch_size": COUNT, "on_corrupt": (None, *TEXT), **SURE},
@@ -135,6 +137,7 @@ def test_every_argument_is_tried_unless_it_takes_anything(calls):
     import inspect
 
     anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self", "swap", "only"}
+    anything |= {"multi_label"}
     for name in (*WRONG,):
         call = {"adapt": acclimate.adapt}.get(name, calls[name][0])
         tried = set(WRONG[name]) | anything | {"images", "on_corrupt"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.runs.learning_curve import FRACTIONS, expectation, learning_curve, power_law
 from tests.helpers.command import QUICK, SETTINGS, acclimate
 from tests.helpers.runs import quick
@@ -27,7 +27,7 @@ def test_what_is_learned_from_parts_is_measured_on_the_rest():
     points, labels, units = clouds(16)
     curve = learning_curve([points], [1.0], labels, units)
     assert curve.sizes.tolist() == [48 * fraction for fraction in FRACTIONS]
-    beta = ridge.USUAL_WIDTH / ridge.usual_distance(ridge.squared_distances(points, points))
+    beta = ridge.USUAL_WIDTH / kernels.usual_distance(kernels.squared_distances(points, points))
     kernel = np.exp(-beta * ((points[:, None] - points[None]) ** 2).sum(-1).numpy())
     values = np.eye(3)[labels]
     for draw in (0, 3):
@@ -75,9 +75,11 @@ def test_more_labels_are_expected_to_help_as_they_do():
     double = torch.arange(len(labels)) % 64 < 32
     values = torch.nn.functional.one_hot(labels[double]).double()
     targets = ridge.make_targets(values, torch.full_like(values, 1 / 3))
-    choice = ridge.usual_choice([ridge.usual_distance(ridge.squared_distances(points[double], points[double]))], [1.0])
+    choice = ridge.usual_choice(
+        [kernels.usual_distance(kernels.squared_distances(points[double], points[double]))], [1.0]
+    )
     solved = ridge.regress([points[double]], targets, choice)
-    right = (ridge.kernel_of([new], solved.points, choice.betas, choice.shares) @ solved.coefficients).argmax(
+    right = (kernels.kernel_of([new], solved.points, choice.betas, choice.shares) @ solved.coefficients).argmax(
         1
     ) == truth
     assert told["then"]["low"] <= float(right.double().mean()) <= told["then"]["high"]

@@ -10,7 +10,7 @@ import torch
 
 from acclimate.data import load_data
 from acclimate.errors import ConfigError, DataError
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.runs import rank_backbones
 from acclimate.runs.ranking import left_out_probabilities
 from tests.helpers.command import acclimate
@@ -51,9 +51,9 @@ def test_the_probabilities_are_those_of_a_refit_without_the_unit():
     values = torch.nn.functional.one_hot(labels).double()
     targets = ridge.make_targets(values, torch.full_like(values, 0.5))
     choice = ridge.usual_choice(
-        [ridge.usual_distance(ridge.squared_distances(some, some)) for some in points], [0.25, 0.75]
+        [kernels.usual_distance(kernels.squared_distances(some, some)) for some in points], [0.25, 0.75]
     )
-    kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
+    kernel = kernels.kernel_of(points, points, choice.betas, choice.shares)
     scores = torch.zeros(8, 2, dtype=torch.float64)
     for unit in set(units):
         out = torch.tensor([unit == one for one in units])

@@ -74,6 +74,7 @@ _WORDS = {
         "give text, not {}; words that YAML reads otherwise stand in quotes",
     ),
     **dict.fromkeys(("dict_type", "model_type"), "give names with values (name: value), not {}"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "give true or false, not {}"),
     "int_type": "give a whole number, not {}",
     "too_short": "give at least one",
 }

@@ -72,6 +72,7 @@ class Source:
     Attributes:
         path: folder or manifest.
         layout, images_root, split_seed, split_rule, split_from: as in `load_data`.
+        multi_label: whether images may have several labels, as in `load_data`.
         domain: domain of its templates; none guesses it.
         templates: sentences in place of those of the domain, or none.
         names: words for its classes, by class name, or none.
@@ -85,6 +86,7 @@ class Source:
     split_seed: int = 0
     split_rule: Rule = STABLE
     split_from: str | None = None
+    multi_label: bool = False
     domain: str | None = None
     templates: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -195,6 +197,7 @@ class _Source(Entry):
     split_seed: Open[StrictInt]
     split_rule: Open[Text]
     split_from: Open[Text]
+    multi_label: Open[bool]
     domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
     templates: Open[Annotated[Many[Text], AfterValidator(lambda given: check_templates(given, "sentence"))]]
     names: Open[Names[Text]]

@@ -58,6 +58,7 @@ def adapt(
     names: opt.Names = None,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    multi_label: opt.MultiLabel = False,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -80,14 +81,17 @@ def adapt(
     from acclimate.prompts import check_templates, read_names_file, read_templates
     from acclimate.runs import adapt as run
     from acclimate.runs.several import open_sets
-    from acclimate.tasks import task_of
+    from acclimate.tasks import method_for, task_of
 
     opt.use_plugins(plugin)
     if language_model is not None:
         backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
-    backbone = get_method(method).default_backbone if backbone is None else backbone
-    sets = open_sets(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
-    task, joined = task_of(sets[0], get_method(method)), "+".join(one.name for one in sets)
+    kind = get_method(method)
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    sets = open_sets(data, **how, multi_label=multi_label)
+    kind = method_for(sets[0], kind)
+    method, backbone = kind.name, kind.default_backbone if backbone is None else backbone
+    task, joined = task_of(sets[0], kind), "+".join(one.name for one in sets)
     own = check_templates(template, "`template`") if template else ()
     sentences = [*own, *(read_templates(templates) if templates else ())] or None
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
@@ -161,6 +165,8 @@ def evaluate(
     ] = False,
     classes_of: opt.ClassesOf = None,
     adapt_to_folder: opt.AdaptToFolder = False,
+    hierarchy: opt.Hierarchy = None,
+    floor: opt.Floor = 0.8,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     split_seed: opt.SplitSeed = 0,
@@ -182,12 +188,13 @@ def evaluate(
     opt.use_plugins(plugin)
     model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
     how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = open_data(data, **how, allow_one_class=True)
+    images = open_data(data, **how, allow_one_class=True, **model.task.options)
     task = task_of(images, type(model.method))
     if rebind and task.has_classes:
         model.rebind(images.class_names)
     with Progress(quiet) as progress:
-        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer, adapt_to_folder)
+        asked: dict[str, Any] = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
+        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer, **asked)
     tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
     if task.has_classes and not rebind and not as_json:
         show_expectation(model.record)
@@ -209,6 +216,8 @@ def predict(
     coverage: opt.Coverage = None,
     known: opt.Known = 0.05,
     adapt_to_folder: opt.AdaptToFolder = False,
+    hierarchy: opt.Hierarchy = None,
+    floor: opt.Floor = 0.8,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -224,7 +233,8 @@ def predict(
     model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known, "adapt_to_folder": adapt_to_folder}
+        whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, **whole}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
@@ -245,7 +255,8 @@ def _label(
 
     method = model.method
     model.task.check_predicts(method)
-    task = model.task.predictor(method, how["coverage"], how["known"])
+    within = model.within(how["hierarchy"], how["floor"])
+    task = model.task.predictor(method, how["coverage"], how["known"], within)
     writer = open_writer(out, task.columns(method)) if out else None
     failed: list[str] = []
     count = 0

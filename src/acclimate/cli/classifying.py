@@ -39,10 +39,6 @@ Epochs = Annotated[
     typer.Option(help="Passes over the images, by default by their number.", rich_help_panel=opt.LEARNING),
 ]
 Rate = Annotated[float | None, typer.Option(help="Learning rate of the head.", rich_help_panel=opt.LEARNING)]
-MultiLabel = Annotated[
-    bool,
-    typer.Option("--multi-label", help="Images may have several labels, with | between.", rich_help_panel=opt.DATA),
-]
 Domain = Annotated[
     str | None, typer.Option(help="Says whether mirror images keep their meaning.", rich_help_panel=opt.LEARNING)
 ]
@@ -63,7 +59,7 @@ def classifier(
     epochs: Epochs = None,
     lr: Rate = None,
     set_: Settings = None,
-    multi_label: MultiLabel = False,
+    multi_label: opt.MultiLabel = False,
     domain: Domain = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the encoder that is in --out.", rich_help_panel=opt.OUTPUT)

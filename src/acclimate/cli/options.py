@@ -116,6 +116,18 @@ AdaptToFolder = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Hierarchy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Tree of the classes (CSV child,parent, or YAML): the deepest node whose classes together reach --floor.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Floor = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Sum of probabilities that --hierarchy asks for.", rich_help_panel=OUTPUT),
+]
 MethodName = Annotated[str, typer.Option(help="Method, see `acclimate methods`.", rich_help_panel=MODEL)]
 Backbone = Annotated[
     str | None,
@@ -196,6 +208,10 @@ Layout = Annotated[
 ]
 ImagesRoot = Annotated[
     Path | None, typer.Option(help="Folder that a manifest's paths are relative to.", rich_help_panel=DATA)
+]
+MultiLabel = Annotated[
+    bool,
+    typer.Option("--multi-label", help="Images may have several labels, with | between.", rich_help_panel=DATA),
 ]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
 SplitRuleOption = Annotated[

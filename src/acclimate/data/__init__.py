@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from acclimate.data.joining import join_data
     from acclimate.data.load import load_data
     from acclimate.data.questions import Question, QuestionData, find_questions, load_questions
+    from acclimate.data.several import MultiLabelData
     from acclimate.data.shots import parse_budget, parse_shots, sample_shots
     from acclimate.data.splits import make_splits
     from acclimate.data.transforms import ImageTransform
@@ -33,6 +34,7 @@ _HOMES = {
     "Finding": "check",
     "ImageData": "dataset",
     "ImageTransform": "transforms",
+    "MultiLabelData": "several",
     "Question": "questions",
     "QuestionData": "questions",
     "apply_splits": "frozen",
@@ -61,6 +63,7 @@ __all__ = [
     "Finding",
     "ImageData",
     "ImageTransform",
+    "MultiLabelData",
     "Question",
     "QuestionData",
     "apply_splits",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -117,6 +117,20 @@ class ImageData:
         """The class of every image, by name."""
         return [self.class_names[label] for label in self.labels]
 
+    @property
+    def targets(self) -> np.ndarray:
+        """What a method is told of every image: its class, int64 (N,), or of several labels bool (N, K)."""
+        return self.labels
+
+    @property
+    def strata(self) -> list[str]:
+        """What a split divides in proportion: the class of every image, by name."""
+        return self.label_names
+
+    def names_in(self, label: str) -> Sequence[str]:
+        """Return the classes that a cell of the label column names: one."""
+        return [label]
+
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
         """The domains that occur, sorted, without ""."""
@@ -140,6 +154,13 @@ class ImageData:
         """Return how many images each class has, zero included, in the order of `class_names`."""
         found = Counter(self.labels.tolist())
         return {name: found.get(number, 0) for number, name in enumerate(self.class_names)}
+
+    def members(self) -> list[list[int]]:
+        """Return the rows of each class that images have."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for row, label in enumerate(self.labels.tolist()):
+            found[label].append(row)
+        return list(found.values())
 
     def told(self) -> tuple[np.ndarray, np.ndarray]:
         """Return for each image which question is asked (N,), one for each of the `sets`, and what is answered (N,)."""

@@ -31,6 +31,9 @@ def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise DataError(f"cannot join the data sets {', '.join(names) or '(none)'}: give sets of different names")
+    several = next((part.name for part in parts if part.targets.ndim > 1), None)
+    if several is not None:
+        raise DataError(f"{several}: its images have several labels, and such data are not joined; give one data set")
     held = [part.name for part in parts if part.store is not None]
     if held:
         raise DataError(f"{held[0]}: its images are held in memory; save them as files to join them with other sets")

@@ -22,6 +22,7 @@ from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
 from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled, spelled_differently
+from acclimate.data.several import MultiLabelData
 from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
 from acclimate.data.units import warn_of_crossing
 from acclimate.errors import ConfigError, DataError
@@ -48,6 +49,7 @@ def load_data(
     test_fraction: float = 0.3,
     on_corrupt: Literal["error", "skip"] = "error",
     allow_one_class: bool = False,
+    multi_label: bool = False,
 ) -> ImageData:
     """Load labelled images; their files are read when they are used.
 
@@ -73,6 +75,8 @@ def load_data(
         on_corrupt: "error" opens no image now; a corrupt one raises when it is used. "skip" decodes every image now,
             leaves corrupt ones out, and lists them in `.skipped`.
         allow_one_class: take data of a single class, as for measuring an adapter that knows others too.
+        multi_label: whether images may have several labels, written with "|" between; "|" alone is none of them. What
+            is returned is `MultiLabelData` then.
 
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
@@ -89,6 +93,7 @@ def load_data(
     seed = arguments.whole("split_seed", split_seed)
     plan = SplitPlan(rule=split_rule, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     if isinstance(source, ImageData):
+        source = MultiLabelData.of(source) if multi_label and type(source) is ImageData else source
         return source if split_from is None else settle_split(source, plan, split_from)
     rows, store = _read(source, layout, None if images_root is None else _images_root(images_root))
     if not len(rows):
@@ -96,6 +101,8 @@ def load_data(
     data = build_data(rows, store)
     if on_corrupt == "skip":
         data = without_corrupt(data)
+    if multi_label:
+        return settle_split(MultiLabelData.of(data), plan, split_from)
     present = sorted(set(data.column("label")))
     if len(present) < 2 and not allow_one_class:
         raise DataError(

@@ -55,7 +55,8 @@ def parse_budget(text: int | str) -> str:
 def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
     """Draw the images that a run may learn from, at most one of a group while there are groups enough.
 
-    With a number k, k images of every class: those of a class have one order per seed, of which the first are taken,
+    With a number k, k images of every class (where images have several labels, those of each label and k that have
+    none, each image once): those of a class have one order per seed, of which the first are taken,
     so the 1-shot sample is part of the 4-shot sample of the same seed. Domains are pooled: k is per class, not per
     class and domain. With "budget:N", N images in all, whatever their class: rare classes get few or none, as labels
     come in practice, in proportion to the images; a smaller budget is part of a larger one.
@@ -84,10 +85,7 @@ def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:
             count = counted(len(none), "class", "classes")
             log.info("%s: a budget of %d holds no image of %s: %s", data.name, budget, count, some(none))
         return drawn
-    by_class: dict[int, list[int]] = defaultdict(list)
-    for row, label in enumerate(data.labels.tolist()):
-        by_class[label].append(row)
-    chosen = [row for rows in by_class.values() for row in _ranked(data, rows, seed)[:shots]]
+    chosen = list({row for rows in data.members() for row in _ranked(data, rows, seed)[:shots]})
     few = {name: count for name, count in data.counts().items() if count < shots}
     if few:
         listed = some([f"{name} ({count})" for name, count in few.items()], 8)

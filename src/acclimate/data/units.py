@@ -31,7 +31,7 @@ def units(data: ImageData) -> list[Unit]:
     members: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for row, (key, group) in enumerate(zip(data.keys, data.groups, strict=True)):
         members[bool(group), group or key].append(row)
-    labels, domains = data.label_names, data.domains
+    labels, domains = data.strata, data.domains
     return [
         Unit(
             name,

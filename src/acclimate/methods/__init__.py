@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Retriever,
     )
     from acclimate.methods.contract import ClassSet, Method, TrainingFacts
+    from acclimate.methods.labeller import Labeller
     from acclimate.methods.prerequisites import GivenFile, Prerequisite, TaskModel
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
 
@@ -27,6 +28,7 @@ __all__ = [
     "Classifier",
     "Generator",
     "GivenFile",
+    "Labeller",
     "Method",
     "Prerequisite",
     "PromptAttribution",
@@ -47,6 +49,7 @@ _HOMES = {
     "Classifier": "capabilities",
     "Generator": "capabilities",
     "GivenFile": "prerequisites",
+    "Labeller": "labeller",
     "Method": "contract",
     "Prerequisite": "prerequisites",
     "TaskModel": "prerequisites",

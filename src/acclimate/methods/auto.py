@@ -92,6 +92,7 @@ class Auto(Classifier):
     name = "auto"
     title = "Ensemble of closed-form methods"
     paper = "arXiv 2003.06505"
+    deputy = IMAGES
     learns = "what its parts learn, a weight and a temperature for each"
     inputs = Inputs({tiled(POOLED, GRID), tiled(DOMAIN, GRID)})
     serves_new_classes = False
@@ -187,14 +188,17 @@ class Auto(Classifier):
 
     def _solve(self, train: Feed, facts: TrainingFacts) -> dict[str, Any]:
         for part in self.members.values():
-            folds.learned(part, facts, train)
+            folds.learned(part, part.stages(facts), train)
         labels = train.labels.cpu()
         fold = folds.deal(labels, facts.groups, self.config.folds)
         tells = folds.judged(labels, fold)
         if not tells.any():
             return self._as_they_are(train)
         scores = torch.stack(
-            [folds.left_out(partial(self._afresh, name), facts, train, fold) for name in self.parts]
+            [
+                folds.left_out(partial(self._afresh, name, facts), folds.log_probabilities, train, fold)
+                for name in self.parts
+            ]
         )  # log p_k (K, N, C)
         told, known = scores[:, tells], labels[tells]
         tempers = [temperature(some, known) for some in told]
@@ -226,12 +230,12 @@ class Auto(Classifier):
         error = float(gains.std(correction=0)) / len(gains) ** 0.5
         return len(gains) >= ENOUGH and float(gains.mean()) > CERTAINTY * error
 
-    def _afresh(self, name: str) -> Classifier:
-        """Return a part that has learned nothing, with all that it has chosen for itself on all images."""
+    def _afresh(self, name: str, facts: TrainingFacts, train: Feed) -> Classifier:
+        """Return a part that has learned from some images, with all that it has chosen for itself on all of them."""
         part = self.members[name]
         other = type(part)(self.backbone, part.settled(), self.prompts, self.domain_encoder)
         other.bind(self.trained_classes)
-        return other
+        return folds.learned(other, other.stages(facts), train)
 
     def _set(self, weights: Tensor, tempers: Sequence[float], last: float) -> None:
         self.weights.copy_(weights)

@@ -71,6 +71,7 @@ class Classifier(Method):
         if not names or len(set(names)) < len(names):
             what = f"'{next(name for name in names if names.count(name) > 1)}' twice" if names else "no class"
             raise ConfigError(f"`class_names` has {what}; give each class once, at least one")
+        self.check_binding(names)
         if self.trained_classes and names != self.trained_classes and not self.serves_new_classes:
             if not set(names) <= set(self.trained_classes):
                 self._refuse()
@@ -86,6 +87,13 @@ class Classifier(Method):
             if self._built:
                 self._follow_classes()
             raise
+
+    def check_binding(self, names: Sequence[str]) -> None:
+        """Refuse classes for a reason of its own; by default there is none.
+
+        Raises:
+            ConfigError: so they are.
+        """
 
     def _follow_classes(self) -> None:
         self.drop_kept()

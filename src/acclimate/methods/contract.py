@@ -80,6 +80,7 @@ class Method(nn.Module):
         training_only: names of modules and parameters, such as "aggregator" or "source.discriminator", that serve
             training alone; they are none until `prepare` makes them, and after `end_training`.
         sized_by_data: names of tensors whose first dimension the training data decide.
+        deputy: name of the method that stands in for it where it cannot do what data are for; or nothing.
         baseline: its place among the baselines that stand beside other methods of its tasks; none: it is none.
         backbones: the kinds of backbones that it adapts, see `acclimate.backbones.kinds`.
         default_backbone: what it adapts where none is named.
@@ -106,6 +107,7 @@ class Method(nn.Module):
     inputs: Inputs = Inputs()
     training_only: ClassVar[tuple[str, ...]] = ()
     sized_by_data: ClassVar[frozenset[str]] = frozenset()
+    deputy: ClassVar[str] = ""
     baseline: ClassVar[int | None] = None
     backbones: ClassVar[frozenset[str]] = frozenset({DUAL})
     default_backbone: ClassVar[str] = "mini-clip"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from acclimate.errors import ConfigError
-from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
@@ -42,7 +42,7 @@ class GDAConfig(TwoScales, Views):
 
 
 @register
-class GDA(Classifier):
+class GDA(Labeller):
     """Gaussian discriminant analysis: every class is a Gaussian, all with one covariance.
 
     With unit features x_i of N images or views, E wide, and the scatter S = sum_i (x_i - mu_{y_i}) (x_i - mu_{y_i})^T,
@@ -51,7 +51,8 @@ class GDA(Classifier):
 
     P is the shrunk precision of Kubokawa and Srivastava, which has no parameter. All classes are equally probable
     beforehand, however many images they have. Where no class has two different images or views, S = 0 says nothing;
-    the scatter around the mean of all images takes its place.
+    the scatter around the mean of all images takes its place. Of labels, of which an image may have several, each is
+    told by the two Gaussians of the images with it and without it: the difference of their logits.
     Source: Wang et al. 2024 (arXiv 2402.04087). There the logits are added to zero-shot
     ones with a weight chosen on all validation images; here they stand alone.
     """
@@ -92,13 +93,17 @@ class GDA(Classifier):
         """Return the one pass over the training images."""
         return [SolverStage(self.name, self._solve)]
 
+    def label_solvers(self, facts: TrainingFacts) -> Sequence[SolverStage]:
+        """Return the same."""
+        return self.stages(facts)
+
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:
         views: Sequence[int | None] = [None] if self.config.augment == "none" else range(self.config.views)
         parts = [train.batch(index, view) for view in views for index in torch.arange(len(train)).split(CHUNK)]
         x = torch.cat([self.features(part).double().cpu() for part in parts])
         y = torch.cat([part.labels for part in parts])
-        weight, bias, within = discriminant(x, y, len(self.class_names))
+        weight, bias, within = label_discriminants(x, y) if self.apart else discriminant(x, y, len(self.class_names))
         self.weight.copy_(weight)
         self.bias.copy_(bias)
         return {"images": len(train), "views": len(views), "covariance": "within" if within else "total"}  # type: ignore[dict-item]
@@ -125,3 +130,16 @@ def discriminant(x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor, bo
     weight = x.shape[1] * torch.linalg.solve(shrunk, means.T).T  # P mu
     bias = -0.5 * (weight * means).sum(-1)
     return weight, torch.where(counts > 0, bias, NEVER), within
+
+
+def label_discriminants(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Return weights (K, F) and biases (K,) of labels, and whether every covariance is that within its two classes.
+
+    Args:
+        x: (N, F) features.
+        y: (N, K) bool, which labels each of them has.
+    """
+    found = [discriminant(x, label.long(), 2) for label in y.T]
+    weight = torch.stack([one[1] - one[0] for one, _, _ in found])
+    bias = torch.stack([one[1] - one[0] for _, one, _ in found])
+    return weight, bias.clamp(NEVER, -NEVER), all(within for _, _, within in found)

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.parts import ridge
+from acclimate.methods.labeller import Labeller
+from acclimate.methods.parts import kernels, ridge
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
@@ -38,7 +38,7 @@ class KernelRidgeConfig(TwoScales):
 
 
 @register
-class KernelRidge(Classifier):
+class KernelRidge(Labeller):
     """Kernel ridge regression onto the classes.
 
     p(c|x) = softmax_c(f_c(x) / T),    f(x) = f0(x) + sum_i k(x, x_i) a_i,    a = (K + lambda W^-1)^-1 (Y - f0)
@@ -54,6 +54,8 @@ class KernelRidge(Classifier):
     log loss that is less by two standard errors and by 0.01 than the usual ones: beta_k = 1 / (2 median squared
     distance), mu_k = 3/4 for tiles and 1/4 for whole images, lambda = 0.1. Classes of one image are not judged; where
     all are such, T = 0.3.
+    Of labels, of which an image may have several, each has a column of Y of its own, with w_i = 1, f0 the share of the
+    images that have it, and the score logit(f0) + (f(x) - f0) / T; the log loss is the sum of theirs.
     Source: Bendou et al. 2025 (arXiv 2501.11175), ProKeR, for the regression on zero-shot scores, whose settings are
     chosen on validation images there; Rifkin and Lippert 2007, "Notes on regularized least squares" (MIT CSAIL TR
     2007-025), for leave-one-out.
@@ -76,6 +78,7 @@ class KernelRidge(Classifier):
     temperature: Tensor
     known: Tensor
     templates: Tensor
+    prior: Tensor
 
     @classmethod
     def inputs_of(cls, config: KernelRidgeConfig) -> Inputs:  # type: ignore[override]
@@ -94,7 +97,19 @@ class KernelRidge(Classifier):
         self.register_buffer("betas", torch.zeros(len(self.sizes), device=device))
         self.register_buffer("shares", torch.zeros(len(self.sizes), device=device))
         self.register_buffer("temperature", torch.ones((), device=device))
-        self.register_buffer("known", torch.zeros(classes, device=device))  # 1 for classes that it can give (C,)
+        self.register_buffer("known", torch.zeros(classes, device=device))  # (C,) 1 if it can give it, 2 if always
+        if self.apart:
+            self.register_buffer("prior", torch.full((classes,), 0.5, device=device))  # f0 (K,)
+
+    def learn_labels(self, names: Sequence[str]) -> None:
+        """Be bound to labels.
+
+        Raises:
+            ConfigError: the regression is to go on from zero-shot probabilities, which are those of classes.
+        """
+        if self.config.base != "uniform":
+            raise ConfigError(f"base={self.config.base} is for classes, of which an image has one; use base=uniform")
+        super().learn_labels(names)
 
     def set_classes(self) -> None:
         """Encode the sentences of the classes, where the text is gone on from."""
@@ -122,10 +137,19 @@ class KernelRidge(Classifier):
     def logits(self, batch: Batch) -> Tensor:
         """Return f(x) / T (B, C)."""
         with torch.autocast(self.points.device.type, enabled=False):
-            seen, points = (some.split(self.sizes, dim=-1) for some in (self.features(batch), self.points))
-            kernel = ridge.kernel_of(seen, points, self.betas.tolist(), self.shares.tolist())
-            found = (self.base(batch) + kernel @ self.coefficients) / self.temperature
+            found = (self.base(batch) + self._learned(batch)) / self.temperature
             return torch.where(self.known > 0, found, NEVER)
+
+    def label_scores(self, batch: Batch) -> Tensor:
+        """Return logit(f0) + (f(x) - f0) / T (B, K)."""
+        with torch.autocast(self.points.device.type, enabled=False):
+            found = ridge.label_logits(self.prior + self._learned(batch), self.prior, self.temperature)
+            return torch.where(self.known > 0, torch.where(self.known > 1, -NEVER, found), NEVER)
+
+    def _learned(self, batch: Batch) -> Tensor:
+        """Return f(x) - f0(x) (B, C)."""
+        seen, points = (some.split(self.sizes, dim=-1) for some in (self.features(batch), self.points))
+        return kernels.kernel_of(seen, points, self.betas.tolist(), self.shares.tolist()) @ self.coefficients
 
     def usual_shares(self) -> list[float]:
         """Return the share of each kernel where leave-one-out has nothing to say; all encoders have the same."""
@@ -137,14 +161,16 @@ class KernelRidge(Classifier):
         """Return the choice of the settings and the solution."""
         return [SolverStage(self.name, self._solve)]
 
+    def label_solvers(self, facts: TrainingFacts) -> Sequence[SolverStage]:
+        """Return the same."""
+        return self.stages(facts)
+
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, Any]:
         batches = [batch.to(self.points.device) for batch in chunks(train, CHUNK)]
         features = torch.cat([self.features(batch).cpu() for batch in batches])
-        base = torch.cat([self.base(batch).cpu() for batch in batches]).double()
-        rows, values = distinct(features, train.labels.cpu(), len(self.known))
+        rows, targets = self._targets(features, train.labels.cpu(), batches)
         points = [some.double() for some in features[rows].split(self.sizes, dim=-1)]
-        targets = ridge.make_targets(values, base[rows])
         choice = ridge.choose(points, targets, self.usual_shares())
         solved = ridge.regress(points, targets, choice)
         self.replace("points", torch.cat(solved.points, dim=-1).float())
@@ -152,8 +178,20 @@ class KernelRidge(Classifier):
         self.betas.copy_(torch.tensor(choice.betas))
         self.shares.copy_(torch.tensor(choice.shares))
         self.temperature.fill_(solved.temperature)
-        self.known.copy_((values.sum(0) > 0) | (self.config.base == "zero-shot"))
+        self.known.copy_((targets.values.sum(0) > 0) | (self.config.base == "zero-shot"))
+        if self.apart:
+            self.prior.copy_(targets.base[0])
+            self.known.add_((targets.values > 0).all(0))  # what all images have says nothing else
         return {"images": len(rows), "temperature": solved.temperature} | vars(choice)
+
+    def _targets(self, features: Tensor, labels: Tensor, batches: Sequence[Batch]) -> tuple[Tensor, ridge.Targets]:
+        """Return a row for each different image, in order, and what the regression is to give there."""
+        if self.apart:
+            rows, values = distinct_labels(features, labels)
+            return rows, ridge.label_targets(values)
+        base = torch.cat([self.base(batch).cpu() for batch in batches]).double()
+        rows, values = distinct(features, labels, len(self.known))
+        return rows, ridge.make_targets(values, base[rows])
 
     def check_learned(self, state: Mapping[str, Tensor]) -> None:
         """Refuse points and coefficients that do not belong together.
@@ -184,11 +222,22 @@ def distinct(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Te
     Returns:
         The rows (M,), in order, and y (M, C), equal shares for the classes of an image.
     """
+    rows, values = distinct_labels(features, F.one_hot(labels, classes))
+    return rows, values / values.sum(-1, keepdim=True)
+
+
+def distinct_labels(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one row for each different image, and which labels it has (M, K), those of all its copies.
+
+    Args:
+        features: (N, F) of images.
+        labels: (N, K) which they have.
+    """
     _, group = torch.unique(features, dim=0, return_inverse=True)
     first = torch.full((int(group.max()) + 1,), len(labels)).scatter_reduce_(
         0, group, torch.arange(len(labels)), "amin"
     )
-    named = torch.zeros(len(first), classes, dtype=torch.float64)
-    named[group, labels] = 1.0
+    named = torch.zeros(len(first), labels.shape[1], dtype=torch.float64)
+    named.index_add_(0, group, labels.double())
     rows, order = first.sort()
-    return rows, named[order] / named[order].sum(-1, keepdim=True)
+    return rows, (named[order] > 0).double()

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from acclimate.backbones.kinds import KINDS
 from acclimate.errors import ConfigError
-from acclimate.methods.capabilities import Classifier
 from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts.scales import Scales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
@@ -27,6 +27,8 @@ from acclimate.training.stages import SolverStage
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
+
+    from acclimate.methods.capabilities import Classifier
 
 GRID = tuple(float(c) for c in np.logspace(-3, 1, 9))  # inverse regularisation strengths that are tried
 FOLDS = 5
@@ -50,7 +52,7 @@ class LinearProbeConfig(Scales, ProbeConfig):
 
 
 @register
-class LinearProbe(Classifier):
+class LinearProbe(Labeller):
     """Multinomial logistic regression, p(c|x) = softmax_c(a_c . x + b_c), L2-regularised with strength 1/C.
 
     Features are L2-normalised, centred on the training mean and divided by one scalar, their root mean square, so that
@@ -61,6 +63,9 @@ class LinearProbe(Classifier):
        folds (at most 5) as the rarest class has images;
     3. one image in some class allows neither: C = 0.1, which under this scaling was best or next to it on the
        validation parts of three quite different sets (aerial scenes, thin sections, radiographs).
+
+    Of labels, of which an image may have several, each has a logistic regression of its own, all with one C by the sum
+    of their log losses; a label that only one image has, or lacks, is not cross-validated.
 
     Source: Radford et al. 2021 (arXiv 2103.00020), section 3.2 and appendix A.3, who choose C on validation images.
     """
@@ -107,6 +112,10 @@ class LinearProbe(Classifier):
         """Return the one convex problem."""
         return [SolverStage(self.name, self._solve)]
 
+    def label_solvers(self, facts: TrainingFacts) -> Sequence[SolverStage]:
+        """Return the convex problems of all labels."""
+        return self.stages(facts)
+
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:
         x, y = self._arrays(train)
         centre = x.mean(axis=0)
@@ -114,12 +123,18 @@ class LinearProbe(Classifier):
         x = (x - centre) / scale
         strength, rule = self._choose(x, y, val, centre, scale)
         self.strength = strength
-        weight, bias = _fit(x, y, strength, len(self.class_names), self.config.max_iter)
+        fits = [_fit(x, asked, strength, self._answers, self.config.max_iter) for asked in _questions(y)]
+        weight, bias = _as_labels(fits) if self.apart else fits[0]
         weight = weight / scale  # centring and scaling folded in: the probe reads normalised features as they are
         bias = bias - weight @ centre
         self.weight.copy_(torch.from_numpy(weight))
         self.bias.copy_(torch.from_numpy(bias))
         return {"C": strength, "rule": rule}  # type: ignore[dict-item]
+
+    @property
+    def _answers(self) -> int:
+        """How many classes are told apart at once."""
+        return 2 if self.apart else len(self.class_names)
 
     def settled(self) -> ProbeConfig:
         """Return its settings with the C that it has chosen."""
@@ -128,30 +143,35 @@ class LinearProbe(Classifier):
     def _choose(
         self, x: np.ndarray, y: np.ndarray, val: Feed | None, centre: np.ndarray, scale: float
     ) -> tuple[float, str]:
-        present, counts = np.unique(y, return_counts=True)
-        rule, rarest = self.config.regularisation, int(counts.min())
-        if len(present) == 1:
+        rule, questions = self.config.regularisation, _questions(y)
+        if all(_is_settled(asked) for asked in questions):
             return self.config.C, "fixed"  # one class: there is nothing to choose by
+        divisible = [asked for asked in questions if not _is_settled(asked) and _fewest(asked) >= 2]
         has_val = val is not None and len(val) > 0
         if rule == "validation" and not has_val:
             raise ConfigError("regularisation=validation needs validation images and there are none; use auto")
-        if rule == "cross-validation" and rarest < 2:
+        if rule == "cross-validation" and not divisible:
             raise ConfigError("regularisation=cross-validation needs two training images of every class; use auto")
         if rule == "validation" or (rule == "auto" and has_val):
             assert val is not None
             x_val, y_val = self._arrays(val)
-            known = np.isin(y_val, present)  # a class without training images says nothing about C
-            x_val, y_val = x_val[known], y_val[known]
-            return _best_strength([_Problem(x, y, (x_val - centre) / scale, y_val)]), "validation"
-        if rule == "cross-validation" or (rule == "auto" and rarest >= 2):
-            parts = _folds(y, min(FOLDS, rarest))
-            return _best_strength(
-                [_Problem(x[~part], y[~part], x[part], y[part]) for part in parts]
-            ), "cross-validation"
+            problems = []
+            for asked, told in zip(questions, _questions(y_val), strict=True):
+                known = np.isin(told, asked)  # a class without training images says nothing about C
+                if not _is_settled(asked):
+                    problems.append(_Problem(x, asked, (x_val[known] - centre) / scale, told[known]))
+            return _best_strength(problems), "validation"
+        if rule == "cross-validation" or (rule == "auto" and divisible):
+            problems = [
+                _Problem(x[~part], asked[~part], x[part], asked[part])
+                for asked in divisible
+                for part in _folds(asked, min(FOLDS, _fewest(asked)))
+            ]
+            return _best_strength(problems), "cross-validation"
         return self.config.C, "fixed"
 
     def _arrays(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
-        """Return features (N, F) in float32 and labels (N,) of a feed."""
+        """Return features (N, F) in float32 and classes (N,), or labels (N, K), of a feed."""
         x = torch.cat([self.features(batch).cpu() for batch in chunks(feed, 1024)])
         return x.numpy(), feed.labels.cpu().numpy()
 
@@ -173,6 +193,27 @@ class FeatureProbe(LinearProbe):
     def width(self) -> int:
         """Width F of the features."""
         return self._width
+
+
+def _questions(y: np.ndarray) -> list[np.ndarray]:
+    """Return what there is to tell, each as classes (N,): the classes (N,), or of labels (N, K) each, 1 and 0."""
+    return [y] if y.ndim == 1 else [*y.T.astype(np.int64)]
+
+
+def _is_settled(asked: np.ndarray) -> bool:
+    """Return whether all images are of one class."""
+    return len(np.unique(asked)) == 1
+
+
+def _fewest(asked: np.ndarray) -> int:
+    """Return how many images the rarest class has, of those that have any."""
+    return int(np.unique(asked, return_counts=True)[1].min())
+
+
+def _as_labels(fits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (K, E) and biases (K,) of labels from those of two classes each, without it and with it."""
+    biases = np.stack([bias[1] - bias[0] for _, bias in fits]).clip(NEVER, -NEVER)
+    return np.stack([weight[1] - weight[0] for weight, _ in fits]), biases
 
 
 def _folds(y: np.ndarray, folds: int) -> list[np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from acclimate.methods.capabilities import Retriever
+from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts.text import TextClassifier, ensemble_directions
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
@@ -20,10 +21,11 @@ class ZeroShotConfig(Checked):
 
 
 @register
-class ZeroShot(TextClassifier, Retriever):
+class ZeroShot(TextClassifier, Labeller, Retriever):
     """Zero-shot CLIP: w_c = norm(g(template(c))).
 
     With `ensemble`, w_c = norm(mean_t norm(g(template_t(c)))) over the domain's templates.
+    Of labels, of which an image may have several, thresholds are chosen on the training images, and nothing is learned.
     Source: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
     """
 

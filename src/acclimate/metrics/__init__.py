@@ -23,11 +23,13 @@ from acclimate.metrics.functional import (
     macro_f1,
     negative_log_likelihood,
 )
+from acclimate.metrics.levels import evaluate_levels
 from acclimate.metrics.measures import (
     ANSWERING,
     CAPTIONING,
     CLASSIFICATION,
     JUDGED,
+    LABELS,
     MEASURES,
     RETRIEVAL,
     Measure,
@@ -38,7 +40,7 @@ from acclimate.metrics.measures import (
 from acclimate.metrics.novelty import area_under_roc, left_out_distances, nearest_distances, p_values
 from acclimate.metrics.paired import compare_hits
 from acclimate.metrics.retrieval import evaluate_retrieval, first_answers
-from acclimate.metrics.several import evaluate_labels, mean_average_precision
+from acclimate.metrics.several import evaluate_labels, evaluate_several, mean_average_precision
 from acclimate.metrics.written import evaluate_written
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "CAPTIONING",
     "CLASSIFICATION",
     "JUDGED",
+    "LABELS",
     "MEASURES",
     "PREFIX",
     "RETRIEVAL",
@@ -62,8 +65,10 @@ __all__ = [
     "evaluate_captions",
     "evaluate_classification",
     "evaluate_labels",
+    "evaluate_levels",
     "evaluate_retrieval",
     "evaluate_sets",
+    "evaluate_several",
     "evaluate_written",
     "exact_match",
     "expected_calibration_error",

@@ -56,6 +56,11 @@ _CLASSIFICATION = (
     Measure("ece", "ECE", "ECE", "lower"),
     Measure("nll", "NLL", "NLL", "lower", unit="nats"),
 )
+_LABELS = (
+    Measure("mean_average_precision", "mAP (%)", "mAP", "higher", 100.0, ".1f", "points"),
+    _share("micro_f1", "micro F1", "micro F1"),
+    _share("subset_accuracy", "subset accuracy", "all right"),
+)
 _RETRIEVAL = tuple(
     _share(
         f"{direction}.recall@{cutoff}",
@@ -87,10 +92,14 @@ _COSTS = (
     Measure("learned_parameters", "learned parameters", "parameters", "lower", digits=",.0f", is_cost=True),
 )
 
-MEASURES = {measure.name: measure for measure in (*_CLASSIFICATION, *_RETRIEVAL, *_ANSWERING, *_CAPTIONING, *_COSTS)}
+MEASURES = {
+    measure.name: measure for measure in (*_CLASSIFICATION, *_LABELS, *_RETRIEVAL, *_ANSWERING, *_CAPTIONING, *_COSTS)
+}
 """All measures by name, in the order in which they are listed everywhere."""
 CLASSIFICATION = tuple(measure.name for measure in _CLASSIFICATION)
 """The figures of `evaluate_classification`."""
+LABELS = ("mean_average_precision", "macro_f1", "micro_f1", "subset_accuracy")
+"""The figures of `evaluate_several`, of images that may have several labels."""
 RETRIEVAL = tuple(measure.name for measure in _RETRIEVAL)
 """The figures of `evaluate_retrieval`."""
 ANSWERING = tuple(measure.name for measure in _ANSWERING)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.metrics.evaluate import draws, group_index
+
+CELLS = 4_000_000  # numbers of the draws that are worked on at once: 32 MB
 
 
 class Resampled:
@@ -33,6 +35,11 @@ class Resampled:
         tail = (1 - confidence) / 2
         self._tails = (tail, 1 - tail)
         self._sizes = self.weights @ np.bincount(self.index, minlength=self.groups)
+
+    def parts(self, cells: int) -> Iterator[NDArray[np.float64]]:
+        """Yield the weights (r, G) of few draws at a time, so many that `cells` numbers for each are no burden."""
+        rows = max(1, CELLS // max(cells, 1))
+        yield from (self.weights[start : start + rows] for start in range(0, len(self.weights), rows))
 
     def mean(self, values: NDArray[np.float64]) -> dict[str, float]:
         """Return the mean of values (N,), with its interval."""

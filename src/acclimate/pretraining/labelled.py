@@ -12,9 +12,8 @@ from torch import Tensor
 
 from acclimate.data import Augmentation, ImageData
 from acclimate.data.frozen import assignment_hash, split_table
+from acclimate.data.several import BETWEEN, split_labels
 from acclimate.errors import ConfigError, DataError
-
-BETWEEN = "|"  # names of an image with several labels
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,6 @@ class LabelledSet:
             "images": {name: len(part) for name, part in self.parts.items()},
             "splits_hash": assignment_hash(split_table(self.parts, digests=True)),
         }
-
-
-def split_labels(name: str) -> list[str]:
-    """Return the labels in the name of a class of images with several of them.
-
-    >>> split_labels("rain | night"), split_labels("rain"), split_labels("|")
-    (['rain', 'night'], ['rain'], [])
-    """
-    return [label for part in name.split(BETWEEN) if (label := part.strip())]
 
 
 @dataclass(frozen=True)

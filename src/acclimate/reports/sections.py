@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WIDEST = 30  # classes of a confusion matrix that is shown whole
 PAIRS = 20  # pairs of classes that are named where it is not
-JUDGED = {"captioning": ("cider_d", "captions"), "answering": ("vqa_accuracy", "answers")}
+JUDGED = {"cider_d": "captions", "vqa_accuracy": "answers", "agreement": "labels"}
 
 Row = Mapping[str, Any]
 
@@ -107,18 +107,16 @@ def _shown(
     run: RunFacts, rows: Sequence[Row], thumbnails: Thumbnails, features: bool, cache_dir: Path | None
 ) -> dict[str, Any]:
     """Return the galleries, the chart of reliability and the map of images whose predictions were kept."""
-    if run.task.has_classes:
-        galleries = list(galleries_of_classes(rows))
-    elif run.task.name in JUDGED:
-        galleries = list(galleries_by(rows, *JUDGED[run.task.name]))
-    else:
-        galleries = []
+    one_each = run.task.exclusive and "probability" in rows[0]
+    judged = next((name for name in JUDGED if name in rows[0]), None)
+    galleries = list(galleries_of_classes(rows)) if one_each else []
+    galleries += galleries_by(rows, judged, JUDGED[judged]) if judged else []
     step = -(-len(rows) // MAPPED)
-    mapped = [row for row in rows[::step] if row["path"]] if run.task.has_classes else []
+    mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for gallery in galleries for row in gallery.rows]
     looked = look_at(run, chosen, mapped, cache_dir) if features else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
-    if run.task.has_classes:
+    if one_each:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
         right = np.array([row["label"] == row["predicted"] for row in rows])
         found["reliability"] = charts.reliability(confidence, right)
@@ -146,6 +144,8 @@ def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) 
 
 def _words(row: Row) -> list[str]:
     """Return what is said of an image in a gallery, line by line."""
+    if "agreement" in row:
+        return [row["predicted"] or "no label", f"is {row['label'] or 'no label'}"]
     if "predicted" in row:
         lines = [f"{row['predicted']} {100 * row['probability']:.0f} %"]
         lines += [f"is {row['label']}"] if row["label"] != row["predicted"] else []

@@ -40,7 +40,7 @@ from acclimate.runs.selection import other_split
 from acclimate.runs.several import choose_all_prompts, draw, open_sets
 from acclimate.runs.task_model import OwnTaskModel
 from acclimate.runs.warm_start import WarmStart
-from acclimate.tasks import task_of
+from acclimate.tasks import method_for, task_of
 from acclimate.training.devices import Precision, resolve_device
 from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
@@ -75,6 +75,7 @@ def adapt(
     start: str | os.PathLike[str] | None = None,
     look_at: Sequence[str] = (),
     scorer: str | os.PathLike[str] | DualEncoder | None = None,
+    multi_label: bool = False,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images, or to images with captions or questions.
 
@@ -82,7 +83,8 @@ def adapt(
         data: what `load_data`, `load_captions` or `load_questions` returns or reads. Training, validation and test
             images are its splits. A list of several data sets with classes, of different names, is learned from
             together; each is measured on its own test images, among its own classes and in the words of its own domain.
-        method: name of a method, see `acclimate methods`.
+        method: name of a method, see `acclimate methods`; of images with several labels, kernel-ridge stands in for
+            auto.
         backbone: Hub id, folder or catalogue name, or a loaded backbone; none: the embedded one that the method adapts,
             mini-clip, mini-vlm, or both as one.
         shots: training images per class, `all`, or `budget:64` for 64 in all, of each data set; validation uses at most
@@ -111,6 +113,7 @@ def adapt(
         look_at: training images, by their keys, whose prompt attribution the record shows; none chooses some.
         scorer: Hub id, folder or catalogue name of a dual encoder that judges captions which are written (CLIPScore),
             or a loaded one; none measures them by words alone.
+        multi_label: whether images may have several labels, as in `load_data`, where `data` is not loaded yet.
 
     Returns:
         The model; its `record` holds the test metrics beside those of the baselines: zero-shot, for labelled images a
@@ -123,7 +126,8 @@ def adapt(
     seed, words = arguments.whole("seed", seed), arguments.mapping("names", names)
     arguments.texts("names", words.values())
     sentences = open_templates(templates)
-    kind, sets = get_method(method), open_sets(data)
+    kind, sets = get_method(method), open_sets(data, multi_label=multi_label)
+    kind = method_for(sets[0], kind)
     task = task_of(sets[0], kind)
     task.check(kind, sets[0].name)
     shots = task.parse_shots(shots)
@@ -143,7 +147,7 @@ def adapt(
     hint_at_specialist(prompts.domain.id, backbone)
     return adapt_trial(
         trial,
-        method,
+        kind.name,
         backbone,
         options,
         prompts=prompts,
@@ -244,9 +248,9 @@ def adapt_trial(
         parts.append(ModuleProbes())
     if start is not None:
         parts.append(WarmStart(start, experiment))
-    if options.calibrated and issubclass(kind, Classifier) and task.has_classes:
+    if options.calibrated and issubclass(kind, Classifier) and task.exclusive:
         parts.append(Calibrating(parts, seen))
-    if baselines and task.has_classes and not trial.train.sets:
+    if baselines and task.exclusive and not trial.train.sets:
         parts.append(MoreLabels())
     return carry_out(Adaptation(experiment, parts, baselines))
 

@@ -14,6 +14,7 @@ from acclimate.options import make_config
 from acclimate.runs.encoders import open_scorer
 from acclimate.runs.several import among_own
 from acclimate.tasks import Task, task_of
+from acclimate.tasks.within import FLOOR
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
@@ -28,6 +29,8 @@ def evaluate_beside(
     progress: Progress | None = None,
     scorer: str | os.PathLike[str] | DualEncoder | None = None,
     adapt_to_folder: bool = False,
+    hierarchy: str | os.PathLike[str] | None = None,
+    floor: float = FLOOR,
 ) -> dict[str, Any]:
     """Return the metrics of a model as its `evaluate` does, with those of zero-shot on the same images.
 
@@ -39,6 +42,7 @@ def evaluate_beside(
         progress: told of every batch.
         scorer: as in `adapt`.
         adapt_to_folder: as in `evaluate`; the others stay as they are.
+        hierarchy, floor: as in `AdaptedModel.predict`, for the model itself.
 
     Returns:
         The metrics; beside them `baselines`, by name, and the `verdict`, see `Task.verdict`.
@@ -54,9 +58,12 @@ def evaluate_beside(
     metrics: dict[str, dict[str, Any]] = {}
     hits: dict[str, np.ndarray] = {}
     with among_own(model, data):
+        within = model.within(hierarchy, floor, adapt_to_folder)
         for method in chain((own,), _untrained(task, own, data)):
             answers = tasks.get(method.name, task).answer(method, *model.feed_for(method, data, progress, judge))
             metrics[method.name], hits[method.name] = task.measure(answers, data), task.hits(answers)
+            if within is not None and method is own:
+                metrics[own.name]["hierarchy"] = task.graded(own, answers, data, within)
     found = metrics.pop(own.name)
     return {**found, "baselines": metrics, "verdict": task.verdict(own.name, hits, data)}
 

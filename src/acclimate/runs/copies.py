@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.counting import counted
 from acclimate.data.ordering import some
-from acclimate.methods import Classifier
+from acclimate.methods import Classifier, Labeller
 from acclimate.metrics import find_figure, get_measure
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def assemble(made: tuple[Any, ...], tensors: Mapping[str, Tensor], trained_class
     """
     kind, config, prompts, backbone, encoder = made
     method: Method = kind(backbone, config, prompts, encoder)
-    if trained_classes and isinstance(method, Classifier):
+    if trained_classes and isinstance(method, Labeller) and method.told_by(tensors):
+        method.learn_labels(trained_classes)
+    elif trained_classes and isinstance(method, Classifier):
         method.bind(trained_classes)
     else:
         method.build()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from acclimate.methods.parts.ridge import squared_distances
+from acclimate.methods.parts.kernels import squared_distances
 
 RADIUS = 0.5  # of the median distance of two images
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 
 FRACTIONS = (0.125, 0.25, 0.5, 0.75)  # of the units of each class, that are learned from
 DRAWS, FEW_DRAWS = 16, 4  # of each fraction; the second of more images than MANY
@@ -74,7 +74,7 @@ def learning_curve(
     if sum(count > 2 for count in known) < 2 or len(labels) > MOST:
         return None
     choice = ridge.usual_settings(points, shares)
-    kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
+    kernel = kernels.kernel_of(points, points, choice.betas, choice.shares)
     values = F.one_hot(labels).double()
     inside = np.stack(
         [_parts(labels.numpy(), number, draw) for draw in range(DRAWS if len(labels) <= MANY else FEW_DRAWS)]

@@ -14,11 +14,13 @@ from acclimate import arguments
 from acclimate.data import ImageData, each_image
 from acclimate.data.frozen import load_splits, splits_document
 from acclimate.data.given import Several
+from acclimate.data.hierarchy import Hierarchy
 from acclimate.errors import ConfigError
 from acclimate.methods import Classifier, ClassSet
 from acclimate.methods.trust import UNKNOWN
 from acclimate.runs import copies
 from acclimate.runs.adapter_info import describe_adapter
+from acclimate.runs.asked import ask_about, within_of
 from acclimate.runs.encoders import open_scorer
 from acclimate.runs.folder import SPLITS
 from acclimate.runs.kept_predictions import Table, read_predictions
@@ -27,7 +29,7 @@ from acclimate.runs.saving import save_run
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.runs.several import among_own
 from acclimate.tasks import get_task, open_data, task_of
-from acclimate.tasks.asking import Answer, Asking
+from acclimate.tasks.within import FLOOR
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from acclimate.training.progress import Progress, Silent
@@ -82,7 +84,8 @@ class AdaptedModel:
         self.method, self.record, self.splits, self.run = method, record, splits, run
         self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
-        self.task = get_task(ImageData.task if self.class_names else record.get("task", ImageData.task))
+        learned = get_task(record.get("task", ImageData.task))
+        self.task = learned if learned.has_classes or not self.class_names else get_task(ImageData.task)
 
     def __repr__(self) -> str:
         """Return method, backbone, classes, size and headline figure in a line."""
@@ -132,7 +135,7 @@ class AdaptedModel:
         if not isinstance(self.method, Classifier):
             raise ConfigError(f"{self.method.name} tells no classes apart")
         self.method.bind(class_names)
-        self.task, self.serves = get_task(ImageData.task), None
+        self.task, self.serves = self.task if self.task.has_classes else get_task(ImageData.task), None
         return self
 
     def of_set(self, name: str) -> AdaptedModel:
@@ -172,6 +175,8 @@ class AdaptedModel:
         *,
         split: str = "auto",
         scorer: str | os.PathLike[str] | DualEncoder | None = None,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
         adapt_to_folder: bool = False,
         **options: Any,
     ) -> dict[str, Any]:
@@ -187,7 +192,7 @@ class AdaptedModel:
                 as `data.val` or `data.select(rows)`, are measured as they are, with a warning if it has seen them.
                 `all`, or the name of a split, means those.
             scorer: as in `adapt`.
-            adapt_to_folder: as in `predict`.
+            hierarchy, floor, adapt_to_folder: as in `predict`; with a hierarchy the metrics have `hierarchy`.
             options: of `load_data`, where `data` is not loaded yet.
 
         Raises:
@@ -196,7 +201,7 @@ class AdaptedModel:
         """
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
-        data = open_data(data, **{"allow_one_class": True} | options)
+        data = open_data(data, **{"allow_one_class": True, **self.task.options, **options})
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         if adapt_to_folder:
@@ -204,7 +209,8 @@ class AdaptedModel:
         data = self.choose_images(data, split)
         judge = open_scorer(scorer, task, self.backbone, self.backbone.device)
         with among_own(self, data):
-            return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples)
+            within = self.within(hierarchy, floor, adapt_to_folder)
+            return task.evaluate(method, *self.feed_for(method, data, progress, judge), resamples, within)
 
     def feed_for(
         self, method: Method, data: ImageData, progress: Progress | None = None, scorer: DualEncoder | None = None
@@ -232,6 +238,8 @@ class AdaptedModel:
         *,
         coverage: float | None = None,
         known: float = UNKNOWN,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
         adapt_to_folder: bool = False,
     ) -> list[Any]:
         """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
@@ -245,14 +253,17 @@ class AdaptedModel:
             coverage: how often the `set` of classes of a prediction is to hold the right one, above 0 and below 1;
                 probabilities are tempered then. None: there are no sets.
             known: the p-value below which an image is called unknown; 0: nothing is said of that.
+            hierarchy: a tree of the classes, or its file, see `Hierarchy.read`: predictions say its deepest `node`
+                whose classes together reach the floor; probabilities are tempered then, where the run knows how.
+            floor: that sum, above 0 and below 1.
             adapt_to_folder: label all images together, see `FolderClassification`; each label then depends on the
                 other images, and can be worse for it.
 
         Raises:
             AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
         """
-        how: dict[str, Any] = {"coverage": coverage, "known": known, "adapt_to_folder": adapt_to_folder}
-        return list(self.stream(images, batch_size, **how))
+        told: dict[str, Any] = {"coverage": coverage, "known": known, "hierarchy": hierarchy, "floor": floor}
+        return list(self.stream(images, batch_size, adapt_to_folder=adapt_to_folder, **told))
 
     def stream(
         self,
@@ -262,12 +273,14 @@ class AdaptedModel:
         *,
         coverage: float | None = None,
         known: float = UNKNOWN,
+        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
+        floor: float = FLOOR,
         adapt_to_folder: bool = False,
     ) -> Iterator[Any]:
         """Yield a prediction for each image without holding more than two batches.
 
         Args:
-            images, batch_size, coverage, known: as in `predict`.
+            images, batch_size, coverage, known, hierarchy, floor: as in `predict`.
             adapt_to_folder: as in `predict`; features of all images are held then, and none is labelled before the last
                 has been read.
             on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
@@ -278,7 +291,7 @@ class AdaptedModel:
         self.task.check_predicts(self.method)
         batch_size = arguments.whole("batch_size", batch_size, 1)
         arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        predictor = self.task.predictor(self.method, coverage, known)
+        predictor = self.task.predictor(self.method, coverage, known, self.within(hierarchy, floor, adapt_to_folder))
         if adapt_to_folder:
             predictor = predictor.adapting_to_folder(self.method)
         for level, note in predictor.notes():
@@ -286,29 +299,12 @@ class AdaptedModel:
         found = stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
         return iter(predictor.complete(self.method, found))
 
-    def ask(self, images: Several, question: str, max_tokens: int = 64, on_corrupt: str = "error") -> list[Answer]:
-        """Return what a generative model answers about each image.
-
-        Args:
-            images: as in `predict`.
-            question: what is asked about each of them.
-            max_tokens: longest answer in tokens of the model, 1 or more.
-            on_corrupt: as in `stream`; what is skipped has an answer with its `error`.
-
-        Raises:
-            ConfigError: a method that writes no text, an empty question, or an option out of its range.
-            BackboneError: question and answer do not fit into the context of the model.
-            DataError: an image that cannot be read.
-        """
-        asking = Asking(arguments.text("question", question), arguments.whole("max_tokens", max_tokens, 1))
-        asking.check_predicts(self.method)
-        arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
-
     @cached_property
     def predictions(self) -> Table | None:
         """What it has said of the test images of its run, with a row for each; none where that was not kept."""
         return None if self.run is None else read_predictions(self.run)
 
+    ask = ask_about
+    within = within_of
     describe = describe_adapter
     save = save_run

@@ -23,7 +23,7 @@ from acclimate.data.folds import held_together
 from acclimate.data.ordering import some
 from acclimate.errors import BackboneError, ConfigError, DataError
 from acclimate.methods.kernel_ridge import scale_shares
-from acclimate.methods.parts import ridge
+from acclimate.methods.parts import kernels, ridge
 from acclimate.methods.parts.scales import TwoScales, scales
 from acclimate.metrics import compare_hits, evaluate_classification
 from acclimate.training.batch import Batch
@@ -203,7 +203,7 @@ def left_out_probabilities(points: Sequence[Tensor], labels: Tensor, units: Sequ
     """
     targets = ridge.uniform_targets(F.one_hot(labels).double())
     choice = ridge.usual_settings(points, scale_shares(len(points)))
-    kernel = ridge.kernel_of(points, points, choice.betas, choice.shares)
+    kernel = kernels.kernel_of(points, points, choice.betas, choice.shares)
     _, number, sizes = np.unique(np.array(units), return_inverse=True, return_counts=True)
     together = [torch.from_numpy(np.flatnonzero(number == unit)) for unit in np.flatnonzero(sizes > 1)]
     left_out = ridge.solve(kernel, targets, choice.strength, together).left_out

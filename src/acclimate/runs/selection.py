@@ -138,7 +138,8 @@ def _unseen(document: Mapping[str, Any] | None, data: Images, seen: Sequence[See
 
 
 def _say_what_classes_are_new(document: Mapping[str, Any], data: ImageData) -> None:
-    known = {row.get("label") for rows in document["splits"].values() for row in rows}
+    entries = (row for rows in document["splits"].values() for row in rows)
+    known = {name for row in entries for name in data.names_in(row.get("label", ""))}
     new = {name: count for name, count in data.counts().items() if count and name not in known}
     if new:
         logger.warning(

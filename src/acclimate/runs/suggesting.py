@@ -115,6 +115,10 @@ def suggest(
         raise ConfigError(f"`model` is {arguments.shown(model)}; give what `adapt` or `load` returns")
     if not model.class_names:
         raise ConfigError(f"suggestions need a run that tells classes apart, and {model.method.name} does not")
+    if not model.task.exclusive:
+        raise ConfigError(
+            "suggestions go by the lead of one class over the others, and images of this run have several labels"
+        )
     pool = _Pool(model)
     progress = arguments.progress("progress", progress) or Silent()
     progress.start("images", None)

@@ -8,7 +8,8 @@ from acclimate.tasks.captioning import Caption, Captioning
 from acclimate.tasks.classification import Classification, choose_prompts
 from acclimate.tasks.classified import Prediction
 from acclimate.tasks.contract import Task
-from acclimate.tasks.registry import get_task, list_tasks, open_data, task_of
+from acclimate.tasks.multi_label import LabelledImage, MultiLabel
+from acclimate.tasks.registry import get_task, list_tasks, method_for, open_data, task_of
 from acclimate.tasks.retrieval import Retrieval
 
 __all__ = [
@@ -16,12 +17,15 @@ __all__ = [
     "Caption",
     "Captioning",
     "Classification",
+    "LabelledImage",
+    "MultiLabel",
     "Prediction",
     "Retrieval",
     "Task",
     "choose_prompts",
     "get_task",
     "list_tasks",
+    "method_for",
     "open_data",
     "task_of",
 ]

@@ -12,7 +12,8 @@ from acclimate.data import QuestionData, find_questions, load_questions
 from acclimate.errors import BackboneError, ConfigError, DataError
 from acclimate.methods import Answerer
 from acclimate.metrics import ANSWERING, evaluate_answers, normalise_answer, right_answers
-from acclimate.tasks.contract import require_images, table_options
+from acclimate.tasks.classified import require_images
+from acclimate.tasks.contract import table_options
 from acclimate.tasks.registry import register_task
 from acclimate.tasks.writing import Writing, Written
 from acclimate.training.feeds import Feed

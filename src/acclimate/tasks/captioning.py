@@ -13,7 +13,8 @@ from acclimate.data import CaptionData, load_captions
 from acclimate.errors import BackboneError, DataError
 from acclimate.methods import Answerer
 from acclimate.metrics import CAPTIONING, PREFIX, caption_scores, clip_score, evaluate_captions, ref_clip_score
-from acclimate.tasks.contract import require_images, table_options
+from acclimate.tasks.classified import require_images
+from acclimate.tasks.contract import table_options
 from acclimate.tasks.registry import register_task
 from acclimate.tasks.retrieval import OwnCaptions
 from acclimate.tasks.writing import Writing, Written

@@ -10,24 +10,26 @@ import numpy as np
 import torch
 
 from acclimate.data import ImageData, load_data, parse_shots
+from acclimate.data.several import BETWEEN
 from acclimate.errors import ConfigError
-from acclimate.methods import AnsweringClassifier, Classifier, Method, TrainingFacts
+from acclimate.methods import AnsweringClassifier, Classifier, Labeller, Method, TrainingFacts
 from acclimate.methods.trust import UNKNOWN
-from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_sets, evaluate_written
+from acclimate.metrics import CLASSIFICATION, evaluate_classification, evaluate_levels, evaluate_sets, evaluate_written
 from acclimate.metrics.evaluate import group_index
 from acclimate.prompts import PromptSet, get_domain, guess_domain
 from acclimate.tasks.classified import (
-    BETWEEN,
     Answers,
     Prediction,
     class_indices,
     ordered_set,
     probabilities,
+    require_images,
     trusted,
     written_classes,
 )
-from acclimate.tasks.contract import Task, require_images
+from acclimate.tasks.contract import Task
 from acclimate.tasks.registry import register_task
+from acclimate.tasks.within import Within, temperature_of, told_levels
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Classification(Task[ImageData]):
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
     has_classes = True
+    exclusive = True
     use = ("predict", "NEW_IMAGES")
     writes = "labels.csv"
     validates = True
@@ -96,8 +99,14 @@ class Classification(Task[ImageData]):
 
         Raises:
             DataError: there is no image, or a class that the method does not know.
+            ConfigError: the method has learned labels, of which an image may have several.
         """
         require_images(data)
+        if isinstance(method, Labeller) and method.apart:
+            raise ConfigError(
+                f"this {method.name} has learned labels, of which an image may have several; load {data.name} with "
+                "`multi_label=True`"
+            )
         labels = class_indices(data, method.class_names)
         written = written_classes(method, feed) if isinstance(method, AnsweringClassifier) else None
         found = Answers(probabilities(method, feed), labels, method.class_names, written)
@@ -158,6 +167,8 @@ class Classification(Task[ImageData]):
             )
         if (known := metrics.get("known")) is not None:
             note += f"; {100 * known['share']:.1f} % are like training images"
+        if (graded := metrics.get("hierarchy")) is not None:
+            note += f"; {told_levels(graded)}"
         return note
 
     def details(self, metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -201,15 +212,27 @@ class Classification(Task[ImageData]):
         if not isinstance(method, Classifier) or not method.class_names:
             raise ConfigError(f"{method.name} knows no classes; give it some with `rebind`")
 
-    def predictor(self, method: Classifier, coverage: float | None = None, known: float = 0.0) -> Task[ImageData]:
-        """Return itself, or what adds sets of classes and p-values, where a method has them.
+    def graded(
+        self, method: Classifier, answers: Answers, data: ImageData, within: Within, resamples: int = 1000
+    ) -> dict[str, Any]:
+        """Return what `evaluate_levels` gives, with the floor, the temperature and the file."""
+        within.check(method.class_names)
+        nodes = within.nodes(answers.probabilities, temperature_of(method))
+        right = [within.holds(node, int(label)) for node, label in zip(nodes, answers.labels, strict=True)]
+        found = evaluate_levels([node.level for node in nodes], right, data.groups, resamples=resamples)
+        return {"floor": within.floor, "temperature": temperature_of(method), **found}
+
+    def predictor(
+        self, method: Classifier, coverage: float | None = None, known: float = 0.0, within: Within | None = None
+    ) -> Task[ImageData]:
+        """Return itself, or what adds sets of classes, p-values and nodes of a hierarchy, where there are some.
 
         Raises:
             ConfigError: a value out of its range, or sets of a run that has held nothing out.
         """
         from acclimate.tasks.labelling import labelling_of  # which is a classification itself
 
-        return labelling_of(method, coverage, known) or self
+        return labelling_of(method, coverage, known, within) or self
 
     def adapting_to_folder(self, method: Classifier) -> Classification:
         """Return what predicts all images together, see `FolderClassification`.

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from acclimate.training.inputs import Given
 
 BATCH_SIZE = 256
-BETWEEN = "|"  # classes of a set in a table
+
+
+class Node(NamedTuple):
+    """A node of a hierarchy, its level, 1 at the top, and the probability of all classes below it.
+
+    Where no node is sure enough, the name is empty and the level 0; that all classes together are right is certain.
+    """
+
+    name: str
+    level: int
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Prediction:
         set: where sets are asked for, the classes that are, the most probable one first; else none.
         p_known: how like the training images it is, a p-value; none where nothing tells.
         known: whether that is enough to call it known; none where nothing tells.
+        node: where a hierarchy is given, the deepest node of it that is sure enough; else none.
     """
 
     path: str
@@ -52,6 +63,7 @@ class Prediction:
     set: tuple[str, ...] | None = None
     p_known: float | None = None
     known: bool | None = None
+    node: Node | None = None
 
 
 class Answers(NamedTuple):
@@ -67,6 +79,16 @@ class Answers(NamedTuple):
     written: Sequence[int | None] | None = None
     sets: Mapping[float, np.ndarray] = MappingProxyType({})
     p_known: np.ndarray | None = None
+
+
+def require_images(data: ImageData) -> None:
+    """Refuse to measure on nothing.
+
+    Raises:
+        DataError: there is no image.
+    """
+    if len(data) == 0:
+        raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
 
 
 @torch.no_grad()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from acclimate.data import ImageData
-from acclimate.errors import ConfigError, DataError
+from acclimate.errors import ConfigError
 from acclimate.methods import Method, TrainingFacts, list_methods
 from acclimate.metrics import compare_hits, find_figure
+from acclimate.tasks.predicting import Predicting
 from acclimate.training.feeds import Feed
 
 if TYPE_CHECKING:
     from acclimate.prompts import PromptSet
-    from acclimate.training.batch import Batch
+    from acclimate.tasks.within import Within
     from acclimate.training.inputs import Given
     from acclimate.training.inputs.kinds import References
     from acclimate.training.stages import Stage
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=ImageData)
 
 
-class Task(ABC, Generic[D]):
+class Task(Predicting, Generic[D]):
     """Base of all tasks.
 
     Nothing else in the package asks which task it is: whatever depends on it is a member here.
@@ -37,12 +39,13 @@ class Task(ABC, Generic[D]):
         figures: names of the metrics that tables show, in their order; the first one is the headline.
         has_classes: whether images have classes, which can be named in words and exchanged after training.
         validates: whether validation images are used.
+        exclusive: whether each image is of exactly one class, which sets of classes and learning curves speak of.
+        options: what `load_data` is told to read such data, whatever users say.
         joins: whether several data sets can be learned from together.
         judged: whether a dual encoder, the scorer, may judge what methods say.
         other_data: what the next steps call other data of this kind.
         use: the command that does with a run what it was made for, and what it takes; nothing where there is none.
         writes: the file that this command may write, or nothing.
-        reads: what its predictions read of an image, beside what the method does.
     """
 
     name: ClassVar[str]
@@ -51,18 +54,24 @@ class Task(ABC, Generic[D]):
     capability: ClassVar[type[Method]]
     figures: ClassVar[tuple[str, ...]]
     has_classes: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     validates: ClassVar[bool] = False
     joins: ClassVar[bool] = False
     judged: ClassVar[bool] = False
     other_data: ClassVar[str] = "OTHER_DATA"
     use: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[str] = ""
-    reads: frozenset[str] = frozenset()
 
     @property
     def headline(self) -> str:
         """Name of the metric that speaks for a method."""
         return self.figures[0]
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the figure that is the mean of `hits`: the headline, where it is a mean over images."""
+        return self.headline
 
     # ------------------------------------------------------------------------------------------------------------ data
 
@@ -170,15 +179,20 @@ class Task(ABC, Generic[D]):
 
     @abstractmethod
     def hits(self, answers: Any) -> np.ndarray:
-        """Return (N,) whether the answer to each image is right; their mean is the headline."""
+        """Return (N,) whether the answer to each image is right; their mean is `judged_by`."""
 
     def kept(self, answers: Any, data: D) -> dict[str, np.ndarray | Sequence[str | None]]:
         """Return what a run keeps of answers, in columns by name, with a value for each image; nothing by default."""
         return {}
 
-    def evaluate(self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000) -> dict[str, Any]:
-        """Return the metrics of a method on images, see `answer` and `measure`."""
-        return self.measure(self.answer(method, feed, data, given), data, resamples)
+    def evaluate(
+        self, method: Any, feed: Feed, data: D, given: Given, resamples: int = 1000, within: Within | None = None
+    ) -> dict[str, Any]:
+        """Return the metrics of a method on images, see `answer`, `measure` and, where there is one, `graded`."""
+        answers = self.answer(method, feed, data, given)
+        found = self.measure(answers, data, resamples)
+        graded = {} if within is None else {"hierarchy": self.graded(method, answers, data, within, resamples)}
+        return found | graded
 
     def verdict(self, own: str, hits: Mapping[str, np.ndarray], data: D) -> dict[str, Any] | None:
         """Return how a method stands to the best of the others on the same images; none where there is no other.
@@ -196,7 +210,7 @@ class Task(ABC, Generic[D]):
             return None
         best = max(others, key=lambda name: others[name].mean())
         found = compare_hits(hits[own], others[best], data.groups)
-        return {"metric": self.headline, "against": best, "others": len(others), **found}
+        return {"metric": self.judged_by, "against": best, "others": len(others), **found}
 
     def shown(self, metrics: Mapping[str, Any]) -> tuple[str, ...]:
         """Return those of the figures that were measured."""
@@ -226,6 +240,10 @@ class Task(ABC, Generic[D]):
         """Return a second table of metrics, its headings and rows; none where there is none."""
         return None
 
+    def graded(self, method: Any, answers: Any, data: D, within: Within, resamples: int = 1000) -> dict[str, Any]:
+        """Return at which level of a hierarchy answers are given, and how often they are right there."""
+        raise NotImplementedError
+
     # --------------------------------------------------------------------------------------------------------- records
 
     @abstractmethod
@@ -240,81 +258,6 @@ class Task(ABC, Generic[D]):
     @abstractmethod
     def describe(self, record: dict[str, Any], splits: Mapping[str, D], prompts: PromptSet) -> None:
         """Enter into a record what this task alone has."""
-
-    # ------------------------------------------------------------------------------------------------------ predicting
-
-    def check_predicts(self, method: Any) -> None:
-        """Refuse to predict where there is nothing to say of an image alone.
-
-        Raises:
-            ConfigError: so it is.
-        """
-        raise ConfigError(f"{self.title} says nothing of an image alone; measure it with `evaluate`")
-
-    def predictor(self, method: Any, coverage: float | None = None, known: float = 0.0) -> Task[Any]:
-        """Return what predicts: by default itself, which has neither sets of classes nor p-values.
-
-        Args:
-            method: ready to predict.
-            coverage: how often a set of classes is to hold the right one, above 0 and below 1; none: no sets.
-            known: the p-value below which an image is called unknown; 0: nothing is said of that.
-
-        Raises:
-            ConfigError: sets are asked for, and there are no classes.
-        """
-        if coverage is not None:
-            raise ConfigError(f"`coverage` is for classes, and {self.title.lower()} has none; leave it out")
-        return self
-
-    def adapting_to_folder(self, method: Any) -> Task[Any]:
-        """Return what says of each image what all of them together suggest; by default there is nothing that does.
-
-        Raises:
-            ConfigError: there are no classes, or the method has nothing that could be adapted.
-        """
-        raise ConfigError(f"`adapt_to_folder=True` is for classes, and {self.title.lower()} has none; leave it out")
-
-    def complete(self, method: Any, predictions: Iterable[Any]) -> Iterable[Any]:
-        """Return the predictions as they are given out, here one by one as they come."""
-        return predictions
-
-    def notes(self) -> Iterable[tuple[int, str]]:
-        """Return what must be known of predictions before they are read, each with the level of its message."""
-        return ()
-
-    def predict(self, method: Any, batch: Batch, paths: Sequence[str]) -> Iterator[Any]:
-        """Yield a prediction for each image of a batch."""
-        raise NotImplementedError
-
-    def unreadable(self, path: str, reason: str) -> Any:
-        """Return the prediction of an image that cannot be read."""
-        raise NotImplementedError
-
-    def columns(self, method: Any) -> dict[str, type]:
-        """Return the columns of a table of predictions: `str` or `float`, by name."""
-        raise NotImplementedError
-
-    def row(self, method: Any, prediction: Any) -> dict[str, str | float | None]:
-        """Return a prediction as a row of such a table."""
-        raise NotImplementedError
-
-    def plain(self, method: Any, prediction: Any) -> dict[str, Any]:
-        """Return a prediction as plain values, ready for JSON."""
-        return self.row(method, prediction)
-
-    def line(self, prediction: Any) -> str:
-        """Return a prediction as a line of text."""
-        raise NotImplementedError
-
-
-def require_images(data: ImageData) -> None:
-    """Refuse to measure on nothing.
-
-    Raises:
-        DataError: there is no image.
-    """
-    if len(data) == 0:
-        raise DataError(f"{data.name}: there is no image to evaluate on; give a split or a data set that has some")
 
 
 def table_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.counting import counted
+from acclimate.data.several import BETWEEN
 from acclimate.errors import ConfigError
 from acclimate.methods.trust import HeldOut, Known
 from acclimate.metrics import sets_within, tempered, units_needed
 from acclimate.tasks.classification import Classification
-from acclimate.tasks.classified import BETWEEN, Prediction, ordered_set
+from acclimate.tasks.classified import Prediction, ordered_set
+from acclimate.tasks.within import temperature_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from acclimate.methods import Classifier
     from acclimate.methods.trust import Trust
+    from acclimate.tasks.within import Within
     from acclimate.training.batch import Batch
 
 
@@ -32,10 +35,21 @@ class Labelling(Classification):
         coverage: how often a set is to hold the right class, above 0 and below 1.
         known: tells known from unknown; none: nothing does.
         least: the p-value below which an image is called unknown.
+        within: the hierarchy whose deepest sure node is said; none: none is.
+        temperature: of the probabilities.
     """
 
-    def __init__(self, held_out: HeldOut | None, coverage: float, known: Known | None, least: float) -> None:
+    def __init__(
+        self,
+        held_out: HeldOut | None,
+        coverage: float,
+        known: Known | None,
+        least: float,
+        within: Within | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         self.held_out, self.coverage, self.known, self.least = held_out, coverage, known, least
+        self.within, self.temperature = within, temperature
         self.reads = frozenset() if known is None else frozenset({known.look.reads})
         if held_out is not None:
             self.thresholds = held_out.thresholds(coverage)
@@ -70,23 +84,30 @@ class Labelling(Classification):
             p_known = self.known.p_known(self.known.look.features(batch)).tolist()
         for prediction, p in zip(super().predict(method, batch, paths), p_known, strict=True):
             known = None if p is None else p >= self.least
-            found = replace(prediction, p_known=p, known=known)
-            yield found if self.held_out is None else self._with_set(method, found, self.held_out)
+            found = self._tempered(replace(prediction, p_known=p, known=known))
+            found = found if self.held_out is None else self._with_set(method, found)
+            yield found if self.within is None else self._with_node(found, self.within)
 
-    def _with_set(self, method: Classifier, prediction: Prediction, held_out: HeldOut) -> Prediction:
-        shares: np.ndarray = tempered(prediction.probabilities[None], held_out.temperature)
+    def _tempered(self, prediction: Prediction) -> Prediction:
+        if self.temperature == 1.0:
+            return prediction
+        shares: np.ndarray = tempered(prediction.probabilities[None], self.temperature)[0]
+        return replace(prediction, probability=float(shares.max()), probabilities=shares)
+
+    def _with_node(self, prediction: Prediction, within: Within) -> Prediction:
+        (node,) = within.nodes(prediction.probabilities[None])
+        return replace(prediction, node=node)
+
+    def _with_set(self, method: Classifier, prediction: Prediction) -> Prediction:
+        shares = prediction.probabilities[None]
         inside = sets_within(shares, self.thresholds)[0]
-        return replace(
-            prediction,
-            probability=float(shares[0].max()),
-            probabilities=shares[0],
-            set=ordered_set(shares[0], inside, method.class_names),
-        )
+        return replace(prediction, set=ordered_set(shares[0], inside, method.class_names))
 
     def columns(self, method: Classifier) -> dict[str, type]:
         """Return those of `Classification`, and behind the label its set, and whether the image is known."""
         added: dict[str, type] = {} if self.held_out is None else {"set": str, "set_size": float}
         added |= {} if self.known is None else {"p_known": float, "known": str}
+        added |= {} if self.within is None else {"node": str, "level": float, "node_probability": float}
         usual = super().columns(method)
         return {name: usual.pop(name) for name in ("path", "label", "probability")} | added | usual
 
@@ -99,6 +120,7 @@ class Labelling(Classification):
             "p_known": prediction.p_known,
             "known": None if known is None else "yes" if known else "no",
         }
+        own |= dict(zip(("node", "level", "node_probability"), prediction.node or (None, None, None), strict=True))
         own |= super()._cells(method, prediction)
         return {name: own[name] for name in self.columns(method)}
 
@@ -109,11 +131,15 @@ class Labelling(Classification):
             found |= {"set": list(prediction.set), "set_size": len(prediction.set)}
         if prediction.p_known is not None:
             found |= {"p_known": prediction.p_known, "known": prediction.known}
+        if (node := prediction.node) is not None:
+            found |= {"node": node.name, "level": node.level, "node_probability": node.probability}
         return found
 
     def line(self, prediction: Prediction) -> str:
         """Return the line of `Classification`, then the set, and a word where the image is unknown."""
         inside = "" if prediction.set is None else f"  {{{BETWEEN.join(prediction.set)}}}"
+        if (node := prediction.node) is not None:
+            inside += f"  {node.name} {node.probability:.1%}" if node.level else "  no node is sure enough"
         unknown = f"  unknown (p {prediction.p_known:.3f})" if prediction.known is False else ""
         return f"{super().line(prediction)}{inside}{unknown}"
 
@@ -125,13 +151,16 @@ def _too_few(kind: str, needed: int, there: int) -> str:
     return f"{needed} {kind} images of different groups, {needed - there} more than there are"
 
 
-def labelling_of(method: Classifier, coverage: float | None, least: float) -> Labelling | None:
+def labelling_of(
+    method: Classifier, coverage: float | None, least: float, within: Within | None = None
+) -> Labelling | None:
     """Return what is said of each image beside its label, or none where nothing is.
 
     Args:
         method: bound to the classes that it is to tell apart.
         coverage: how often a set is to hold the right class; none: there are no sets.
         least: the p-value below which an image is called unknown; 0: nothing is said of that.
+        within: the hierarchy whose deepest sure node is said; none: none is.
 
     Raises:
         ConfigError: a value out of its range, or sets of a run that has held nothing out.
@@ -141,7 +170,11 @@ def labelling_of(method: Classifier, coverage: float | None, least: float) -> La
     trust = method.trust
     held_out = None if coverage is None else _held_out(method, trust, coverage)
     known = trust.known if trust is not None and least > 0 else None
-    return Labelling(held_out, coverage or 0.0, known, least) if held_out or known else None
+    if within is not None:
+        within.check(method.class_names)
+    temperature = 1.0 if held_out is None and within is None else temperature_of(method)
+    told = held_out or known or within
+    return Labelling(held_out, coverage or 0.0, known, least, within, temperature) if told else None
 
 
 def _held_out(method: Classifier, trust: Trust | None, coverage: float) -> HeldOut:

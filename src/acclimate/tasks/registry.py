@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, TypeVar
 
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError
-from acclimate.methods import Method
+from acclimate.methods import Method, get_method
 from acclimate.options import nearest
 from acclimate.tasks.contract import Task
+
+logger = logging.getLogger("acclimate.tasks")
 
 _TASKS: dict[str, Task[Any]] = {}
 
@@ -46,15 +49,28 @@ def task_of(data: ImageData, method: type[Method] | None = None) -> Task[Any]:
     return task if method is None or issubclass(method, task.capability) else task.otherwise(method)
 
 
+def method_for(data: ImageData, method: type[Method]) -> type[Method]:
+    """Return a method, or the one that stands in for it where it cannot do the task of loaded data."""
+    task = task_of(data, method)
+    if issubclass(method, task.capability) or not method.deputy:
+        return method
+    deputy = get_method(method.deputy)
+    if not issubclass(deputy, task.capability):
+        return method
+    logger.info("%s: %s does no %s; %s stands in for it", data.name, method.name, task.title.lower(), deputy.name)
+    return deputy
+
+
 def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) -> ImageData:
     """Return data of whatever task recognises the source, else labelled images; loaded data as they are.
 
     Args:
         source: anything that `load_data`, `load_captions` or `load_questions` reads.
-        options: as in `load_data`; a layout that is named means labelled images.
+        options: as in `load_data`; a layout that is named, or several labels of an image, means labelled images.
     """
     if isinstance(source, ImageData):
         return source
-    candidates = list_tasks() if options.get("layout", "auto") == "auto" else ()
+    labelled = options.get("layout", "auto") != "auto" or options.get("multi_label", False)
+    candidates = () if labelled else list_tasks()
     task = next((task for task in candidates if task.recognises(source)), get_task(ImageData.task))
     return task.load(source, **options)

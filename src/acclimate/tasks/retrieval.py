@@ -13,7 +13,8 @@ from acclimate.data import CaptionData, find_captions, load_captions, parse_budg
 from acclimate.errors import ConfigError, TrainingError
 from acclimate.methods import Answerer, Method, Retriever, TrainingFacts
 from acclimate.metrics import RETRIEVAL, evaluate_retrieval, first_answers
-from acclimate.tasks.contract import Task, require_images, table_options
+from acclimate.tasks.classified import require_images
+from acclimate.tasks.contract import Task, table_options
 from acclimate.tasks.registry import get_task, register_task
 from acclimate.training.encoding import text_features
 from acclimate.training.feeds import Feed, chunks

@@ -22,7 +22,8 @@ class Batch:
       whole image, then those of its tiles, row by row;
     - `reference_prompts` (B, n, E), text features of the reference prompts of each image, not L2-normalised, with rows
       of zeros at the end of images that have fewer than n, and `reference_mask` (B, n) bool, which of them are prompts;
-    - `labels` (B,) int64 index into the class names, `domains` (B,) int64 index into the domain names;
+    - `labels` (B,) int64 index into the class names, or where images may have several labels (B, K) bool;
+    - `domains` (B,) int64 index into the domain names;
     - `sets` (B,) int64 index into the data sets that are learned from together, where there are several;
     - `index` (B,) int64 row of each image in its data, and `shown` (B,) int64 which image it is, where several rows may
       show the same one.

@@ -249,8 +249,8 @@ class JoinedFeed:
 
 
 def label_tensors(data: ImageData) -> tuple[Tensor, Tensor | None]:
-    """Return class indices (N,) and domain indices (N,) of a data set; no domains, none."""
-    labels = torch.from_numpy(data.labels)
+    """Return class indices (N,), or labels (N, K), and domain indices (N,) of a data set; no domains, none."""
+    labels = torch.from_numpy(data.targets)
     if not data.domain_names:
         return labels, None
     numbers = {name: number for number, name in enumerate(data.domain_names)}

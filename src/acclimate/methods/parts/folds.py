@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ from torch import Tensor
 from acclimate.data.folds import deal_folds
 from acclimate.methods.parts.scores import BATCH
 from acclimate.training.feeds import Feed, RepeatedFeed, chunks
-from acclimate.training.stages import SolverStage
+from acclimate.training.stages import SolverStage, Stage
 
 if TYPE_CHECKING:
     from acclimate.methods.capabilities import Classifier
-    from acclimate.methods.contract import TrainingFacts
 
+C = TypeVar("C", bound="Classifier")
 FOLDS = 5
 
 
@@ -48,12 +48,12 @@ def judged(labels: Tensor, fold: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def left_out(make: Callable[[], Classifier], facts: TrainingFacts, train: Feed, fold: Tensor) -> Tensor:
-    """Return log-probabilities (N, C) of training images, each by a classifier that has not learned from its fold.
+def left_out(learn: Callable[[Feed], C], say: Callable[[C, Feed], Tensor], train: Feed, fold: Tensor) -> Tensor:
+    """Return what is said of training images (N, C), each by a classifier that has not learned from its fold.
 
     Args:
-        make: makes such a classifier, bound to its classes, all of whose stages are solvers.
-        facts: of the training images.
+        learn: returns a classifier that has learned from some images.
+        say: returns what it says of others (M, C), such as `log_probabilities`.
         train: the training images.
         fold: (N,) as `deal` gives it.
     """
@@ -62,16 +62,15 @@ def left_out(make: Callable[[], Classifier], facts: TrainingFacts, train: Feed, 
         kept, rows = (fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0]
         if not len(kept):
             raise ValueError("a single fold leaves nothing to learn from")
-        one = learned(make(), facts, RepeatedFeed(train, kept))
-        found.append((rows, log_probabilities(one, RepeatedFeed(train, rows))))
+        found.append((rows, say(learn(RepeatedFeed(train, kept)), RepeatedFeed(train, rows))))
     order = torch.cat([rows for rows, _ in found]).argsort()
     return torch.cat([some for _, some in found])[order]
 
 
 @torch.no_grad()
-def learned(one: Classifier, facts: TrainingFacts, train: Feed) -> Classifier:
-    """Return a classifier after its stages, all of which are solvers."""
-    for stage in one.stages(facts):
+def learned(one: C, stages: Sequence[Stage], train: Feed) -> C:
+    """Return a classifier after stages, all of which are solvers."""
+    for stage in stages:
         if not isinstance(stage, SolverStage):
             raise ValueError(f"{one.name} descends gradients")
         stage.solve(train, None)

@@ -8,6 +8,9 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from acclimate.methods.parts.kernels import kernel_of, squared_distances, usual_distance
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # beta in inverse median squared distances, that are tried
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # of the regularisation, that are tried
@@ -29,16 +32,18 @@ class Targets:
         base: (N, C) f0, from which the regression goes on.
         weights: (N,) w, which count a point.
         judged: (N,) which points have another one of their class, so that leaving them out tells something.
+        apart: whether columns are labels, each of which a point has or has not, and not classes, of which it has one.
     """
 
     values: Tensor
     base: Tensor
     weights: Tensor
     judged: Tensor
+    apart: bool = False
 
     def take(self, rows: Tensor) -> Targets:
         """Return those of some points."""
-        return Targets(self.values[rows], self.base[rows], self.weights[rows], self.judged[rows])
+        return Targets(self.values[rows], self.base[rows], self.weights[rows], self.judged[rows], self.apart)
 
 
 @dataclass(frozen=True)
@@ -73,29 +78,6 @@ class Choice:
     rule: str = "usual"
 
 
-def squared_distances(one: Tensor, other: Tensor) -> Tensor:
-    """Return |x - y|^2 (N, M) of points (N, F) and (M, F)."""
-    square = (one**2).sum(-1)[:, None] + (other**2).sum(-1) - 2.0 * one @ other.T
-    return square.clamp(min=0.0)
-
-
-def usual_distance(square: Tensor) -> float:
-    """Return the median squared distance (N, N) of two different points, 1 where there is none."""
-    apart = square[~torch.eye(len(square), dtype=torch.bool, device=square.device)]
-    return (float(apart.median()) if len(apart) else 0.0) or 1.0
-
-
-def kernel_of(
-    one: Sequence[Tensor], other: Sequence[Tensor], betas: Sequence[float], shares: Sequence[float]
-) -> Tensor:
-    """Return sum_k mu_k exp(-beta_k |x_k - y_k|^2) (N, M) of points (N, F_k) and (M, F_k) in several spaces k."""
-    kernel = one[0].new_zeros(len(one[0]), len(other[0]))
-    for x, y, beta, share in zip(one, other, betas, shares, strict=True):
-        if share:
-            kernel += share * torch.exp(-beta * squared_distances(x, y))
-    return kernel
-
-
 def make_targets(values: Tensor, base: Tensor) -> Targets:
     """Return targets in which every class counts as much as any other.
 
@@ -116,6 +98,21 @@ def make_targets(values: Tensor, base: Tensor) -> Targets:
 def uniform_targets(values: Tensor) -> Targets:
     """Return targets y (N, C) of a regression that goes on from the same score for every class."""
     return make_targets(values, torch.full_like(values, 1.0 / values.shape[1]))
+
+
+def label_targets(values: Tensor) -> Targets:
+    """Return targets y (N, K) of a regression onto labels, which goes on from the share of the points that have each.
+
+    Every point counts the same, so that one solution serves all labels. The share is (N_k + 1/2) / (N + 1).
+    """
+    prior = (values.sum(0) + 0.5) / (len(values) + 1)
+    judged = torch.full((len(values),), len(values) > 1)
+    return Targets(values, prior.expand_as(values), torch.ones_like(values[:, 0]), judged, apart=True)
+
+
+def label_logits(scores: Tensor, base: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return logit(f0) + (f - f0) / T (N, K): of a regression that says nothing, the share of the points."""
+    return torch.logit(base) + (scores - base) / temperature
 
 
 def solutions(kernel: Tensor, targets: Targets, strengths: Sequence[float]) -> Iterator[Solution]:
@@ -180,6 +177,8 @@ def solve_through(centres: Sequence[Tensor], points: Sequence[Tensor], targets: 
 def judge(left_out: Tensor, targets: Targets) -> tuple[Tensor, float]:
     """Return the weighted log loss (J,) of softmax(f / T) on what is judged, at the T where it is least, and that T.
 
+    Of labels, the sum of their log losses, see `label_logits`.
+
     A log loss at its own T does not mind how large the scores are, which squared errors do: with a few images a class,
     these are least where all scores are those of the base.
 
@@ -189,11 +188,18 @@ def judge(left_out: Tensor, targets: Targets) -> tuple[Tensor, float]:
     """
     if not targets.judged.any():
         return left_out.new_zeros(0), USUAL_TEMPERATURE
-    scores, values = left_out[targets.judged], targets.values[targets.judged]
-    weights = targets.weights[targets.judged]
-    losses = torch.stack([-weights * (values * (scores / one).log_softmax(-1)).sum(-1) for one in TEMPERATURES])
+    scores, known = left_out[targets.judged], targets.take(targets.judged)
+    losses = torch.stack([known.weights * _losses(scores, known, one) for one in TEMPERATURES])
     best = int(losses.mean(-1).argmin())
     return losses[best], TEMPERATURES[best]
+
+
+def _losses(scores: Tensor, targets: Targets, temperature: float) -> Tensor:
+    """Return the log loss (N,) of scores f (N, C) at a temperature."""
+    if targets.apart:
+        logits = label_logits(scores, targets.base, temperature)
+        return F.binary_cross_entropy_with_logits(logits, targets.values, reduction="none").sum(-1)
+    return -(targets.values * (scores / temperature).log_softmax(-1)).sum(-1)
 
 
 def usual_settings(points: Sequence[Tensor], shares: Sequence[float]) -> Choice:
