@@ -14,7 +14,9 @@ from acclimate.cli.console import tell
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `acclimate adapt`.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of `acclimate adapt` or `acclimate bench`.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page; one that is there is replaced.")] = Path(
         "report.html"
     ),
@@ -22,6 +24,10 @@ def report(
         bool,
         typer.Option("--features/--no-features", help="Load the backbone: nearest training images, and a map."),
     ] = True,
+    metric: Annotated[str | None, typer.Option(help="Metric of the tables of a bench.")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="Method that those of a bench are compared with.")
+    ] = None,
     no_cache: opt.NoCache = False,
     plugin: opt.Plugins = None,
     quiet: opt.Quiet = False,
@@ -31,5 +37,6 @@ def report(
     from acclimate.reports import write_report
 
     opt.use_plugins(plugin)
-    path = write_report(runs, out, features=features, cache_dir=opt.feature_cache(no_cache))
+    told = {"features": features, "metric": metric, "against": against}
+    path = write_report(runs, out, cache_dir=opt.feature_cache(no_cache), **told)
     tell(shown, f"{path} is the report, {path.stat().st_size / 1e6:.1f} MB; open it in a browser.")
