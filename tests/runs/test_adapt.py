@@ -17,6 +17,7 @@ from acclimate.data import load_data
 from acclimate.data.frozen import load_splits
 from acclimate.errors import BackboneError, ConfigError, DataError, RunError, TrainingError
 from acclimate.methods import list_methods
+from acclimate.reports import write_report
 from tests.helpers.pictures import CLASSES, make_pictures, make_split_pictures, with_domains
 from tests.helpers.runs import QUICK, quick
 
@@ -200,6 +201,9 @@ def test_every_method_on_every_family(tmp_path, pictures, tiny_backbones, domain
     assert [row.label for row in loaded.predict(pictures.test.paths)] == [
         row.label for row in model.predict(pictures.test.paths)
     ]
+    page = write_report([out], tmp_path / "report.html", features=False).read_text()
+    assert f"--method {method} " in page
+    assert page.count("data:image/jpeg") > 15  # of each test image, in several galleries
 
 
 def test_learning_from_pictures_helps(pictures, tiny):

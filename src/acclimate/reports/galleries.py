@@ -49,6 +49,24 @@ def galleries_of_classes(rows: Sequence[Row]) -> Iterator[Gallery]:
         yield Gallery("Unknown", about, unknown[:MOST], len(unknown))
 
 
+def gallery_of_changes(rows: Sequence[Row], others: Sequence[Row], name: str) -> Gallery | None:
+    """Return the images of which something else is said in an ablation; none where there are none.
+
+    Args:
+        rows: what is said of the images.
+        others: what is said of the same images in the ablation; `instead` of a row that is shown.
+        name: of the ablation, such as "without exemplar".
+    """
+    said = {row["key"]: row["predicted"] for row in others}
+    changed = [
+        {**row, "instead": f"{name}: {said[row['key']]}"} for row in rows if said[row["key"]] != row["predicted"]
+    ]
+    if not changed:
+        return None
+    shown = sorted(changed, key=lambda row: -row["probability"])[:MOST]
+    return Gallery(f"Other answers {name}", f"Images of which something else is said {name}.", shown, len(changed))
+
+
 def galleries_by(rows: Sequence[Row], measure: str, what: str) -> Iterator[Gallery]:
     """Yield the worst and the best by a measure, the higher the better.
 

@@ -14,7 +14,7 @@ from acclimate.metrics import get_measure
 from acclimate.options import make_config
 from acclimate.reports import charts
 from acclimate.reports.features import MAPPED, Features, look_at
-from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes
+from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes, gallery_of_changes
 from acclimate.reports.words import expectation_sentence, figure_text, shots_text, verdict_sentence
 
 if TYPE_CHECKING:
@@ -99,17 +99,21 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cach
         "kept": run.predictions is not None,
     }
     if rows:
-        found |= _shown(run, rows, thumbnails, features, cache_dir)
+        found |= _shown(run, test, rows, thumbnails, features, cache_dir)
     return found
 
 
 def _shown(
-    run: RunFacts, rows: Sequence[Row], thumbnails: Thumbnails, features: bool, cache_dir: Path | None
+    run: RunFacts, test: str, rows: Sequence[Row], thumbnails: Thumbnails, features: bool, cache_dir: Path | None
 ) -> dict[str, Any]:
     """Return the galleries, the chart of reliability and the map of images whose predictions were kept."""
     one_each = run.task.exclusive and "probability" in rows[0]
     judged = next((name for name in JUDGED if name in rows[0]), None)
     galleries = list(galleries_of_classes(rows)) if one_each else []
+    for name in run.record.get("ablations", {}) if one_each else ():
+        others = run.said(test, name)
+        if others and (changed := gallery_of_changes(rows, others, name)):
+            galleries.append(changed)
     galleries += galleries_by(rows, judged, JUDGED[judged]) if judged else []
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
@@ -149,6 +153,7 @@ def _words(row: Row) -> list[str]:
     if "predicted" in row:
         lines = [f"{row['predicted']} {100 * row['probability']:.0f} %"]
         lines += [f"is {row['label']}"] if row["label"] != row["predicted"] else []
+        lines += [row["instead"]] if "instead" in row else []
         lines += [f"set: {row['set'].replace('|', ', ')}"] if row.get("set") and "|" in row["set"] else []
         return lines + ([f"unknown, p = {row['p_known']:.3f}"] if row.get("known") is False else [])
     if "caption" in row:
