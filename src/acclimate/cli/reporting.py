@@ -20,7 +20,9 @@ def report(
     ),
     features: Annotated[
         bool,
-        typer.Option("--features/--no-features", help="Load the backbone: nearest training images, and a map."),
+        typer.Option(
+            "--features/--no-features", help="Load the backbone: where it looked, nearest training images, and a map."
+        ),
     ] = True,
     no_cache: opt.NoCache = False,
     plugin: opt.Plugins = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,7 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cach
         "sets": metrics.get("sets", {}),
         "reliability": "",
         "galleries": [],
+        "looked": False,
         "map": None,
         "kept": run.predictions is not None,
     }
@@ -115,9 +117,10 @@ def _shown(
         galleries = []
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if run.task.has_classes else []
-    chosen = [row for gallery in galleries for row in gallery.rows]
+    chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
     looked = look_at(run, chosen, mapped, cache_dir) if features else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
+    found["looked"] = bool(looked and looked.maps)
     if run.task.has_classes:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
         right = np.array([row["label"] == row["predicted"] for row in rows])
@@ -128,13 +131,14 @@ def _shown(
 
 
 def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) -> dict[str, Any]:
-    """Return the images of a gallery, each with its words and the training images that are nearest to it."""
+    """Return the images of a gallery, each with where the model looked, its words and its nearest training images."""
     cells = []
     for row in gallery.rows:
         near = looked.nearest(row["path"]) if looked else []
         cells.append(
             {
                 "image": thumbnails.of(row),
+                "map": looked.maps.get(row["path"], "") if looked else "",
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
