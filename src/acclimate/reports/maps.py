@@ -13,7 +13,7 @@ from acclimate.runs.saliency_files import draw_map
 if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
 
-MOST = 60  # maps of a test: about 400 kB
+MOST = 40  # maps of a test: about 300 kB, and some seconds
 
 
 def draw_maps(model: AdaptedModel, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

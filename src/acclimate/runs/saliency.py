@@ -159,19 +159,17 @@ class _Looker:
 
     def look(self, rgb: Image.Image, path: str) -> SaliencyMap:
         """Return the map of one image."""
-        with torch.no_grad():
-            logits = self._logits(self._read([rgb]))[0]
-        index = int(logits.argmax()) if self.class_name is None else self.method.class_names.index(self.class_name)
-        layers = self._relevance(rgb, index) if self.has_relevance else None
-        self.has_relevance = layers is not None  # what has none once, has none for other images
-        return SaliencyMap(
-            path,
-            self.method.class_names[index],
-            float(logits.double().softmax(dim=-1)[index]),
-            "occlusion" if layers is None else "relevance",
-            rgb,
-            self._occlusion(rgb, index, log_odds(logits, index)) if layers is None else layers,
-        )
+        found = self._relevance(rgb) if self.has_relevance else None
+        self.has_relevance = found is not None  # what has none once, has none for other images
+        logits, layers = found or self._occlusion(rgb)
+        index = self._index(logits)
+        how: Literal["relevance", "occlusion"] = "occlusion" if found is None else "relevance"
+        probability = float(logits.double().softmax(dim=-1)[index])
+        return SaliencyMap(path, self.method.class_names[index], probability, how, rgb, layers)
+
+    def _index(self, logits: Tensor) -> int:
+        names = self.method.class_names
+        return int(logits.argmax()) if self.class_name is None else names.index(self.class_name)
 
     def _read(self, images: Sequence[Image.Image]) -> Any:
         return self.reader.batch(images, [self.reader.decode(image, 1) for image in images])
@@ -179,8 +177,8 @@ class _Looker:
     def _logits(self, batch: Any) -> Tensor:
         return self.method.of_bound(self.method.logits_and_spread(batch)[0])
 
-    def _relevance(self, rgb: Image.Image, index: int) -> list[Layer] | None:
-        """Return what the patches of each view of an image count for a class; none where that cannot be had so."""
+    def _relevance(self, rgb: Image.Image) -> tuple[Tensor, list[Layer]] | None:
+        """Return logits (C,), and what the patches of each view of an image count for the class; none without any."""
         whole = (0, 0, *rgb.size)
         with recording() as passes, torch.enable_grad():
             batch = self.reader.encoded([self.reader.decode(rgb, 1)])
@@ -188,12 +186,12 @@ class _Looker:
             for kind in self.reader.others:
                 batch |= kind.batch([rgb], self.given)
                 views += tile_boxes(rgb.size, kind.grid)  # type: ignore[attr-defined]
-            logits = self._logits(batch)
+            logits = self._logits(batch)[0]
         views += [whole] * (len(passes) - len(views))  # the method's own passes
         seen = [weights for one in passes for weights in one.weights]
         if not passes or not all(one.complete for one in passes) or not logits.requires_grad:
             return None
-        found = torch.autograd.grad(log_odds(logits[0], index), seen, allow_unused=True)
+        found = torch.autograd.grad(log_odds(logits, self._index(logits)), seen, allow_unused=True)
         gradients = [gradient for gradient in found if gradient is not None]
         if len(gradients) < len(seen):  # something is read that no gradient comes back from
             return None
@@ -201,21 +199,23 @@ class _Looker:
         for one, view in zip(passes, views, strict=True):
             values = patch_relevance(one, [next(rest) for _ in one.weights])[0]
             layers.append(Layer(values.double().cpu().numpy(), _seen_box(one, view, rgb.size)))
-        return layers
+        return logits.detach(), layers
 
     @torch.no_grad()
-    def _occlusion(self, rgb: Image.Image, index: int, before: Tensor) -> list[Layer]:
-        """Return what a class loses by each part of an image that is painted over."""
+    def _occlusion(self, rgb: Image.Image) -> tuple[Tensor, list[Layer]]:
+        """Return logits (C,), and what the class loses by each part of an image that is painted over."""
+        whole = self._logits(self._read([rgb]))[0]
+        index = self._index(whole)
         colour = tuple(np.asarray(rgb).reshape(-1, 3).mean(axis=0).round().astype(int).tolist())
         boxes, lost = tile_boxes(rgb.size, PARTS)[1:], []
         for start in range(0, len(boxes), AT_ONCE):
             covered = [rgb.copy() for _ in boxes[start : start + AT_ONCE]]
             for image, box in zip(covered, boxes[start:], strict=False):
                 image.paste(colour, box)
-            logits = self._logits(self._read(covered))
-            lost += [float(before - log_odds(row, index)) for row in logits]
+            rows = self._logits(self._read(covered))
+            lost += [float(log_odds(whole, index) - log_odds(row, index)) for row in rows]
         values = np.nan_to_num(np.array(lost), posinf=0.0, neginf=0.0).clip(0).reshape(PARTS, PARTS)
-        return [Layer(values, (0.0, 0.0, 1.0, 1.0))]
+        return whole, [Layer(values, (0.0, 0.0, 1.0, 1.0))]
 
 
 def log_odds(logits: Tensor, index: int) -> Tensor:
