@@ -182,6 +182,7 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["--version"],
         ["predict", "--help"],
         ["suggest", "--help"],
+        ["look", "--help"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

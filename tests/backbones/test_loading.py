@@ -78,7 +78,7 @@ def test_pickled_weights_are_not_opened(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     message = refusal(folder)
     assert "pytorch_model.bin" in message
-    assert f"acclimate backbones convert {folder} --out FOLDER" in message
+    assert "give it to `acclimate backbones convert`" in message
 
 
 def test_truncated_weights(folder):

@@ -225,6 +225,7 @@ def test_a_job_leaves_a_run_with_its_mark(planned, shop, tmp_path):
     assert job.is_done(out)
     place = job.folder(out)
     expected = {"adapter.safetensors", "adapter.json", "record.json", "splits.json", "log.jsonl", "job.json", "done"}
+    expected.add("predictions.parquet")
     assert {path.name for path in place.iterdir()} == expected
     assert json.loads((place / "job.json").read_text()) == job.content
     assert (place.parent.name, len(job.hash)) == ("jobs", 16)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import acclimate
 from acclimate.data import load_data
 from acclimate.errors import RunError
 from acclimate.metrics import compare_hits, evaluate_classification
 from acclimate.reports import write_report
+from acclimate.reports.pictures import embedded
+from acclimate.runs import look_at_images
 from acclimate.runs.kept_predictions import keep_predictions, predictions_table, read_predictions
+from acclimate.runs.saliency_files import draw_map
 from tests.helpers.browser import browse
 from tests.helpers.command import acclimate as command
 from tests.helpers.pictures import picture
@@ -96,7 +102,7 @@ def test_mistakes_are_shown_most_confident_first(page, runs):
     wrong = [row for row in said(runs / "linear-probe") if row["label"] != row["predicted"]]
     assert len(wrong) > 2  # else this shows nothing
     assert shown == [row["key"] for row in sorted(wrong, key=lambda row: -row["probability"])][: len(shown)]
-    assert gallery.count("data:image/jpeg") == 4 * len(shown)  # itself, and three training images
+    assert gallery.count("data:image/jpeg") == 5 * len(shown)  # itself, its map, and three training images
     assert f"{len(shown)} of {len(wrong)}" in gallery
 
 
@@ -104,6 +110,25 @@ def test_nearest_images_are_training_images(page, runs, data):
     near = re.findall(r'<span title="([^"]*)"><img src="data:', page.read_text())
     assert near
     assert {html.unescape(name) for name in near} <= set(data.train.keys)
+
+
+def test_each_image_has_a_map_of_what_counts_for_its_answer(page, runs, tmp_path):
+    maps = re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="where the model looked"', page.read_text())
+    rows = {row["path"]: row for row in said(runs / "linear-probe")}
+    model = acclimate.load(runs / "linear-probe")
+    found = [draw_map(one, 160) for one in look_at_images(model, list(rows))]
+    assert {hash_of(Image.open(io.BytesIO(base64.b64decode(one)))) for one in maps} == {*map(hash_of, map(jpeg, found))}
+    without = write_report([runs / "linear-probe"], tmp_path / "plain.html", features=False).read_text()
+    assert "where the model looked" not in without
+
+
+def jpeg(image):
+    """The image as a page holds it."""
+    return Image.open(io.BytesIO(base64.b64decode(embedded(image).partition(",")[2])))
+
+
+def hash_of(image):
+    return image.size, image.tobytes()
 
 
 def test_several_runs_are_compared_image_by_image(runs, tmp_path):
@@ -144,7 +169,7 @@ def test_images_and_a_backbone_that_have_gone_are_left_out(runs, tmp_path, caplo
     text = write_report([moved], tmp_path / "report.html").read_text()
     assert "data:image/jpeg" in text
     assert 'class="near"' not in text
-    assert "no map and no nearest images" in caplog.text
+    assert "no maps and no nearest images" in caplog.text
 
 
 def test_captions_are_reported_without_classes(tiny, caption_folder, tmp_path):

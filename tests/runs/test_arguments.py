@@ -137,7 +137,7 @@ def test_every_argument_is_tried_unless_it_takes_anything(calls):
     import inspect
 
     anything = {"overwrite", "allow_one_class", "test_fraction", "reference_prompts", "options", "self", "swap", "only"}
-    anything |= {"multi_label"}
+    anything |= {"multi_label", "adapt_to_folder"}
     for name in (*WRONG,):
         call = {"adapt": acclimate.adapt}.get(name, calls[name][0])
         tried = set(WRONG[name]) | anything | {"images", "on_corrupt"}

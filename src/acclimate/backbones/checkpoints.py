@@ -84,7 +84,7 @@ def weight_files(folder: Path) -> list[Path]:
         if pickles:
             raise BackboneError(
                 f"{folder} has pickled weights only ({pickles[0]}), which can run code when opened; "
-                f"`acclimate backbones convert {folder} --out FOLDER` reads only tensors and writes model.safetensors"
+                "give it to `acclimate backbones convert`, which reads only tensors and writes model.safetensors"
             )
         raise BackboneError(f"{folder} has no {WEIGHTS}; copy the weights there, in safetensors format")
     for file in files:

@@ -27,7 +27,15 @@ from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.preprocessing import image_transform
-from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, VisionFamily, patch_tokens
+from acclimate.backbones.recording import frozen
+from acclimate.backbones.vision_families import (
+    POOLINGS,
+    VISION_FAMILIES,
+    VisionFamily,
+    patch_grid,
+    patch_tokens,
+    watched_model,
+)
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -148,7 +156,6 @@ class DomainEncoder(Shared):
         weights = (self._holder.model if self.name == SELF else self._holder).parameters()
         return facts | {"image_size": list(self.image_size), "parameters": sum(weight.numel() for weight in weights)}
 
-    @torch.no_grad()
     def encode_image(self, pixels: Tensor, patches: bool = False) -> Tensor:
         """Features of images.
 
@@ -173,8 +180,16 @@ class DomainEncoder(Shared):
             return torch.zeros(0, width, device=self.device, dtype=self.dtype)
         at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
         read = partial(patch_tokens, self._holder, self.patches) if patches else self._read
-        parts = [read(some.to(self.device, self.dtype)) for some in pixels.split(at_once)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        with frozen():
+            parts = [self._pass(read, some.to(self.device, self.dtype), patches) for some in pixels.split(at_once)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _pass(self, read: Callable[[Tensor], Tensor], pixels: Tensor, patches: bool) -> Tensor:
+        """Return features of some pixels, whose attention may be recorded; of "self" the backbone sees to that."""
+        if self.name == SELF:
+            return read(pixels)
+        with watched_model(self, self.family, self._holder.config, patches):
+            return read(pixels)
 
     def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
         """Features of images, see `Encoder`."""
@@ -244,14 +259,8 @@ def wrap_encoder(name: str, model_type: str, model: Any, transform: ImageTransfo
         partial(POOLINGS[family.pooling], model),
         partial(_weights, model, family),
         Architecture.of(vision=model.config),
-        _patches(model.config, transform) if family.patches else 0,
+        math.prod(patch_grid(model.config, transform.output_size)) if family.patches else 0,
     )
-
-
-def _patches(config: Any, transform: ImageTransform) -> int:
-    size = config.patch_size
-    sides = size if isinstance(size, list | tuple) else (size, size)
-    return math.prod(whole // side for whole, side in zip(transform.output_size, sides, strict=True))
 
 
 def _own_features(own: Backbone | None) -> DomainEncoder:

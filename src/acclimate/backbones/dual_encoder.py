@@ -16,6 +16,7 @@ from acclimate.backbones.encoder import check_kinds
 from acclimate.backbones.families import Family
 from acclimate.backbones.fingerprint import fingerprint
 from acclimate.backbones.kinds import DUAL
+from acclimate.backbones.recording import frozen, watched_tower
 from acclimate.backbones.tokenizer import USUAL_TOKENIZER, TextTokenizer
 from acclimate.backbones.towers import (
     ClassPosition,
@@ -299,22 +300,21 @@ class DualEncoder(Shared):
             BackboneError: pixels or prompts of the wrong shape.
         """
         family = self._family
-        x = family.embed_patches(pixels.to(self.dtype))
-        x, deep = append_prompts(x, prompts or ())
-        x = family.enter_vision(x)
-        x = family.vision.run(x, prompts=deep, deltas=deltas, pool=family.vision_pool, checkpoint=checkpoint)
-        return family.leave_vision(x, project)
+        x, deep = append_prompts(patches := family.embed_patches(pixels.to(self.dtype)), prompts or ())
+        with watched_tower(self, family, range(patches.shape[1], x.shape[1]), deep):
+            x = family.enter_vision(x)
+            x = family.vision.run(x, prompts=deep, deltas=deltas, pool=family.vision_pool, checkpoint=checkpoint)
+            return family.leave_vision(x, project)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor, kinds: Collection[str]) -> dict[str, Tensor]:
         """Features of images, see `Encoder`; the image tower runs once, whatever is asked for."""
         check_kinds(self, kinds)
-        if not kinds:
-            return {}
-        pixels = pixels.to(self.device)
-        if "pooled_features" not in kinds:
-            return {"image_features": self.encode_image(pixels)}
-        found = {"pooled_features": self.encode_image(pixels, project=False)}
-        if "image_features" in kinds:
-            found["image_features"] = found["pooled_features"] @ self.vision_projection.T
+        found: dict[str, Tensor] = {}
+        with frozen():
+            if "pooled_features" in kinds:
+                found["pooled_features"] = pooled = self.encode_image(pixels.to(self.device), project=False)
+                if "image_features" in kinds:
+                    found["image_features"] = pooled @ self.vision_projection.T
+            elif kinds:
+                found["image_features"] = self.encode_image(pixels.to(self.device))
         return found

@@ -174,7 +174,7 @@ def _converted(api: HfApi, name: str) -> str:
             return discussion.git_reference
     raise BackboneError(
         f"{name} offers no model.safetensors; if it has pickled weights (pytorch_model.bin), "
-        f"`acclimate backbones convert {name} --out FOLDER` writes them as safetensors"
+        "give it to `acclimate backbones convert`, which writes them as safetensors"
     )
 
 

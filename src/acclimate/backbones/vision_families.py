@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from acclimate.backbones.recording import Readout, Seeing, watched
 
 
 def _cls(model: Any, pixels: Tensor) -> Tensor:
@@ -21,6 +24,13 @@ def _patch_mean(model: Any, pixels: Tensor) -> Tensor:
 def patch_tokens(model: Any, count: int, pixels: Tensor) -> Tensor:
     """Return the tokens of the patches (B, P F) of images, one behind another; they are the last ones everywhere."""
     return _hidden(model, pixels)[:, -count:].flatten(1)
+
+
+def patch_grid(config: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the patches of images of a height and a width in pixels."""
+    patch = config.patch_size
+    height, width = patch if isinstance(patch, list | tuple) else (patch, patch)
+    return size[0] // height, size[1] // width
 
 
 def _hidden(model: Any, pixels: Tensor) -> Tensor:
@@ -60,6 +70,7 @@ class VisionFamily:
         width: the entry of its configuration that holds the width of the feature, the last one where it is a list.
         any_size: whether it takes images of other sizes than its configuration names.
         patches: whether it has a token for each patch, all as wide as the feature.
+        readout: how attention leads from these to the feature, see `Pass`; none where that is not known.
         options: passed to the class.
         settings: entries of the configuration to change after loading.
     """
@@ -70,21 +81,28 @@ class VisionFamily:
     width: str = "hidden_size"
     any_size: bool = False
     patches: bool = False
+    readout: Readout | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CLIP = VisionFamily("CLIPVisionModel", "pooler", "clip", patches=True)
-_SIGLIP = VisionFamily("SiglipVisionModel", "pooler", "siglip", patches=True)
+def _of_patches(
+    model: str, pooling: str, processor: str, readout: Readout = "first", any_size: bool = False, **others: Any
+) -> VisionFamily:
+    return VisionFamily(model, pooling, processor, any_size=any_size, patches=True, readout=readout, **others)
+
+
+_CLIP = _of_patches("CLIPVisionModel", "pooler", "clip")
+_SIGLIP = _of_patches("SiglipVisionModel", "pooler", "siglip", "head")
 _SAM = VisionFamily("SamVisionModel", "spatial-mean", "sam", width="output_channels")
 
 # By the `model_type` of config.json.
 VISION_FAMILIES: dict[str, VisionFamily] = {
-    "vit": VisionFamily("ViTModel", "cls", "vit", patches=True, options={"add_pooling_layer": False}),
-    "vit_mae": VisionFamily("ViTMAEModel", "patch-mean", "vit", patches=True, settings={"mask_ratio": 0.0}),
-    "dinov2": VisionFamily("Dinov2Model", "cls", "bit", any_size=True, patches=True),
-    "dinov2_with_registers": VisionFamily("Dinov2WithRegistersModel", "cls", "bit", any_size=True, patches=True),
-    "dinov3_vit": VisionFamily("DINOv3ViTModel", "cls", "dinov3", any_size=True, patches=True),
+    "vit": _of_patches("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
+    "vit_mae": _of_patches("ViTMAEModel", "patch-mean", "vit", "mean", settings={"mask_ratio": 0.0}),
+    "dinov2": _of_patches("Dinov2Model", "cls", "bit", any_size=True),
+    "dinov2_with_registers": _of_patches("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
+    "dinov3_vit": _of_patches("DINOv3ViTModel", "cls", "dinov3", any_size=True),
     "dinov3_convnext": VisionFamily("DINOv3ConvNextModel", "pooler", "dinov3", width="hidden_sizes", any_size=True),
     "swin": VisionFamily("SwinModel", "pooler", "vit", any_size=True),
     "swinv2": VisionFamily("Swinv2Model", "pooler", "vit", any_size=True),
@@ -98,3 +116,21 @@ VISION_FAMILIES: dict[str, VisionFamily] = {
     "sam": _SAM,
     "sam_vision_model": _SAM,
 }
+
+
+def watched_model(
+    encoder: Seeing, model_type: str, config: Any, every_patch: bool = False
+) -> AbstractContextManager[None]:
+    """Return what stands around a pass of a model of transformers, see `watched`.
+
+    Args:
+        encoder: whose pass it is.
+        model_type: its family.
+        config: of the model.
+        every_patch: whether the tokens of all patches are the feature, of which none is a readout.
+    """
+    readout = None if every_patch else VISION_FAMILIES[model_type].readout
+    if readout is None:
+        return watched(encoder, (0, 0), None, "mean", 0)
+    grid = patch_grid(config, encoder.transform.output_size)
+    return watched(encoder, grid, None, readout, config.num_hidden_layers + (readout == "head"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from acclimate.backbones.domain_encoder import SPARE, DomainEncoder, wrap_encoder
 from acclimate.backbones.saving import save_encoder
-from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES
+from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, watched_model
 
 if TYPE_CHECKING:
     from acclimate.data.transforms import ImageTransform
@@ -46,7 +46,8 @@ class VisionNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the features (B, F) of pixels (B, 3, H, W), normalised by `transform`."""
-        features: Tensor = POOLINGS[VISION_FAMILIES[self.model_type].pooling](self.model, pixels)
+        with watched_model(self, self.model_type, self.model.config):
+            features: Tensor = POOLINGS[VISION_FAMILIES[self.model_type].pooling](self.model, pixels)
         return features
 
     def depths(self) -> tuple[list[int], int]:

@@ -24,6 +24,7 @@ from acclimate.cli import (
     making,
     pretraining,
     reporting,
+    saliency,
     suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -72,6 +73,7 @@ app.command(cls=Verb)(adapting.adapt)
 app.command(cls=Verb)(adapting.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(reporting.report)
+app.command(cls=Verb)(saliency.look)
 app.command(cls=Verb)(suggesting.suggest)
 app.command(cls=Verb)(asking.ask)
 app.command(cls=Verb)(benching.bench)

@@ -22,7 +22,9 @@ def report(
     ),
     features: Annotated[
         bool,
-        typer.Option("--features/--no-features", help="Load the backbone: nearest training images, and a map."),
+        typer.Option(
+            "--features/--no-features", help="Load the backbone: where it looked, nearest training images, and a map."
+        ),
     ] = True,
     metric: Annotated[str | None, typer.Option(help="Metric of the tables of a bench.")] = None,
     against: Annotated[

@@ -18,8 +18,18 @@ def cut(image: Image.Image, grid: int) -> list[Image.Image]:
         image: RGB.
         grid: tiles in a row, and in a column.
     """
-    columns, rows = _spans(image.width, grid), _spans(image.height, grid)
-    return [image, *(image.crop((left, top, right, bottom)) for top, bottom in rows for left, right in columns)]
+    return [image, *(image.crop(box) for box in tile_boxes(image.size, grid)[1:])]
+
+
+def tile_boxes(size: tuple[int, int], grid: int) -> list[tuple[int, int, int, int]]:
+    """Return left, top, right and bottom, in pixels, of an image and of its tiles, in the order of `cut`.
+
+    Args:
+        size: width and height of the image.
+        grid: tiles in a row, and in a column.
+    """
+    columns, rows = (_spans(length, grid) for length in size)
+    return [(0, 0, *size), *((left, top, right, bottom) for top, bottom in rows for left, right in columns)]
 
 
 def _spans(length: int, parts: int) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from acclimate.data import ImageData
 from acclimate.data.columns import text_table
 from acclimate.data.dataset import COLUMNS
 from acclimate.errors import AcclimateError
+from acclimate.reports.maps import draw_maps
 from acclimate.runs import load
 from acclimate.training.encoding import image_features
 from acclimate.training.inputs import IMAGE
@@ -39,11 +40,13 @@ class Features:
         rows: the row of each path in `values`.
         values: (N, F), L2-normalised.
         learned: the training images, each with `path`, `key` and `label`.
+        maps: where the model looked, see `draw_maps`.
     """
 
     rows: Mapping[str, int]
     values: NDArray[np.float32]
     learned: Sequence[Row]
+    maps: Mapping[str, str]
 
     def nearest(self, path: str | None) -> list[Row]:
         """Return the training images that are nearest to an image, the nearest first, by the cosine."""
@@ -68,7 +71,7 @@ def look_at(run: RunFacts, shown: Sequence[Row], mapped: Sequence[Row], cache_di
 
     Args:
         run: what the folder of a run says.
-        shown: test images of galleries.
+        shown: test images of galleries, those first that a map is wanted of most.
         mapped: test images of the map.
         cache_dir: feature cache, or none.
 
@@ -80,19 +83,21 @@ def look_at(run: RunFacts, shown: Sequence[Row], mapped: Sequence[Row], cache_di
     if not wanted:
         return None
     try:
-        backbone = load(run.path, cache_dir=cache_dir).backbone
+        model = load(run.path, cache_dir=cache_dir)
+        backbone = model.backbone
         if IMAGE not in backbone.widths:
             return None
         paths = sorted(wanted)
         columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
         data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
         values = image_features(backbone, data, cache_dir).numpy()
+        maps = draw_maps(model, shown)
     except AcclimateError as error:
-        logger.warning("%s: no map and no nearest images (%s)", run.path, error)
+        logger.warning("%s: no maps and no nearest images (%s)", run.path, error)
         return None
     values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
     rows = {path: place for place, path in enumerate(paths)}
-    return Features(rows, values, [one for one in learned if one["path"] in rows])
+    return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
 
 
 def _learned(run: RunFacts) -> list[dict[str, Any]]:

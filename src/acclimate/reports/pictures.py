@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from acclimate.data.images import open_image
 from acclimate.errors import AcclimateError
 
@@ -48,6 +50,11 @@ def _thumbnail(path: Path) -> str:
     except (AcclimateError, OSError):
         return ""
     image.thumbnail((SIDE, SIDE))
+    return embedded(image)
+
+
+def embedded(image: Image.Image) -> str:
+    """Return an image as a `data:` address."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

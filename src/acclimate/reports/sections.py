@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,7 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cach
         "sets": metrics.get("sets", {}),
         "reliability": "",
         "galleries": [],
+        "looked": False,
         "map": None,
         "kept": run.predictions is not None,
     }
@@ -117,9 +119,10 @@ def _shown(
     galleries += galleries_by(rows, judged, JUDGED[judged]) if judged else []
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
-    chosen = [row for gallery in galleries for row in gallery.rows]
+    chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
     looked = look_at(run, chosen, mapped, cache_dir) if features else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
+    found["looked"] = bool(looked and looked.maps)
     if one_each:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
         right = np.array([row["label"] == row["predicted"] for row in rows])
@@ -130,13 +133,14 @@ def _shown(
 
 
 def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) -> dict[str, Any]:
-    """Return the images of a gallery, each with its words and the training images that are nearest to it."""
+    """Return the images of a gallery, each with where the model looked, its words and its nearest training images."""
     cells = []
     for row in gallery.rows:
         near = looked.nearest(row["path"]) if looked else []
         cells.append(
             {
                 "image": thumbnails.of(row),
+                "map": looked.maps.get(row["path"], "") if looked else "",
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
@@ -201,17 +205,15 @@ def _map(looked: Features, rows: Sequence[Row]) -> dict[str, Any]:
 def _command(run: RunFacts) -> str:
     """Return the command that makes such a run, with all settings that are not the defaults."""
     record, method = run.record, get_method(run.record["method"])
-    words = ["acclimate", "adapt", "DATA", "--method", record["method"], "--backbone", record["backbone"]["id"]]
-    words += ["--shots", str(record["shots"]), "--seed", str(record["seed"])]
-    if encoder := record.get("domain_encoder"):
-        words += ["--domain-encoder", encoder["id"]]
-    if domain := record.get("domain"):
-        words += ["--domain", domain]
-    usual = vars(make_config(method.Config, {}))
-    for name, value in run.adapter["config"].items():
-        if name not in usual or _plain(usual[name]) != _plain(value):
-            words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+    encoder, usual = record.get("domain_encoder") or {}, vars(make_config(method.Config, {}))
+    options = [("method", record["method"]), ("backbone", record["backbone"]["id"])]
+    options += [("shots", record["shots"]), ("seed", record["seed"])]
+    options += [("domain-encoder", encoder.get("id")), ("domain", record.get("domain"))]
+    config = run.adapter["config"].items()
+    changed = [(name, value) for name, value in config if name not in usual or _plain(usual[name]) != _plain(value)]
+    options += [("set", f"{name}={value}") for name, value in changed]
+    told = [word for name, value in options if value is not None for word in (f"--{name}", str(value))]
+    return shlex.join(["acclimate", "adapt", "DATA", *told])
 
 
 def _plain(value: Any) -> Any:

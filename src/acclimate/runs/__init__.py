@@ -6,6 +6,7 @@ from acclimate.runs.loading import load
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.ranking import Ranked, rank_backbones
 from acclimate.runs.run_options import RunOptions
+from acclimate.runs.saliency import SaliencyMap, look_at_images
 from acclimate.runs.selection import choose_evaluation_images
 from acclimate.runs.suggesting import Suggestion, Suggestions, suggest
 
@@ -13,6 +14,7 @@ __all__ = [
     "AdaptedModel",
     "Ranked",
     "RunOptions",
+    "SaliencyMap",
     "Suggestion",
     "Suggestions",
     "adapt",
@@ -20,6 +22,7 @@ __all__ = [
     "choose_evaluation_images",
     "evaluate_beside",
     "load",
+    "look_at_images",
     "rank_backbones",
     "suggest",
 ]

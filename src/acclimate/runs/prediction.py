@@ -66,7 +66,7 @@ def stream_predictions(
         method.eval()
     images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = _Reader(method, given, task.reads)
+    reader = Reader(method, given, task.reads)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
@@ -84,7 +84,7 @@ class Decoded(NamedTuple):
     rgb: Image.Image | None
 
 
-class _Reader:
+class Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
     def __init__(self, method: Method, given: Given, beside: frozenset[str]) -> None:
@@ -95,22 +95,34 @@ class _Reader:
         self.words = method.reading
         self.notices = Notices()
 
-    def decode(self, image: ImageSource, number: int) -> Decoded:
-        """Return one image, through the transform of each encoder; messages know it by its number."""
+    def open(self, image: ImageSource, number: int) -> Image.Image:
+        """Return one image, RGB; messages know it by its number where it has no file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         if isinstance(image, Image.Image):
             with decoding(_in_memory(number)):
-                rgb = to_rgb(image)
-        else:
-            rgb = open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
+                return to_rgb(image)
+        return open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
+
+    def decode(self, image: ImageSource, number: int) -> Decoded:
+        """Return one image, through the transform of each encoder; see `open`."""
+        rgb = self.open(image, number)
         return Decoded([encoder.transform(rgb) for encoder, _ in self.encoders], rgb if self.looks else None)
 
     def batch(self, images: Sequence[ImageSource], decoded: Sequence[Decoded]) -> Batch:
         """Return a batch of images that are decoded."""
+        batch = self.encoded(decoded)
+        for kind in self.others:
+            batch |= kind.batch([one.rgb for one in decoded if one.rgb] if kind.looks else images, self.given)
+        return batch
+
+    def encoded(self, decoded: Sequence[Decoded]) -> Batch:
+        """Return what image encoders give of whole images."""
         batch, pixels = Batch(self.words), [one.pixels for one in decoded]
         for (encoder, names), views in zip(self.encoders, zip(*pixels, strict=True), strict=True):
             batch |= encode(encoder, encoder.transform.normalise(torch.stack(views)).to(encoder.device), names)
-        for kind in self.others:
-            batch |= kind.batch([one.rgb for one in decoded if one.rgb] if kind.looks else images, self.given)
         return batch
 
 
@@ -119,14 +131,14 @@ def _in_memory(number: int) -> str:
     return f"number {number} (in memory)"
 
 
-def _printable(path: str | os.PathLike[str]) -> str:
+def printable(path: str | os.PathLike[str]) -> str:
     """Return a path as text that any file can hold; bytes of a name that are no UTF-8 are written as \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @torch.no_grad()
 def _predict_batch(
-    task: Predictor, method: Method, reader: _Reader, chunk: list, futures: list, on_corrupt: str
+    task: Predictor, method: Method, reader: Reader, chunk: list, futures: list, on_corrupt: str
 ) -> Iterator[Any]:
     pixels, errors = [], []
     for future in futures:
@@ -137,7 +149,7 @@ def _predict_batch(
             if on_corrupt == "error":
                 raise
             errors.append(str(error))
-    paths = ["" if isinstance(image, Image.Image | bytes) else _printable(image) for _, image in chunk]
+    paths = ["" if isinstance(image, Image.Image | bytes) else printable(image) for _, image in chunk]
     fine = [place for place, reason in enumerate(errors) if not reason]
     rows: Iterator[Any] = iter(())
     if fine:

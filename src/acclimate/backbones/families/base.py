@@ -72,6 +72,12 @@ class Family(ABC):
         """Text position embeddings (context_length, D)."""
         return self.text_model.embeddings.position_embedding.weight
 
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of the patches of an image, which are the last tokens of `embed_patches`."""
+        side = self.image_size // int(self.vision_config.patch_size)
+        return side, side
+
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Token ids (...) to embeddings (..., D), without positions."""
         return F.embedding(ids, self.text_model.embeddings.token_embedding.weight)

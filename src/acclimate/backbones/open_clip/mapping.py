@@ -139,7 +139,7 @@ def sizes_of(file: Path, tensors: Mapping[str, Tensor]) -> Sizes:
     shape, grid = tuple(conv.shape), math.isqrt(max(rows, 0))
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or grid * grid != rows or not grid:
         raise BackboneError(
-            f"{file}: patches of shape {shape} on {rows} positions are no square image of three channels; {ONE_MODEL}"
+            f"{file}: no square image of three channels in patches of shape {shape} on {rows} positions; {ONE_MODEL}"
         )
     widths = {}
     for tower, prefix in (("image", "visual.transformer.resblocks"), ("text", "transformer.resblocks")):
