@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from acclimate.data import check_data, load_data, open_image
 from acclimate.data.finding import find_images
-from acclimate.data.images import FOURTH_BAND, FRAMES, UNFILLED
+from acclimate.data.images import FOURTH_BAND, FRAMES
 from acclimate.errors import DataError
 from tests.helpers.pictures import chunk, make_pictures, picture, wide_png
 
@@ -110,8 +110,7 @@ COLOURS = np.random.default_rng(0).integers(0, 4096, (8, 8, 3))
 
 
 @pytest.mark.parametrize("write", [wide_png, wide_tiff, lambda values: wide_tiff(values, ">")], ids=["png", "II", "MM"])
-def test_dark_16_bit_colours_are_warned_of_and_full_ones_are_not(write) -> None:
-    assert said(write(COLOURS)) == [UNFILLED]
+def test_16_bit_colours_that_fill_their_range_are_divided_by_it(write) -> None:
     assert said(write(COLOURS * 16)) == []
     assert np.asarray(open_image(write(COLOURS * 16))).tolist() == (COLOURS * 16 // 256).tolist()
 
@@ -136,17 +135,17 @@ def test_data_warn_once_of_each_oddity_and_the_check_lists_all(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_pictures(tmp_path, ("cat", "dog"), 3)
-    for name in ("cat/a.png", "cat/b.png", "dog/c.png"):
-        (tmp_path / name).write_bytes(wide_png(COLOURS))
+    for name in ("cat/a.tif", "cat/b.tif", "dog/c.tif"):
+        (tmp_path / name).write_bytes(wide_tiff(np.random.default_rng(len(name)).integers(0, 65536, (8, 8, 4))))
     data = load_data(tmp_path)
     for split in (data.train, data.val, data.test):
         for row in range(len(split)):
             split.image(row)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "fill less than half of the 16 bits" in record.getMessage()
+    assert "it has a fourth band" in record.getMessage()
     assert "`acclimate data check DATA` lists all" in record.getMessage()
     (finding,) = [finding for finding in check_data(data).findings if finding.kind == "read_in_part"]
-    assert finding.examples == (("cat/a.png",), ("cat/b.png",), ("dog/c.png",))
+    assert finding.examples == (("cat/a.tif",), ("cat/b.tif",), ("dog/c.tif",))
 
 
 # ---------------------------------------------------------------- one walker

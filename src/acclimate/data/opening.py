@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from acclimate.counting import counted
 from acclimate.data.formats import formats
+from acclimate.data.tiffs import Form, form_of, read_bands
 from acclimate.opening import open_regular
 
 MAX_PIXELS = 2**29
@@ -36,15 +39,56 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_guard)
 
 
-def header(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise."""
-    image = _open(_usable(source))
-    width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None) -> Image.Image:
+    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise.
+
+    What Pillow does not read, or not with all its bands, is decoded here, see `acclimate.data.tiffs.read_bands`.
+
+    Args:
+        source: path of a file, or the bytes of one.
+        bands: those that are wanted, from 1; none for the first ones.
+    """
+    form = _form(source)
+    if form is not None and (form.beyond_pillow or (bands is not None and form.bands > 3)):
+        return _bands(source, form, bands)
+    try:
+        image = _open(_usable(source))
+    except UnidentifiedImageError:
+        if form is None or not form.of_bands:
+            raise
+        return _bands(source, form, bands)
+    try:
+        _check_size(*image.size)
+    except ValueError:
         image.close()
+        raise
+    return image
+
+
+def _bands(source: str | os.PathLike[str] | bytes, form: Form, bands: Sequence[int] | None) -> Image.Image:
+    _check_size(form.width, form.height)
+    check_bands(bands, form.bands)
+    return read_bands(source, form, bands)
+
+
+def check_bands(bands: Sequence[int] | None, count: int) -> None:
+    """Check that an image with `count` bands has those that are wanted."""
+    if bands is not None and max(bands) > count:
+        wanted = ",".join(map(str, bands))
+        raise ValueError(f"it has {counted(count, 'band')}, too few for `bands={wanted}`")
+
+
+def _form(source: str | os.PathLike[str] | bytes) -> Form | None:
+    if isinstance(source, bytes):
+        return form_of(io.BytesIO(source))
+    with open_regular(source) as stream:
+        return form_of(stream)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         bound = f"{MAX_PIXELS:,} that are opened" if width * height > MAX_PIXELS else f"{MAX_SIDE:,} a side"
         raise ValueError(f"{width} x {height} pixels, more than the {bound} (cut it into tiles)")
-    return image
 
 
 def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:
