@@ -218,6 +218,24 @@ def test_large_files_are_read_by_an_overview_or_every_nth_pixel(
     assert np.abs(read(tmp_path / "b.tif") - stretched(small[..., :3])).max() <= 1
 
 
+def test_a_tiff_larger_than_pillow_decodes_is_read_in_part_or_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = (20_000, 20_000)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:  # none of its tiles is stored but the first
+        tiles = iter([np.full((1024, 1024, 3), 200, np.uint8)])
+        empty = (None for _ in range(399))
+        options = {"tile": (1024, 1024), "compression": "deflate", "photometric": "rgb"}
+        file.write((tile for part in (tiles, empty) for tile in part), shape=(*size, 3), dtype="uint8", **options)
+    found = np.asarray(open_image(tmp_path / "a.tif"))
+    assert found.shape == (4000, 4000, 3)
+    assert (found[:204, :204] == 200).all()
+    assert not found[210:].any()
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"3 bands of 8-bit whole numbers and 20000 x 20000 pixels, which `pip install"):
+        open_image(tmp_path / "a.tif")
+
+
 # ---------------------------------------------------------------- data
 
 

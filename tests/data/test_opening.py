@@ -157,15 +157,14 @@ def test_images_to_predict_are_found_by_the_rules_of_data(tmp_path: Path, caplog
         make_pictures(tmp_path / "set" / folder, ("cat",), 1)
     (tmp_path / "set/cat/again").symlink_to(tmp_path / "set", target_is_directory=True)
     (tmp_path / "set/dog/itself.png").symlink_to("itself.png")
-    (tmp_path / "set/dog/x.heic").write_bytes(b"")
+    (tmp_path / "set/dog/x.cr2").write_bytes(b"")
     data = load_data(tmp_path / "set")
     found = [Path(str(path)).relative_to(tmp_path / "set").as_posix() for path in find_images([tmp_path / "set"])]
     assert found == data.keys == ["cat/000.png", "cat/001.png", "dog/000.png", "dog/001.png"]
     assert (
-        "2 files are not read: 1 link to nowhere (bring back what is pointed to), 1 HEIC"
-        in caplog.text.splitlines()[-1]
+        "2 files are not read: 1 link to nowhere (bring back what is pointed to), 1 raw" in caplog.text.splitlines()[-1]
     )
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/x.heic").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no image in this folder .*; found 1 HEIC photograph \(convert"):
+    (tmp_path / "other/x.cr2").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no image in this folder .*; found 1 raw photograph \(convert"):
         list(find_images([tmp_path / "other"]))

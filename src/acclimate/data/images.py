@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from acclimate.data.formats import is_there
 from acclimate.data.levels import is_stretched, valid_of
 from acclimate.data.opening import check_bands, header
 from acclimate.data.tiffs import SEEN, Seen
@@ -50,7 +51,10 @@ UNFILLED = (
 FOURTH_BAND = "it has a fourth band, which is not read; save the three bands to learn from as RGB"
 FRAMES = "it holds several pages or frames, of which the first is read; save others as images of their own"
 
-OF_BANDS = "it has {} bands, of which 1, 2 and 3 are shown as red, green and blue; choose others with `bands=(4, 3, 2)`"
+OF_BANDS = (
+    "it has {} bands, of which 1, 2 and 3 are shown as red, green and blue; save others as a file of their own "
+    "(`gdal_translate -b 4 -b 3 -b 2`) to learn from them"
+)
 
 _BACKGROUND = (255, 255, 255)
 
@@ -137,7 +141,7 @@ def develop(image: Image.Image, again: Callable[[], Image.Image], bands: Sequenc
     kind, seen = _raw_mode(image), image.info.get(SEEN)
     several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     image.load()
-    if seen is not None:  # its bands were chosen and scaled when it was opened
+    if seen is not None and image.format == "TIFF":  # its bands were chosen and scaled when it was opened
         more = (OF_BANDS.format(seen.bands),) if seen.bands > 3 and bands is None else ()
         return Developed(to_rgb(image), more, seen)
     unfilled = kind.endswith(WIDE) and int(np.asarray(image)[..., :3].max()) < 128
@@ -148,7 +152,7 @@ def develop(image: Image.Image, again: Callable[[], Image.Image], bands: Sequenc
     values = wide_values(image)
     valid = None if values is None else valid_of(values, no_data(image))
     stretched = deep or (values is not None and valid is not None and is_stretched(values, valid))
-    seen = Seen(image.size, stretched=stretched, no_data=0.0 if valid is None else float(1 - valid.mean()))
+    seen = seen or Seen(image.size, stretched=stretched, no_data=0.0 if valid is None else float(1 - valid.mean()))
     rgb = to_rgb(image)
     if bands is not None:
         check_bands(bands, 1 if values is not None or image.mode in ("1", "L", "LA", "La") else 3)
@@ -182,6 +186,8 @@ def decoding(name: str, source: str | os.PathLike[str] | bytes | None = None) ->
     # caller.
     except Exception as error:
         kind = _kind(source) if isinstance(error, UnidentifiedImageError) else None
+        if kind is not None and kind.extra and is_there(kind.extra):
+            raise UnreadableImage(name, f"it is a {kind.one} that is damaged, or of a form that is not read") from error
         if kind is not None:
             raise UnreadableImage(name, f"it is no image that can be read: {kind.one} ({kind.step})") from error
         raise UnreadableImage(name, _reason(error, name)) from error

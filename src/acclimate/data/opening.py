@@ -12,8 +12,11 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from acclimate.counting import counted
-from acclimate.data.formats import formats
-from acclimate.data.tiffs import Form, form_of, read_bands
+from acclimate.data.dicom import read_dicom
+from acclimate.data.formats import formats, is_there
+from acclimate.data.tiffs import LARGE, Form, form_of, read_bands
+from acclimate.data.unread import DICOM, HEAD, kind_of_content
+from acclimate.extras import require
 from acclimate.opening import open_regular
 
 MAX_PIXELS = 2**29
@@ -51,18 +54,41 @@ def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None =
     form = _form(source)
     if form is not None and (form.beyond_pillow or (bands is not None and form.bands > 3)):
         return _bands(source, form, bands)
+    if form is not None and form.is_large:
+        raise ValueError(
+            f"{form.width} x {form.height} pixels, more than the {LARGE:,} of such a TIFF (cut it into tiles)"
+        )
     try:
         image = _open(_usable(source))
     except UnidentifiedImageError:
-        if form is None or not form.of_bands:
+        if form is not None and form.of_bands:
+            return _bands(source, form, bands)
+        found = _through_extras(source)
+        if found is None:
             raise
-        return _bands(source, form, bands)
+        image = found
     try:
         _check_size(*image.size)
     except ValueError:
         image.close()
         raise
     return image
+
+
+def _through_extras(source: str | os.PathLike[str] | bytes) -> Image.Image | None:
+    """Open an image of a kind that a package reads which is installed; none for others."""
+    kind = kind_of_content(source[:HEAD] if isinstance(source, bytes) else _head(source))
+    if kind is None or not kind.extra or not is_there(kind.extra):
+        return None
+    if kind is DICOM:
+        return read_dicom(source)
+    require("pillow_heif", "heif").register_heif_opener()
+    return _open(io.BytesIO(source) if isinstance(source, bytes) else Path(source), ("HEIF",))
+
+
+def _head(source: str | os.PathLike[str]) -> bytes:
+    with open_regular(source) as stream:
+        return stream.read(HEAD)
 
 
 def _bands(source: str | os.PathLike[str] | bytes, form: Form, bands: Sequence[int] | None) -> Image.Image:
@@ -99,13 +125,13 @@ def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:
         return _lean(stream) or Path(source)
 
 
-def _open(source: Path | io.BytesIO) -> Image.Image:
+def _open(source: Path | io.BytesIO, only: tuple[str, ...] = ()) -> Image.Image:
     # The guard of Pillow is one global number, read while a file is opened. It is changed for just that moment, by one
     # thread at a time.
     with _guard:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source, formats=formats())
+            return Image.open(source, formats=only or formats())
         finally:
             Image.MAX_IMAGE_PIXELS = before
 

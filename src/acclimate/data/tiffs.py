@@ -26,6 +26,9 @@ from acclimate.extras import require
 MOST_READ = 2**24
 """Pixels (4096 x 4096) beyond which a file is read by an overview in it, or every n-th pixel of every n-th row."""
 
+LARGE = 178_956_970
+"""Pixels beyond which Pillow refuses a TIFF as it decodes it; one of bands is then read as those beyond Pillow are."""
+
 LARGEST_STRIP = 2**30
 """Bytes of a strip or tile, decoded, beyond which a file is refused; one is held in memory as a whole."""
 
@@ -95,8 +98,15 @@ class Form:
         return self.photometric <= _RGB
 
     @property
+    def is_large(self) -> bool:
+        """Whether it has more pixels than Pillow decodes."""
+        return self.width * self.height > LARGE
+
+    @property
     def beyond_pillow(self) -> bool:
         """Whether Pillow does not read this form, or not rightly."""
+        if self.is_large and self.of_bands:
+            return True
         if self.compression not in TiffImagePlugin.COMPRESSION_INFO and self.of_bands:
             return True
         if self.bands == 1:
@@ -197,7 +207,8 @@ def read_bands(source: str | os.PathLike[str] | bytes, form: Form, bands: Sequen
     try:
         tifffile = require("tifffile", "tiff")
     except AcclimateError as error:
-        raise ValueError(f"it is {form}, which `pip install 'acclimate[tiff]'` reads") from error
+        size = f" and {form.width} x {form.height} pixels" if form.is_large else ""
+        raise ValueError(f"it is {form}{size}, which `pip install 'acclimate[tiff]'` reads") from error
     chosen = tuple(bands or {1: (1,), 2: (1, 2, 1)}.get(form.bands, (1, 2, 3)))
     values = _read(tifffile, source, form, [band - 1 for band in chosen])
     valid = valid_of(values, form.no_data)
