@@ -218,6 +218,7 @@ def test_large_files_are_read_by_an_overview_or_every_nth_pixel(
     assert np.abs(read(tmp_path / "b.tif") - stretched(small[..., :3])).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_tiff_larger_than_pillow_decodes_is_read_in_part_or_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

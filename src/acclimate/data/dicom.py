@@ -77,6 +77,7 @@ def windowed(values: np.ndarray, centre: float, width: float, function: str = "L
         width: of it, at least 1.
         function: LINEAR, LINEAR_EXACT or SIGMOID, as DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3, defines them.
     """
+    grey: np.ndarray
     if function == "SIGMOID":
         grey = 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -500, 500)))
     elif function == "LINEAR_EXACT" or width == 1:

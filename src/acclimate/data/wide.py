@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from acclimate.data.levels import colour_levels, grey_levels, valid_of
 from acclimate.data.tiffs import Form, form_of_tags
@@ -24,6 +24,7 @@ def restore_depth(image: Image.Image, again: Callable[[], Image.Image]) -> None:
     Pillow reads one byte of two. Told that the file has the other byte order, it reads the other one.
     """
     with again() as other:
+        assert isinstance(other, ImageFile.ImageFile)
         other.tile = [tile._replace(args=_swapped(tile.args)) for tile in other.tile]
         lower = np.asarray(other)[..., :3]
     values = np.asarray(image)[..., :3].astype(np.uint16) * 256 + lower
