@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from acclimate.data import check_data, load_data, open_image, tiffs
+from acclimate.data.images import FRAMES
 from acclimate.data.levels import colour_levels, grey_levels
 from acclimate.errors import DataError
 from tests.helpers.pictures import make_pictures, wide_png
@@ -235,6 +236,20 @@ def test_a_tiff_larger_than_pillow_decodes_is_read_in_part_or_refused_in_one_lin
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DataError, match=r"3 bands of 8-bit whole numbers and 20000 x 20000 pixels, which `pip install"):
         open_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_overviews_are_no_further_pages(compression: str | None) -> None:
+    values = (COLOURS // 16).astype(np.uint8)
+    for kind, words in ((1, []), (0, [FRAMES])):
+        stream = BytesIO()
+        said: list[str] = []
+        with tifffile.TiffWriter(stream) as file:
+            for step, page in ((1, 0), (2, 1), (4, kind)):
+                file.write(values[::step, ::step].copy(), photometric="rgb", subfiletype=page, compression=compression)
+        found = open_image(stream.getvalue(), notice=lambda name, oddity, said=said: said.append(oddity))
+        assert (np.asarray(found) == values).all()
+        assert said == words
 
 
 # ---------------------------------------------------------------- data

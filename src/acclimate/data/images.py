@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from acclimate.data.formats import is_there
 from acclimate.data.levels import is_stretched, valid_of
@@ -56,6 +56,8 @@ OF_BANDS = (
     "(`gdal_translate -b 4 -b 3 -b 2`) to learn from them"
 )
 
+_PAGE_KIND, _COPY = 254, 1 | 4  # the tag of a TIFF that says of a page that it is a reduced copy, or a mask
+_MOST_COPIES = 32
 _BACKGROUND = (255, 255, 255)
 
 
@@ -139,7 +141,7 @@ def develop(image: Image.Image, again: Callable[[], Image.Image], bands: Sequenc
         bands: those that are wanted, as in `open_image`.
     """
     kind, seen = _raw_mode(image), image.info.get(SEEN)
-    several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    several = _is_several(image)
     image.load()
     if seen is not None and image.format == "TIFF":  # its bands were chosen and scaled when it was opened
         more = (OF_BANDS.format(seen.bands),) if seen.bands > 3 and bands is None else ()
@@ -158,6 +160,24 @@ def develop(image: Image.Image, again: Callable[[], Image.Image], bands: Sequenc
         check_bands(bands, 1 if values is not None or image.mode in ("1", "L", "LA", "La") else 3)
         rgb = Image.merge("RGB", [rgb.getchannel(band - 1) for band in (bands if len(bands) == 3 else [*bands] * 3)])
     return Developed(rgb, tuple(oddity for oddity, there in found.items() if there), seen)
+
+
+def _is_several(image: Image.Image) -> bool:
+    """Return whether a file holds further images beside its first one, rather than smaller copies or masks of it."""
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return False
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return True
+    try:
+        for page in range(1, min(image.n_frames, _MOST_COPIES)):
+            image.seek(page)
+            if not image.tag_v2.get(_PAGE_KIND, 0) & _COPY:
+                return True
+    except Exception:  # a further page that is damaged
+        return True
+    finally:
+        image.seek(0)
+    return False
 
 
 def _raw_mode(image: Image.Image) -> str:
