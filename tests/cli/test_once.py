@@ -14,7 +14,7 @@ def odd(tmp_path_factory):
     """Pictures in folders that give much to warn of."""
     folder = make_pictures(tmp_path_factory.mktemp("odd") / "pictures", ("Basalt", "basalt", "nan"), 8)
     (folder / "phone").mkdir()
-    for name in ("phone/1.HEIC", "nan/2.HEIC"):
+    for name in ("phone/1.CR2", "nan/2.CR2"):
         (folder / name).write_bytes(b"0000ftypheic")
     (folder / "notes.txt").write_text("none")
     return folder
@@ -34,7 +34,7 @@ def saying(words, *texts):
 def test_a_check_says_what_is_odd_in_its_report_only(odd):
     done = acclimate("data", "check", odd)
     assert done.code == 1  # a class is lost
-    for words in ("no class 'phone' is read", "JPEG): nan/2.HEIC", "in several spellings", "not images and"):
+    for words in ("no class 'phone' is read", "JPEG): nan/2.CR2", "in several spellings", "not images and"):
         assert saying(words, done.out, done.err) == [1, 0], words
     assert saying("are spelled in several ways", done.out, done.err) == [0, 0]
     assert len(lines(done)) == 2  # the layout and the split
@@ -43,7 +43,7 @@ def test_a_check_says_what_is_odd_in_its_report_only(odd):
 def test_a_run_says_what_is_odd_once(odd, tiny_folders, tmp_path):
     words = ("--backbone", tiny_folders["clip"], "--method", "zero-shot", *QUICK, "--out", tmp_path / "run")
     done = acclimate("adapt", odd, *words)
-    for words in ("no class 'phone' is read", "JPEG): nan/2.HEIC", "spelled in several ways", "both read"):
+    for words in ("no class 'phone' is read", "JPEG): nan/2.CR2", "spelled in several ways", "both read"):
         assert saying(words, "\n".join(lines(done))) == [1], words
     assert saying("both read", "\n".join(lines(acclimate("evaluate", tmp_path / "run", odd)))) == [1]
 

@@ -102,7 +102,7 @@ def test_messy_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     for name in (".hidden.png", "cat/.DS_Store", "cat/Thumbs.db", ".git/a.png", "cat/desktop.ini"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x")
-    for name in ("cat/notes.txt", "cat/scan.dcm", "README"):
+    for name in ("cat/notes.txt", "cat/scan.mha", "README"):
         (root / name).write_text("x")
     picture(root / "loose.png")
     (root / "empty").mkdir()
@@ -113,10 +113,10 @@ def test_messy_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.INFO, "acclimate.data"):
         data = load_data(root)
     assert data.counts() == {"cat": 4, "dog": 4}
-    assert set(data.other_files) == {"cat/notes.txt", "cat/scan.dcm", "README", "dog/broken.png", "dog/itself.png"}
+    assert set(data.other_files) == {"cat/notes.txt", "cat/scan.mha", "README", "dog/broken.png", "dog/itself.png"}
     assert "2 files are not images and are left out (1 no ending, 1 .txt)" in caplog.text
     warned = "\n".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
-    assert "3 files are not read: 2 links to nowhere (bring back what is pointed to), 1 DICOM image" in warned
+    assert "3 files are not read: 2 links to nowhere (bring back what is pointed to), 1 volume" in warned
     assert "no class 'empty' is read, for there is no image in the folder; it is empty" in warned
     assert "1 image lies above" in caplog.text
 

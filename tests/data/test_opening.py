@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from acclimate.data import check_data, load_data, open_image
 from acclimate.data.finding import find_images
-from acclimate.data.images import FOURTH_BAND, FRAMES, UNFILLED
+from acclimate.data.images import FOURTH_BAND, FRAMES
 from acclimate.errors import DataError
 from tests.helpers.pictures import chunk, make_pictures, picture, wide_png
 
@@ -110,8 +110,7 @@ COLOURS = np.random.default_rng(0).integers(0, 4096, (8, 8, 3))
 
 
 @pytest.mark.parametrize("write", [wide_png, wide_tiff, lambda values: wide_tiff(values, ">")], ids=["png", "II", "MM"])
-def test_dark_16_bit_colours_are_warned_of_and_full_ones_are_not(write) -> None:
-    assert said(write(COLOURS)) == [UNFILLED]
+def test_16_bit_colours_that_fill_their_range_are_divided_by_it(write) -> None:
     assert said(write(COLOURS * 16)) == []
     assert np.asarray(open_image(write(COLOURS * 16))).tolist() == (COLOURS * 16 // 256).tolist()
 
@@ -136,17 +135,17 @@ def test_data_warn_once_of_each_oddity_and_the_check_lists_all(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_pictures(tmp_path, ("cat", "dog"), 3)
-    for name in ("cat/a.png", "cat/b.png", "dog/c.png"):
-        (tmp_path / name).write_bytes(wide_png(COLOURS))
+    for name in ("cat/a.tif", "cat/b.tif", "dog/c.tif"):
+        (tmp_path / name).write_bytes(wide_tiff(np.random.default_rng(len(name)).integers(0, 65536, (8, 8, 4))))
     data = load_data(tmp_path)
     for split in (data.train, data.val, data.test):
         for row in range(len(split)):
             split.image(row)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "fill less than half of the 16 bits" in record.getMessage()
+    assert "it has a fourth band" in record.getMessage()
     assert "`acclimate data check DATA` lists all" in record.getMessage()
     (finding,) = [finding for finding in check_data(data).findings if finding.kind == "read_in_part"]
-    assert finding.examples == (("cat/a.png",), ("cat/b.png",), ("dog/c.png",))
+    assert finding.examples == (("cat/a.tif",), ("cat/b.tif",), ("dog/c.tif",))
 
 
 # ---------------------------------------------------------------- one walker
@@ -158,15 +157,14 @@ def test_images_to_predict_are_found_by_the_rules_of_data(tmp_path: Path, caplog
         make_pictures(tmp_path / "set" / folder, ("cat",), 1)
     (tmp_path / "set/cat/again").symlink_to(tmp_path / "set", target_is_directory=True)
     (tmp_path / "set/dog/itself.png").symlink_to("itself.png")
-    (tmp_path / "set/dog/x.heic").write_bytes(b"")
+    (tmp_path / "set/dog/x.cr2").write_bytes(b"")
     data = load_data(tmp_path / "set")
     found = [Path(str(path)).relative_to(tmp_path / "set").as_posix() for path in find_images([tmp_path / "set"])]
     assert found == data.keys == ["cat/000.png", "cat/001.png", "dog/000.png", "dog/001.png"]
     assert (
-        "2 files are not read: 1 link to nowhere (bring back what is pointed to), 1 HEIC"
-        in caplog.text.splitlines()[-1]
+        "2 files are not read: 1 link to nowhere (bring back what is pointed to), 1 raw" in caplog.text.splitlines()[-1]
     )
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/x.heic").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no image in this folder .*; found 1 HEIC photograph \(convert"):
+    (tmp_path / "other/x.cr2").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no image in this folder .*; found 1 raw photograph \(convert"):
         list(find_images([tmp_path / "other"]))

@@ -11,7 +11,14 @@ import pytest
 from acclimate.data import check_data, load_data, open_image
 from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import DataError
+from tests.helpers.extras import hide_extras
 from tests.helpers.pictures import make_pictures, make_split_pictures
+
+
+@pytest.fixture(autouse=True)
+def _without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide_extras(monkeypatch)
+
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
@@ -33,10 +40,10 @@ def unreadable(folder: Path) -> Path:
 
 
 KINDS = (
-    "2 DICOM images (convert to PNG or JPEG), 1 HEIC photograph (convert to PNG or JPEG), 1 volume (save the slices as "
-    "PNG), 1 array (save the images in them as PNG), 1 image without the ending of one (rename, such as to .jpg), 1 "
-    "file of git-annex that is not here (run `git annex get`), 1 file of DVC that is not here (run `dvc pull`), 1 "
-    "other file"
+    "2 DICOM images (`pip install 'acclimate[dicom]'`, or convert to PNG or JPEG), 1 HEIC photograph (`pip install "
+    "'acclimate[heif]'`, or convert to PNG or JPEG), 1 volume (save the slices as PNG), 1 array (save the images in "
+    "them as PNG), 1 image without the ending of one (rename, such as to .jpg or .dcm), 1 file of git-annex that is "
+    "not here (run `git annex get`), 1 file of DVC that is not here (run `dvc pull`), 1 other file"
 )
 
 
@@ -98,7 +105,8 @@ def test_some_of_a_class_vanish_with_a_word(tmp_path: Path, caplog: pytest.LogCa
     (tmp_path / "set" / "dog" / "b.heic").write_bytes(HEIC)
     (tmp_path / "set" / "dog" / "c.txt").write_text("x")
     data = load_data(tmp_path / "set")
-    text = "2 files are not read: 2 HEIC photographs (convert to PNG or JPEG): cat/a.heic, dog/b.heic"
+    what = "2 HEIC photographs (`pip install 'acclimate[heif]'`, or convert to PNG or JPEG)"
+    text = f"2 files are not read: {what}: cat/a.heic, dog/b.heic"
     assert warnings(caplog) == [f"set: {text}"]
     assert text in [finding.message for finding in check_data(data).findings]
     assert load_unlabelled(tmp_path / "set", layout="plain").remarks[0].text == text
@@ -107,7 +115,7 @@ def test_some_of_a_class_vanish_with_a_word(tmp_path: Path, caplog: pytest.LogCa
 def test_a_folder_of_nothing_that_can_be_read_says_why(tmp_path: Path) -> None:
     unreadable(tmp_path / "set" / "cat")
     with pytest.raises(
-        DataError, match=r"no images in this folder \(2 DICOM images \(convert to PNG or JPEG\), 1 HEIC"
+        DataError, match=r"no images in this folder \(2 DICOM images \(`pip install 'acclimate\[dicom\]'`, or convert"
     ):
         load_data(tmp_path / "set")
 
@@ -117,8 +125,8 @@ def test_a_folder_of_nothing_that_can_be_read_says_why(tmp_path: Path) -> None:
     [
         (LFS, "pointer of Git LFS (run `git lfs pull`)"),
         (b"/annex/objects/SHA256E-s1--4d7a.jpg\n", "file of git-annex that is not here (run `git annex get`)"),
-        (HEIC, "HEIC photograph (convert to PNG or JPEG)"),
-        (bytes(128) + b"DICM", "DICOM image (convert to PNG or JPEG)"),
+        (HEIC, "HEIC photograph (`pip install 'acclimate[heif]'`, or convert to PNG or JPEG)"),
+        (bytes(128) + b"DICM", "DICOM image (`pip install 'acclimate[dicom]'`, or convert to PNG or JPEG)"),
         (b"<!DOCTYPE html><html>no such page", "web page (download the images again)"),
     ],
 )
@@ -155,7 +163,7 @@ def test_rows_of_a_manifest_that_name_such_files(tmp_path: Path, caplog: pytest.
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     data = load_data(tmp_path)
     assert (
-        "2 rows name files that are not read: 1 HEIC photograph (convert to PNG or JPEG), 1 DICOM"
+        "2 rows name files that are not read: 1 HEIC photograph (`pip install 'acclimate[heif]'`, or convert to PNG or "
         in warnings(caplog)[0]
     )
     with pytest.raises(DataError, match="HEIC photograph"):

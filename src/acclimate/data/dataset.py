@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
+from acclimate.data.cache import row_key
 from acclimate.data.columns import integers, texts
 from acclimate.data.images import Notices, UnreadableImage, open_image
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark
+from acclimate.data.tiffs import reading
 from acclimate.errors import DataError
 from acclimate.opening import read_bytes
 
@@ -66,6 +68,7 @@ class ImageData:
     split_made: Mapping[str, Any] | None = None
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
+    _readings: dict[str, str] = field(default_factory=dict)  # likewise
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
 
     def __len__(self) -> int:
@@ -270,8 +273,16 @@ class ImageData:
         """Return the sha256 of the stored bytes of image `index`, in hex; an image is read once for it."""
         key = self.keys[index]
         if key not in self._digests:
-            self._digests[key] = hashlib.sha256(self.image_bytes(index)).hexdigest()
+            content = self.image_bytes(index)
+            self._digests[key], self._readings[key] = hashlib.sha256(content).hexdigest(), reading(content)
         return self._digests[key]
+
+    def pixels_key(self, index: int) -> str:
+        """Return what names the pixels of image `index` in a cache: its `digest`, or that and how it is read.
+
+        The digest alone serves images that every release has read alike.
+        """
+        return row_key(self.digest(index), self._readings[self.keys[index]])
 
     def _place(self, index: int) -> str:
         return f"{self.name} row {self.keys[index]}"

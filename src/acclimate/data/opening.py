@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from acclimate.data.formats import formats
+from acclimate.counting import counted
+from acclimate.data.dicom import read_dicom
+from acclimate.data.formats import formats, is_there
+from acclimate.data.tiffs import LARGE, Form, form_of, read_bands
+from acclimate.data.unread import DICOM, HEAD, kind_of_content
+from acclimate.extras import require
 from acclimate.opening import open_regular
 
 MAX_PIXELS = 2**29
@@ -36,15 +42,79 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_guard)
 
 
-def header(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise."""
-    image = _open(_usable(source))
-    width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None) -> Image.Image:
+    """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise.
+
+    What Pillow does not read, or not with all its bands, is decoded here, see `acclimate.data.tiffs.read_bands`.
+
+    Args:
+        source: path of a file, or the bytes of one.
+        bands: those that are wanted, from 1; none for the first ones.
+    """
+    form = _form(source)
+    if form is not None and (form.beyond_pillow or (bands is not None and form.bands > 3)):
+        return _bands(source, form, bands)
+    if form is not None and form.is_large:
+        raise ValueError(
+            f"{form.width} x {form.height} pixels, more than the {LARGE:,} of such a TIFF (cut it into tiles)"
+        )
+    try:
+        image = _open(_usable(source))
+    except UnidentifiedImageError:
+        if form is not None and form.of_bands:
+            return _bands(source, form, bands)
+        found = _through_extras(source)
+        if found is None:
+            raise
+        image = found
+    try:
+        _check_size(*image.size)
+    except ValueError:
         image.close()
+        raise
+    return image
+
+
+def _through_extras(source: str | os.PathLike[str] | bytes) -> Image.Image | None:
+    """Open an image of a kind that a package reads which is installed; none for others."""
+    kind = kind_of_content(source[:HEAD] if isinstance(source, bytes) else _head(source))
+    if kind is None or not kind.extra or not is_there(kind.extra):
+        return None
+    if kind is DICOM:
+        return read_dicom(source)
+    require("pillow_heif", "heif").register_heif_opener()
+    return _open(io.BytesIO(source) if isinstance(source, bytes) else Path(source), ("HEIF",))
+
+
+def _head(source: str | os.PathLike[str]) -> bytes:
+    with open_regular(source) as stream:
+        return stream.read(HEAD)
+
+
+def _bands(source: str | os.PathLike[str] | bytes, form: Form, bands: Sequence[int] | None) -> Image.Image:
+    _check_size(form.width, form.height)
+    check_bands(bands, form.bands)
+    return read_bands(source, form, bands)
+
+
+def check_bands(bands: Sequence[int] | None, count: int) -> None:
+    """Check that an image with `count` bands has those that are wanted."""
+    if bands is not None and max(bands) > count:
+        wanted = ",".join(map(str, bands))
+        raise ValueError(f"it has {counted(count, 'band')}, too few for `bands={wanted}`")
+
+
+def _form(source: str | os.PathLike[str] | bytes) -> Form | None:
+    if isinstance(source, bytes):
+        return form_of(io.BytesIO(source))
+    with open_regular(source) as stream:
+        return form_of(stream)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         bound = f"{MAX_PIXELS:,} that are opened" if width * height > MAX_PIXELS else f"{MAX_SIDE:,} a side"
         raise ValueError(f"{width} x {height} pixels, more than the {bound} (cut it into tiles)")
-    return image
 
 
 def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:
@@ -55,13 +125,13 @@ def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:
         return _lean(stream) or Path(source)
 
 
-def _open(source: Path | io.BytesIO) -> Image.Image:
+def _open(source: Path | io.BytesIO, only: tuple[str, ...] = ()) -> Image.Image:
     # The guard of Pillow is one global number, read while a file is opened. It is changed for just that moment, by one
     # thread at a time.
     with _guard:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source, formats=formats())
+            return Image.open(source, formats=only or formats())
         finally:
             Image.MAX_IMAGE_PIXELS = before
 

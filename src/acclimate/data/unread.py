@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from acclimate.counting import counted
-from acclimate.data.formats import is_image_name
+from acclimate.data.formats import is_image_name, is_there
 
 HEAD = 512
 """Bytes at the beginning of a file from which its kind is told."""
@@ -22,11 +22,12 @@ class Kind:
     one: str
     many: str
     step: str
+    extra: str = ""  # that reads it, see `acclimate.data.formats.EXTRAS`
 
 
 _CONVERT = "convert to PNG or JPEG"
-HEIC = Kind("HEIC photograph", "HEIC photographs", _CONVERT)
-DICOM = Kind("DICOM image", "DICOM images", _CONVERT)
+HEIC = Kind("HEIC photograph", "HEIC photographs", f"`pip install 'acclimate[heif]'`, or {_CONVERT}", "heif")
+DICOM = Kind("DICOM image", "DICOM images", f"`pip install 'acclimate[dicom]'`, or {_CONVERT}", "dicom")
 VOLUME = Kind("volume", "volumes", "save the slices as PNG")
 ARRAY = Kind("array", "arrays", "save the images in them as PNG")
 RAW = Kind("raw photograph", "raw photographs", _CONVERT)
@@ -41,7 +42,9 @@ DVC = Kind("file of DVC that is not here", "files of DVC that are not here", "ru
 GONE = Kind("link to nowhere", "links to nowhere", "bring back what is pointed to")
 PIPE = Kind("pipe, socket or device", "pipes, sockets or devices", "put a file in its place")
 PAGE = Kind("web page", "web pages", "download the images again")
-NAMELESS = Kind("image without the ending of one", "images without the ending of one", "rename, such as to .jpg")
+NAMELESS = Kind(
+    "image without the ending of one", "images without the ending of one", "rename, such as to .jpg or .dcm"
+)
 
 _ENDINGS: dict[str, Kind] = {
     **dict.fromkeys((".heic", ".heif", ".hif"), HEIC),
@@ -106,11 +109,15 @@ def kind_of_file(path: str, look_inside: bool = False) -> Kind | None:
             head = stream.read(HEAD)
     except OSError:
         return _kind_of_link(path)
-    return NAMELESS if head.startswith(_IMAGES) else kind_of_content(head)
+    found = kind_of_content(head)
+    nameless = head.startswith(_IMAGES) or (found is not None and found.extra and is_there(found.extra))
+    return NAMELESS if nameless and not is_image_name(path) else found
 
 
 def kind_of_name(path: str) -> Kind | None:
     """Tell the kind of a file from its ending."""
+    if is_image_name(path):
+        return None
     name = os.path.basename(path).lower()
     two = "." + ".".join(name.rsplit(".", 2)[1:])
     return _ENDINGS.get(two) or _ENDINGS.get(os.path.splitext(name)[1])

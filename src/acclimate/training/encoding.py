@@ -134,7 +134,7 @@ def view_features(
     def views(positions: Sequence[int]) -> Tensor:
         return pixels.batch(torch.as_tensor(positions), epoch).pixels
 
-    crops = Crops(len(pixels), views, pixels.fingerprint(epoch), pixels.data.digest)
+    crops = Crops(len(pixels), views, pixels.fingerprint(epoch), pixels.data.pixels_key)
     return _encoded(encoder, crops, cache_dir, progress, kind)
 
 
@@ -175,7 +175,7 @@ def tiled_features(
 
     def key(position: int) -> str:
         place = position % per
-        return row_key(data.digest(position // per), f"tile {place} of {grid} x {grid}" if place else "")
+        return row_key(data.pixels_key(position // per), f"tile {place} of {grid} x {grid}" if place else "")
 
     crops = Crops(len(data) * per, pixels, encoder.transform.fingerprint, key)
     return _encoded(encoder, crops, cache_dir, progress, kind).unflatten(0, (len(data), per))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from acclimate.counting import counted
 from acclimate.data.check.facts import Fact
-from acclimate.data.check.report import EXAMPLES, Finding, listed
+from acclimate.data.check.report import EXAMPLES, Finding, Level, listed
 from acclimate.data.dataset import ImageData
 from acclimate.data.ordering import some
 
@@ -17,6 +17,9 @@ BLANK = 0.5
 
 TINY_SIDE = 32
 """Images with a shorter side below this many pixels are pointed out; backbones enlarge them to 224 or more."""
+
+MOSTLY = 0.5
+"""Images with a larger share of pixels without data are warned of."""
 
 
 def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping[int, str]) -> list[Finding]:
@@ -57,6 +60,7 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         for remark in data.remarks
         if remark.kind != "spelling"  # of the classes, which are looked at elsewhere
     ]
+    findings += _scaled(data, facts)
     odd: dict[str, list[str]] = {}
     for row, fact in enumerate(facts):
         for oddity in fact.oddities if fact is not None else ():
@@ -70,4 +74,25 @@ def find_corrupt(data: ImageData, facts: Sequence[Fact | None], reasons: Mapping
         count = counted(len(data.other_files), "file is no image and was", "files are not images and were")
         text = f"{count} left out ({kinds})"
         findings.append(Finding("info", "other_files", text, len(data.other_files), listed(list(data.other_files))))
+    return findings
+
+
+def _scaled(data: ImageData, facts: Sequence[Fact | None]) -> list[Finding]:
+    """Report images whose values were stretched, and those with pixels that have no data."""
+    known = [(data.keys[row], fact) for row, fact in enumerate(facts) if fact is not None]
+    findings = []
+    if stretched := [key for key, fact in known if fact.stretched]:
+        count = counted(len(stretched), "image has", "images have")
+        text = f"{count} other values than those of 8 bits, stretched image by image, so that absolute values are lost"
+        findings.append(Finding("info", "stretched", text, len(stretched), listed(stretched)))
+    if lacking := sorted(((fact.no_data, key) for key, fact in known if fact.no_data), reverse=True):
+        count, share = (
+            counted(len(lacking), "image has", "images have"),
+            sum(share for share, _ in lacking) / len(lacking),
+        )
+        most = sum(share > MOSTLY for share, _ in lacking)
+        text = f"{count} pixels without data, shown black: {share:.0%} of them on average"
+        text += f", more than half in {counted(most, 'image')}; remove what shows nothing" if most else ""
+        level: Level = "warning" if most else "info"
+        findings.append(Finding(level, "no_data", text, len(lacking), listed([key for _, key in lacking])))
     return findings

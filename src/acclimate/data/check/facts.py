@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from acclimate.data.dataset import ImageData
-from acclimate.data.images import UnreadableImage, decoding, load, to_rgb
+from acclimate.data.images import UnreadableImage, decoding, develop
 from acclimate.data.opening import header
+from acclimate.data.tiffs import SEEN
 
 TURNS: dict[str, Image.Transpose | None] = {
     "same": None,
@@ -45,7 +46,9 @@ class Fact:
         size: bytes of the file.
         brightness: mean grey value, 0..255.
         contrast: standard deviation of the grey values, 0..127.5.
-        oddities: what is odd about the file, see `acclimate.data.images.load`.
+        oddities: what is odd about the file, see `acclimate.data.images.develop`.
+        stretched: whether its values were stretched to those of an 8-bit image.
+        no_data: share of its pixels without data.
     """
 
     digest: str
@@ -60,6 +63,8 @@ class Fact:
     brightness: float
     contrast: float
     oddities: tuple[str, ...] = ()
+    stretched: bool = False
+    no_data: float = 0.0
 
 
 def read_facts(
@@ -89,20 +94,21 @@ def read_facts(
     return facts, reasons
 
 
-def measure(content: bytes, name: str) -> Fact:
-    """Measure one image from its bytes.
+def measure(content: bytes, name: str, bands: Sequence[int] | None = None) -> Fact:
+    """Measure one image from its bytes; `bands` as in `acclimate.data.open_image`.
 
     Raises:
         UnreadableImage: the bytes cannot be decoded.
     """
-    with decoding(name, content), header(content) as image:
-        (width, height), mode, kind = image.size, _mode(image), image.format or ""
+    with decoding(name, content), header(content, bands) as image:
+        mode, kind = _mode(image), image.format or ""
+        width, height = image.info[SEEN].size if SEEN in image.info else image.size
         step = _jpeg_step(image)
         if kind == "JPEG":
             image.draft(None, (_DECODED_SIDE, _DECODED_SIDE))
-        oddities = load(image)
+        developed = develop(image, lambda: header(content), bands)
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        grey = to_rgb(image).convert("L")
+    grey, seen = developed.rgb.convert("L"), developed.seen
     if turned:
         width, height = height, width
     values = np.asarray(grey.resize((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.BOX), dtype=np.float32)
@@ -111,7 +117,8 @@ def measure(content: bytes, name: str) -> Fact:
     small = np.asarray(hashed.resize((SMALL, SMALL), Image.Resampling.BOX))
     digest = hashlib.sha256(content).hexdigest()
     brightness, contrast = float(values.mean()), float(values.std())
-    return Fact(digest, hashes, small, width, height, mode, kind, step, len(content), brightness, contrast, oddities)
+    measures = (small, width, height, mode, kind, step, len(content), brightness, contrast)
+    return Fact(digest, hashes, *measures, developed.oddities, seen.stretched, seen.no_data)
 
 
 def _bits(image: Image.Image) -> int:
