@@ -43,7 +43,7 @@ def test_hub(folder, tmp_path):
     assert found["vlm:tiny/vlm"] == load_vlm(generative).fingerprint
     assert found["domain:tiny/absent"] == found["tiny/absent"]
     assert "offers no model.safetensors" in found["tiny/pickled"]
-    assert "acclimate backbones convert tiny/pickled --out" in found["tiny/pickled"]
+    assert "give it to `acclimate backbones convert`" in found["tiny/pickled"]
     assert "accept its terms" in found["tiny/gated"]
     assert "no folder and no public Hub model 'tiny/absent'" in found["tiny/absent"]
     later = load_from_hub(server.endpoint, tmp_path, "tiny/plain", "tiny/converted", "tiny/other")
