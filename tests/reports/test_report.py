@@ -260,3 +260,9 @@ def test_several_labels_are_reported_by_agreement(tiny, tmp_path):
     text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
     assert "Worst labels" in text
     assert text.count("data:image/jpeg") == 2 * len(data.test)
+
+
+def test_a_folder_that_cannot_be_made_is_named(runs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="file is a file; name a folder"):
+        write_report([runs / "zero-shot"], tmp_path / "file" / "report.html", features=False)

@@ -13,7 +13,7 @@ from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_expectation, show_verdict
 from acclimate.cli.wording import in_dashes
 from acclimate.counting import counted
-from acclimate.reports.words import figure_text, shots_text
+from acclimate.reports.words import figure_text, rows_beside, shots_text
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData
@@ -59,10 +59,7 @@ def show_record(record: dict[str, Any], task: Task[Any], as_json: bool = False) 
         out.print("Nothing was measured: the data have no test images.")
         return
     method = record["method"]
-    without = {f"{method}, {name}": one["metrics"] for name, one in record.get("ablations", {}).items()}
-    alone = {"task-specific model": record.get("task_model", {}).get("metrics")}
-    beside = {name: metrics for name, metrics in (record["baselines"] | alone).items() if metrics}
-    rows = {**beside, **without, method: record["metrics"]}
+    rows = {name: metrics for name, metrics in rows_beside(record).items() if metrics}
     seconds = record["cost"]["seconds"]
     title = f"{record['data']['name']}, {shots_text(record['shots'])}, seed {record['seed']}"
     figures = task.shown(record["metrics"])
@@ -101,12 +98,8 @@ def show_sets(record: Mapping[str, Any], task: Task[Any]) -> None:
     own.add("mean", *(mean(measured, key) for key in task.figures), style="best")
     rows: dict[str, dict[str, Any]] = {}
     for name in measured:
-        for other, metrics in record["sets"][name]["baselines"].items():
+        for other, metrics in rows_beside(record, name).items():
             rows.setdefault(other, {})[name] = metrics
-    if tests := record.get("task_model", {}).get("tests"):
-        rows["task-specific model"] = tests
-    rows |= {f"{method}, {name}": one["tests"] for name, one in record.get("ablations", {}).items()}
-    rows[method] = measured
     sheet = Sheet([get_measure(task.headline).short, *measured, "mean"])
     for name, found in rows.items():
         cells = [figure_text(task.headline, found[one]) if found.get(one) else "cannot serve" for one in measured]

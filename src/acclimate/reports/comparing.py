@@ -34,7 +34,7 @@ def compare(runs: Sequence[RunFacts]) -> dict[str, Any] | None:
 
 def _beside(first: RunFacts, other: RunFacts) -> str:
     """Return in a sentence how two runs stand to each other where both were measured on the same images."""
-    if first.task.name != "classification" or other.task.name != "classification":
+    if not first.task.exclusive or not other.task.exclusive:
         return ""
     own = {row["key"]: row for row in first.said("test")}
     shared = [(own[row["key"]], row) for row in other.said("test") if row["key"] in own]

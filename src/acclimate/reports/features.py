@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from acclimate.reports.run_facts import RunFacts
+    from acclimate.runs import AdaptedModel
 
 MAPPED, LEARNED = 500, 2000  # test images on the map, and training images that are looked at, at most
 NEAREST = 3
@@ -48,12 +50,16 @@ class Features:
     learned: Sequence[Row]
     maps: Mapping[str, str]
 
+    @cached_property
+    def known(self) -> NDArray[np.float32]:
+        """The features (M, F) of the training images."""
+        return self.values[[self.rows[one["path"]] for one in self.learned]]
+
     def nearest(self, path: str | None) -> list[Row]:
         """Return the training images that are nearest to an image, the nearest first, by the cosine."""
         if path is None or path not in self.rows or not self.learned:
             return []
-        known = self.values[[self.rows[one["path"]] for one in self.learned]]
-        order = np.argsort(-(known @ self.values[self.rows[path]]), kind="stable")[:NEAREST]
+        order = np.argsort(-(self.known @ self.values[self.rows[path]]), kind="stable")[:NEAREST]
         return [self.learned[place] for place in order]
 
     def plane(self, paths: Sequence[str]) -> NDArray[np.float64]:
@@ -66,38 +72,51 @@ class Features:
         return found
 
 
-def look_at(run: RunFacts, shown: Sequence[Row], mapped: Sequence[Row], cache_dir: Path | None) -> Features | None:
-    """Return the features of test images and of those that were learned from, in the space of the backbone.
+class Onlooker:
+    """Looks at images with the model of a run, which is loaded once, for all tests of the run.
 
     Args:
-        run: what the folder of a run says.
-        shown: test images of galleries, those first that a map is wanted of most.
-        mapped: test images of the map.
+        run: what its folder says.
         cache_dir: feature cache, or none.
-
-    Returns:
-        None where the backbone cannot be loaded or has no such features, or images are not where they were.
     """
-    learned = _learned(run)
-    wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
-    if not wanted:
-        return None
-    try:
-        model = load(run.path, cache_dir=cache_dir)
-        backbone = model.backbone
-        if IMAGE not in backbone.widths:
+
+    def __init__(self, run: RunFacts, cache_dir: Path | None) -> None:
+        self.run, self.cache_dir = run, cache_dir
+
+    @cached_property
+    def model(self) -> AdaptedModel:
+        """The model, see `load`."""
+        return load(self.run.path, cache_dir=self.cache_dir)
+
+    def look_at(self, shown: Sequence[Row], mapped: Sequence[Row]) -> Features | None:
+        """Return the features of test images and of those that were learned from, in the space of the backbone.
+
+        Args:
+            shown: test images of galleries, those first that a map is wanted of most.
+            mapped: test images of the map.
+
+        Returns:
+            None where the backbone cannot be loaded or has no such features, or images are not where they were.
+        """
+        run, learned = self.run, _learned(self.run)
+        wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
+        if not wanted:
             return None
         paths = sorted(wanted)
-        columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
-        data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
-        values = image_features(backbone, data, cache_dir).numpy()
-        maps = draw_maps(model, shown)
-    except AcclimateError as error:
-        logger.warning("%s: no maps and no nearest images (%s)", run.path, error)
-        return None
-    values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
-    rows = {path: place for place, path in enumerate(paths)}
-    return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
+        try:
+            backbone = self.model.backbone
+            if IMAGE not in backbone.widths:
+                return None
+            columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
+            data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
+            values = image_features(backbone, data, self.cache_dir).numpy()
+            maps = draw_maps(self.model, shown)
+        except AcclimateError as error:
+            logger.warning("%s: no maps and no nearest images (%s)", run.path, error)
+            return None
+        values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+        rows = {path: place for place, path in enumerate(paths)}
+        return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
 
 
 def _learned(run: RunFacts) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from acclimate import __version__, arguments
 from acclimate.errors import RunError
-from acclimate.files import replace_file
+from acclimate.files import make_folder, replace_file
 from acclimate.reports.bench_facts import describe_bench, is_bench
 from acclimate.reports.comparing import compare
 from acclimate.reports.pictures import Thumbnails
@@ -37,7 +37,7 @@ def write_report(
     Args:
         runs: folders; several are compared on the test images that they share. Folders of a bench give its tables.
         out: the file, such as `report.html`; one that is there is replaced.
-        features: whether the backbone is loaded, for the map and for the nearest training images.
+        features: whether the model is loaded, for where it looked, the nearest training images and the map.
         cache_dir: feature cache, or none.
         metric: of the tables of a bench, see `describe_bench`.
         against: the method that those of a bench are compared with.
@@ -62,7 +62,7 @@ def write_report(
     named = [one["title"] for one in benches] + [one["name"] for one in told]
     title = named[0] if len(named) == 1 else f"{len(named)} results"
     page = _template().render(runs=told, benches=benches, title=title, comparison=compare(facts), version=__version__)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     replace_file(path, page.encode())
     return path
 

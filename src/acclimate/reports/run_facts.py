@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.data.frozen import load_splits
 from acclimate.errors import RunError
 from acclimate.files import read_json
+from acclimate.reports.words import rows_beside
 from acclimate.runs import folder
 from acclimate.runs.kept_predictions import read_predictions
 from acclimate.tasks import get_task
@@ -71,19 +72,7 @@ class RunFacts:
 
     def rows(self, test: str) -> dict[str, Mapping[str, Any]]:
         """Return the metrics of the method and of all that stands beside it on a test, by name, its own the last."""
-        record, method = self.record, self.record["method"]
-        alone = record.get("task_model", {})
-        found: dict[str, Mapping[str, Any] | None]
-        if test == "test":
-            found = dict(record["baselines"]) | {"task-specific model": alone.get("metrics")}
-            own = record["metrics"]
-        else:
-            found = dict(record.get("sets", {}).get(test, {}).get("baselines", {}))
-            found["task-specific model"] = (alone.get("tests") or {}).get(test)
-            own = record["tests"][test]
-        for name, one in record.get("ablations", {}).items():
-            found[f"{method}, {name}"] = one["metrics"] if test == "test" else one["tests"].get(test)
-        return {name: metrics for name, metrics in (found | {method: own}).items() if metrics}
+        return {name: metrics for name, metrics in rows_beside(self.record, test).items() if metrics}
 
     def verdict(self, test: str) -> Mapping[str, Any] | None:
         """Return how the method stands to the best of the others on a test; none where that is not known."""

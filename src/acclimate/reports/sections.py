@@ -14,7 +14,7 @@ from acclimate.methods import get_method
 from acclimate.metrics import get_measure
 from acclimate.options import make_config
 from acclimate.reports import charts
-from acclimate.reports.features import MAPPED, Features, look_at
+from acclimate.reports.features import MAPPED, Features, Onlooker
 from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes, gallery_of_changes
 from acclimate.reports.words import expectation_sentence, figure_text, shots_text, verdict_sentence
 
@@ -39,6 +39,7 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_di
         cache_dir: feature cache, or none.
     """
     record, method = run.record, get_method(run.record["method"])
+    onlooker = Onlooker(run, cache_dir) if features else None
     splits, counts = run.split_counts()
     seconds = record["cost"]["seconds"]
     return {
@@ -47,7 +48,7 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_di
         "title": method.title,
         "facts": _facts(run),
         "data": {"splits": splits, "counts": counts, "skipped": record["data"].get("skipped", [])},
-        "tests": [_test(run, name, thumbnails, features, cache_dir) for name, _ in run.measured()],
+        "tests": [_test(run, name, thumbnails, onlooker) for name, _ in run.measured()],
         "expectation": expectation_sentence(record),
         "curve": charts.learning_curve(record["learning_curve"]) if record.get("learning_curve") else "",
         "reading": record.get("reading", []),
@@ -75,7 +76,7 @@ def _facts(run: RunFacts) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cache_dir: Path | None) -> dict[str, Any]:
+def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
     metrics, task = dict(run.measured())[test], run.task
     verdict, rows = run.verdict(test), run.said(test)
     figures = task.shown(metrics)
@@ -101,12 +102,12 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, features: bool, cach
         "kept": run.predictions is not None,
     }
     if rows:
-        found |= _shown(run, test, rows, thumbnails, features, cache_dir)
+        found |= _shown(run, test, rows, thumbnails, onlooker)
     return found
 
 
 def _shown(
-    run: RunFacts, test: str, rows: Sequence[Row], thumbnails: Thumbnails, features: bool, cache_dir: Path | None
+    run: RunFacts, test: str, rows: Sequence[Row], thumbnails: Thumbnails, onlooker: Onlooker | None
 ) -> dict[str, Any]:
     """Return the galleries, the chart of reliability and the map of images whose predictions were kept."""
     one_each = run.task.exclusive and "probability" in rows[0]
@@ -120,7 +121,7 @@ def _shown(
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
-    looked = look_at(run, chosen, mapped, cache_dir) if features else None
+    looked = onlooker.look_at(chosen, mapped) if onlooker else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
     found["looked"] = bool(looked and looked.maps)
     if one_each:

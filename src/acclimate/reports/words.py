@@ -45,6 +45,25 @@ def expectation_sentence(record: Mapping[str, Any]) -> str:
     )
 
 
+def rows_beside(record: Mapping[str, Any], test: str = "test") -> dict[str, Mapping[str, Any] | None]:
+    """Return the metrics of the method of a run and of all that stands beside it on a test, by name, its own the last.
+
+    None stands where classes cannot be served.
+
+    Args:
+        record: of the run.
+        test: its test, or one of several data sets.
+    """
+    method, alone = record["method"], record.get("task_model", {})
+    of_test = record if test == "test" else record.get("sets", {}).get(test, {})
+    found: dict[str, Mapping[str, Any] | None] = dict(of_test.get("baselines", {}))
+    model = alone.get("metrics") if test == "test" else (alone.get("tests") or {}).get(test)
+    found |= {"task-specific model": model} if model else {}
+    for name, one in record.get("ablations", {}).items():
+        found[f"{method}, {name}"] = one["metrics"] if test == "test" else one["tests"].get(test)
+    return found | {method: record["metrics"] if test == "test" else record["tests"][test]}
+
+
 def figure_text(name: str, metrics: Mapping[str, Any], interval: bool = True) -> str:
     """Return one of some metrics, with its interval unless told otherwise, in percent where it is a share of images."""
     from acclimate.metrics import find_figure, get_measure
