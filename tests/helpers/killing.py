@@ -28,9 +28,9 @@ def attempt(out):
         os._exit(code)
     return child
 
-def lines(out):
-    log = Path(out, "log.jsonl")
-    return log.read_bytes().count(b"\\n") if log.exists() else -1
+def lines(out):  # of its own log and those of the runs that come first
+    logs = list(Path(out).rglob("log.jsonl"))
+    return sum(log.read_bytes().count(b"\\n") for log in logs) if logs else -1
 
 def result(out):
     assert os.waitpid(attempt(out), 0)[1] == 0, out
@@ -55,11 +55,11 @@ def kill_often(prepare, inputs, places, unbroken, killed):
     Args:
         prepare: code that loads `inputs`, texts, and defines `train(out)`.
         inputs: what it gets.
-        places: numbers of lines in the log after which to kill.
+        places: numbers of lines in the logs of the run and its prerequisites after which to kill.
         unbroken, killed: the folders.
 
     Returns:
-        For each kill its place, the lines of the log then, and whether the process died of it.
+        For each kill its place, the lines of the logs then, and whether the process died of it.
     """
     return json.loads(run_code(DRIVER.replace("{prepare}", prepare), json.dumps(places), unbroken, killed, *inputs))
 

@@ -16,6 +16,7 @@ from acclimate.options import make_config
 from acclimate.prompts import PromptSet
 from acclimate.training.batch import Batch
 from acclimate.training.inputs import REFERENCES
+from tests.helpers.killing import kill_often
 from tests.helpers.tiny_vlms import tiny_llava
 
 CAPTIONS = ["a red stone", "a wet road by the sea"]
@@ -170,6 +171,31 @@ def test_a_run_on_captions_answers_questions(run, picture_folder, tmp_path):
     loaded = acclimate.load(run[0])
     assert loaded.evaluate(tmp_path / "questions.csv")["samples"] == 1
     assert isinstance(loaded.ask(image, "what is it?")[0].answer, str)
+
+
+PREPARE = """
+import acclimate
+from acclimate.backbones import load_vlm
+
+composed, settings = load_vlm(inputs[1]), json.loads(inputs[2])
+
+def train(out):
+    acclimate.adapt(
+        inputs[0], "aape-limber", composed, settings=settings, device="cpu", out=out, checkpoint_seconds=0.0
+    )
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_each_of_its_trainings(name, caption_folder, tmp_path):
+    """In that of h, in that of the map of the patches, and in its own."""
+    inputs = [caption_folder, name, json.dumps({**SETTINGS, "fine_tuned": True})]
+    kills = kill_often(PREPARE, inputs, [1, 3, 5], tmp_path / "unbroken", tmp_path / "killed")
+    assert all(died and place <= lines < place + 2 for place, lines, died in kills)
+    files = {path.relative_to(tmp_path / "unbroken") for path in (tmp_path / "unbroken").rglob("adapter.safetensors")}
+    assert len(files) == 3
+    for file in files:
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "unbroken" / file).read_bytes(), file
 
 
 @pytest.mark.slow

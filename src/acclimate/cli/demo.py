@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 SHOTS = 16
 PER_CLASS = 30  # images of each class and acquisition
 METHODS = {  # default settings, but for what keeps this short
-    "kgcoop": {"batch_size": 32},
-    "coop": {"epochs": 100},
-    "gdpl": {"epochs": 5},
+    "coop": {"epochs": 50},
+    "gdpl": {"epochs": 4},
+    "auto": {},
 }
 DOMAIN_ENCODERS = {"gdpl": "self"}  # to pretrain one on these images takes longer than all the rest
 PROMPTS = {  # domain of the prompt templates for each embedded domain
@@ -78,6 +78,7 @@ def run_demo(folder: Path, domain: str, seed: int, quiet: bool) -> None:
         command("pretrain", "mae", "MY_IMAGES", "--out", "runs/mae"),
         command("adapt", "MY_IMAGES", "--method", best, *encoder, "--out", "runs/mine"),
         command("predict", "runs/mine", "NEW_IMAGES", "--out", "labels.csv"),
+        command("report", runs[saved], "--out", folder / "report.html"),
         command("adapt", "MY_IMAGES", "--method", "gdpl", "--domain-encoder", "runs/mae"),
         command("adapt", "MY_IMAGES", "--backbone", "openai/clip-vit-base-patch16"),
         command("predict", runs[saved], fresh, "--json"),
@@ -127,6 +128,7 @@ def _compare(records: list[dict[str, Any]], task: Task[Any]) -> tuple[str, str]:
     settings = "; ".join(
         f"{method} with {', '.join(f'{name}={value}' for name, value in values.items())}"
         for method, values in METHODS.items()
+        if values
     )
     samples = records[0]["metrics"]["samples"]
     tell(out, f"{samples} test images, never used for training or selection; {settings}", "note")
