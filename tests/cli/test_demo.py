@@ -12,7 +12,8 @@ from tests.helpers.command import acclimate
 def short(monkeypatch):
     """Few pictures and few epochs: what is shown, not how good it is."""
     monkeypatch.setattr(demo, "PER_CLASS", 3)
-    monkeypatch.setattr(demo, "METHODS", {name: {"epochs": 1} if values else {} for name, values in demo.METHODS.items()})
+    few = {name: {"epochs": 1} if settings else {} for name, settings in demo.METHODS.items()}
+    monkeypatch.setattr(demo, "METHODS", few)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 
 from acclimate.errors import ConfigError, TrainingError
 from acclimate.training.checkpoint import CheckpointFile
-from acclimate.training.feeds import FeatureFeed, epoch_order
+from acclimate.training.feeds import FeatureFeed, RepeatedFeed, epoch_order
 from acclimate.training.fit import fit
 from acclimate.training.journal import Journal
 from acclimate.training.stages import GradientStage, SolverStage
@@ -167,6 +167,37 @@ def test_the_earliest_of_equal_epochs_is_kept(accelerator):
     first, _ = learn(accelerator, recipe(epochs=1, lr=1e-9, warmup_lr=1e-9))
     assert len({line["val_accuracy"] for line in lines}) == 1
     assert torch.equal(best.weight, first.weight)
+
+
+def test_a_stage_learns_from_its_rows_as_if_there_were_no_others(accelerator):
+    feed, rows, some = blobs(), torch.tensor([3, 4, 8, 9, 13, 20, 21]), recipe(batch_size=3, epochs=2)
+    part, alone = Linear(), Linear()
+    fit(part, [dataclasses.replace(part.stages(some)[0], rows=rows)], feed, context=context(accelerator))
+    fit(alone, alone.stages(some), RepeatedFeed(feed, rows), context=context(accelerator))
+    assert set(part.seen) == set(rows.tolist())
+    assert torch.equal(part.weight, alone.weight)
+    told = []
+    stages = [SolverStage("some", lambda train, val: told.append(train.labels.tolist()) or {}, rows=rows)]
+    fit(part, stages, feed, context=context(accelerator))
+    assert told == [feed.labels[rows].tolist()]
+
+
+def test_a_stage_that_is_not_wanted_is_left_out(accelerator):
+    """It is asked when its turn comes: an earlier stage may decide."""
+    wanted: list[bool] = []
+    method, journal = Linear(), Journal()
+    before = method.weight.clone()
+    (stage,) = method.stages(recipe(batch_size=10, epochs=1))
+    stages = [
+        SolverStage("plan", lambda train, val: wanted.append(False) or {}),
+        dataclasses.replace(stage, name="no", wanted=lambda: wanted[-1]),
+        SolverStage("never", lambda train, val: pytest.fail("it is not wanted"), wanted=lambda: wanted[-1]),
+        SolverStage("again", lambda train, val: wanted.append(True) or {}),
+        dataclasses.replace(stage, name="yes", wanted=lambda: wanted[-1]),
+    ]
+    fit(method, stages, blobs(), context=context(accelerator, journal=journal))
+    assert [line["stage"] for line in journal.lines] == ["plan", "again", "yes"]
+    assert not torch.equal(method.weight, before)
 
 
 @pytest.mark.parametrize("val", [None, FeatureFeed(torch.zeros(0, 6), torch.zeros(0, dtype=torch.long))])

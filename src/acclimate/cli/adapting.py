@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ def adapt(
     shots: opt.Shots = "16",
     seed: opt.Seed = 1,
     set_: opt.Settings = None,
+    time: opt.Time = None,
     out: opt.RunFolder = None,
     overwrite: opt.Overwrite = False,
     domain: opt.PromptDomain = None,
@@ -84,6 +86,7 @@ def adapt(
     from acclimate.tasks import method_for, task_of
 
     opt.use_plugins(plugin)
+    assigned = [*_timed(time, method), *(set_ or ())]
     if language_model is not None:
         backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
     kind = get_method(method)
@@ -97,8 +100,8 @@ def adapt(
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     given |= {"look_at": look_at, "templates": sentences, "scorer": scorer}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    drawn, settings, cache = task.parse_shots(shots), parse_assignments(set_ or ()), opt.feature_cache(no_cache)
-    out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *(set_ or ()))
+    drawn, settings, cache = task.parse_shots(shots), parse_assignments(assigned), opt.feature_cache(no_cache)
+    out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *assigned)
     classes = dict.fromkeys(name for one in sets for name in one.class_names)
     told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
     told |= {
@@ -116,6 +119,25 @@ def adapt(
     if not as_json:
         again = partial(_again, context, data, joined, backbone, out if "--out" in given_words(context) else None)
         show_next_steps(out, model.record, task, given_words(context, only=ABOUT_METHODS), again)
+
+
+def _timed(time: str | None, method: str) -> list[str]:
+    """Return the settings by which auto spends so much time on parts that descend gradients.
+
+    Raises:
+        ConfigError: it is no time, or another method is named.
+    """
+    from acclimate.errors import ConfigError
+
+    if time is None:
+        return []
+    if method != "auto":
+        raise ConfigError(f"--time {time} is for auto, and --method names {method}; leave out one of them")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", time.strip())
+    if found is None:
+        raise ConfigError(f"--time {time}: give a number and s, m or h, such as 10m")
+    minutes = float(found[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[found[2]]
+    return ["trained=suitable", f"minutes={minutes:g}"]
 
 
 def _domains(given: str | None) -> str | dict[str, str] | None:
@@ -136,7 +158,7 @@ def _again(
     """Return the command that adapts by another method with its defaults, and the folder of its run."""
     from acclimate.methods import get_method
 
-    own = {"backbone", "method", "set_", "reference_prompts", "start", "look_at", "out"}
+    own = {"backbone", "method", "set_", "time", "reference_prompts", "start", "look_at", "out"}
     own |= {"overwrite", "as_json", "quiet"}
     if not get_method(method).inputs.domain_encoder:
         own.add("domain_encoder")

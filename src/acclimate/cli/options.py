@@ -186,6 +186,14 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.", rich_help_panel=LEARNING),
 ]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time in which auto may train further parts, such as 10m; by default it has closed-form parts alone.",
+        rich_help_panel=LEARNING,
+    ),
+]
 RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.", rich_help_panel=OUTPUT)]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that is in --out.", rich_help_panel=OUTPUT)

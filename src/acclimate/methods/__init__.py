@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         PromptAttributor,
         Retriever,
     )
-    from acclimate.methods.contract import ClassSet, Method, TrainingFacts
+    from acclimate.methods.contract import Method
+    from acclimate.methods.facts import ClassSet, TrainingFacts
     from acclimate.methods.labeller import Labeller
     from acclimate.methods.prerequisites import GivenFile, Prerequisite, TaskModel
     from acclimate.methods.registry import get_method, list_methods, load_plugin, register
@@ -45,7 +46,7 @@ __all__ = [
 _HOMES = {
     "Answerer": "capabilities",
     "AnsweringClassifier": "capabilities",
-    "ClassSet": "contract",
+    "ClassSet": "facts",
     "Classifier": "capabilities",
     "Generator": "capabilities",
     "GivenFile": "prerequisites",
@@ -56,7 +57,7 @@ _HOMES = {
     "PromptAttribution": "capabilities",
     "PromptAttributor": "capabilities",
     "Retriever": "capabilities",
-    "TrainingFacts": "contract",
+    "TrainingFacts": "facts",
     "get_method": "registry",
     "list_methods": "registry",
     "load_plugin": "registry",

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from acclimate import arguments
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import Method, TrainingFacts
+from acclimate.methods.contract import Method
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.scores import accuracy
 from acclimate.training.inputs import LESSONS, Inputs
 from acclimate.training.stages import Stage

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.coop import published_epochs
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
 from acclimate.options import option

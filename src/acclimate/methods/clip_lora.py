@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from acclimate.backbones import LowRank, LowRankDeltas
 from acclimate.counting import counted
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.text import TextClassifier
 from acclimate.methods.registry import register
 from acclimate.options import option

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.methods.capabilities import Classifier
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.scores import cosines_per_image
 from acclimate.methods.registry import register

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 
 from acclimate.backbones.kinds import DUAL, KINDS
 from acclimate.errors import ConfigError
+from acclimate.methods.facts import TrainingFacts
 from acclimate.training.inputs import OF_DOMAIN_ENCODER, Inputs
+from acclimate.training.recipe import Views
 from acclimate.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -25,46 +26,6 @@ if TYPE_CHECKING:
     from acclimate.methods.prerequisites import Prerequisite, TaskModel
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
-
-
-@dataclass(frozen=True)
-class ClassSet:
-    """The classes of one of several data sets that are learned from together, in the words of its domain.
-
-    Attributes:
-        name: of the data set.
-        class_names: its classes, which may be classes of other sets too.
-        prompts: their words, templates and instruction.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    prompts: PromptSet
-
-
-@dataclass(frozen=True)
-class TrainingFacts:
-    """What a method may know of the training set when it prepares for it and lists its stages.
-
-    Attributes:
-        images: number of training images.
-        shots: largest number of images of one class.
-        domains: number of named domains, 0 where there are none.
-        validation: number of validation images that epochs may be chosen by.
-        sets: the data sets that are learned from together, in the order of the numbers in `sets` of a batch; nothing
-            where there is one.
-        seed: of the run, for what is drawn from the training images.
-        groups: the group of each training image, as numbers, of which those of a group are never told apart by what is
-            learned from some and judged on others; nothing where each is one of its own.
-    """
-
-    images: int
-    shots: int
-    domains: int = 0
-    validation: int = 0
-    sets: tuple[ClassSet, ...] = ()
-    seed: int = 0
-    groups: tuple[int, ...] = ()
 
 
 class Method(nn.Module):
@@ -138,6 +99,11 @@ class Method(nn.Module):
     def inputs_of(cls, config: object) -> Inputs:
         """Return what the method reads with these settings: `inputs`, unless some of them make a part of it idle."""
         return cls.inputs
+
+    @property
+    def views(self) -> Views | None:
+        """How random views of the training images are drawn, or none: where its settings have no say in it."""
+        return self.config if isinstance(self.config, Views) else None
 
     @property
     def reading(self) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acclimate.methods.capabilities import Classifier
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.scores import BATCH
 from acclimate.methods.registry import register
 from acclimate.training.batch import Batch

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts import kernels, ridge
 from acclimate.methods.parts.scales import TwoScales, check_kind, input_of, scales, widths

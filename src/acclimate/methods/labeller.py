@@ -20,7 +20,7 @@ from acclimate.training.stages import SolverStage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from acclimate.methods.contract import TrainingFacts
+    from acclimate.methods.facts import TrainingFacts
     from acclimate.training.batch import Batch
 
 THRESHOLDS = "label_thresholds"

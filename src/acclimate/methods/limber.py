@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.generative import AnswerConfig
 from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.parts.teaching import Teachable, cross_entropy

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from acclimate.backbones.kinds import KINDS
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.labeller import Labeller
 from acclimate.methods.parts.scales import Scales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.methods.capabilities import Classifier
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.parts.text import ensemble_directions
 from acclimate.methods.registry import register

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.ivlp import IVLP, IVLPConfig
 from acclimate.methods.parts.scores import similarities
 from acclimate.methods.registry import register

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.backbones import LowRankDeltas, NormChange
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.class_rows import ClassRows
 from acclimate.methods.parts.scores import similarities
 from acclimate.methods.registry import register

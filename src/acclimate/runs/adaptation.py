@@ -298,7 +298,14 @@ class Adaptation(Run[AdaptedModel]):
     def describe(self, identity: str, context: FitContext) -> dict[str, Any]:
         """Measure the method and its baselines on every test."""
         precision = context.accelerator.mixed_precision
-        return make_record(self.experiment, self.method, identity, self.baselines, precision) | self.told
+        record = make_record(self.experiment, self.method, identity, self.baselines, precision)
+        lines = context.journal.lines if context.journal else []
+        solved = {line["stage"]: line for line in lines if not line.keys() & {"epoch", "kept_epoch"}}
+        if solved:
+            record["solved"] = {
+                name: {key: line[key] for key in line if key != "stage"} for name, line in solved.items()
+            }
+        return record | self.told
 
     def finish(self, record: dict[str, Any], files: RunFiles) -> AdaptedModel:
         """Write the run folder, if there is one."""

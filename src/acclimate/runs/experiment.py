@@ -30,7 +30,6 @@ from acclimate.training.feeds import Feed, RepeatedFeed
 from acclimate.training.fit import FitContext, fit
 from acclimate.training.inputs import VIEWS, Given
 from acclimate.training.progress import Timed
-from acclimate.training.recipe import Views
 from acclimate.training.seeding import seed_step
 from acclimate.training.stages import SolverStage
 
@@ -193,8 +192,8 @@ class Experiment:
 
     def training_feed(self, method: Method) -> Feed:
         """Return the training images as the method and its recipe read them."""
-        recipe, domain, names = method.config, self.prompts.domain, method.inputs.all
-        if not isinstance(recipe, Views) or (augmentation := recipe.augmentation(domain.flip, domain.id)) is None:
+        recipe, domain, names = method.views, self.prompts.domain, method.inputs.all
+        if recipe is None or (augmentation := recipe.augmentation(domain.flip, domain.id)) is None:
             return self.feed(method, "train", names)
         key = (f"train as {method.name} sees it", names)
         if key not in self._feeds:

@@ -82,9 +82,10 @@ class Classification(Task[ImageData]):
         method.bind(train.class_names)
 
     def facts(self, train: ImageData) -> TrainingFacts:
-        """Return the numbers of images, of shots and of domains, and the groups where there are some."""
+        """Return the numbers of images, of shots and of domains, the classes, and the groups where there are some."""
         groups = tuple(group_index(train.groups, len(train))[0].tolist()) if any(train.groups) else ()
-        return TrainingFacts(len(train), max(train.counts().values()), len(train.domain_names), groups=groups)
+        numbers = (len(train), max(train.counts().values()), len(train.domain_names))
+        return TrainingFacts(*numbers, groups=groups, labels=tuple(class_indices(train, train.class_names).tolist()))
 
     def stages(self, method: Classifier, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the stages of the method."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -88,6 +90,12 @@ class Batch:
     def without(self, *names: str) -> Batch:
         """Return the batch without some of its fields."""
         return Batch(self.reader, **{name: value for name, value in self._fields.items() if name not in names})
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Return the images of several batches with the same fields, one after another; at least one batch."""
+        first = batches[0]
+        return cls(first.reader, **{name: torch.cat([vars(one)[name] for one in batches]) for name in first._fields})
 
     def take(self, rows: Tensor) -> Batch:
         """Return the images at `rows`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from operator import or_
@@ -127,6 +127,27 @@ class RepeatedFeed:
     def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
         """Return what the feed knows of the images at `index` (B,)."""
         return self.feed.batch(self.rows[index], epoch)
+
+
+class HeldFeed:
+    """The evaluation views of a feed, read once and held in memory.
+
+    Args:
+        feed: of the images.
+        without: fields of its batches that are not held, such as pixels.
+        batch_size: images that are read at once.
+    """
+
+    def __init__(self, feed: Feed, without: Collection[str] = (), batch_size: int = 256) -> None:
+        self.held = Batch.joined([batch.without(*without) for batch in chunks(feed, batch_size)])
+        self.labels = feed.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, epoch: int | None = None) -> Batch:
+        """Return what is held of the images at `index` (B,), whatever the epoch."""
+        return self.held.take(index)
 
 
 class FreshFeed:

@@ -15,7 +15,7 @@ from torch import Tensor
 from acclimate.errors import TrainingError
 from acclimate.training.batch import Batch
 from acclimate.training.checkpoint import Checkpoint, CheckpointFile, Position, optimizer_tensors, restore_optimizers
-from acclimate.training.feeds import Feed, epoch_order
+from acclimate.training.feeds import Feed, RepeatedFeed, epoch_order
 from acclimate.training.journal import Journal
 from acclimate.training.optimizers import make_optimizer, set_rate
 from acclimate.training.progress import Progress, Silent
@@ -115,6 +115,7 @@ class _Fit:
         score: Score | None,
     ) -> None:
         self.method, self.stages, self.train, self.val, self.context = method, stages, train, val, context
+        self.images = train  # those that the stage learns from
         self.score = score
         self.accelerator, self.team = context.accelerator, context.team
         self.journal = context.journal or Journal()
@@ -138,10 +139,12 @@ class _Fit:
         self.started -= self.position.seconds
         for number in range(self.position.stage, len(self.stages)):
             stage = self.stages[number]
-            if isinstance(stage, SolverStage):
-                self._solve(stage)
-            else:
-                self._descend(stage)
+            if stage.wanted is None or stage.wanted():
+                self.images = self.train if stage.rows is None else RepeatedFeed(self.train, stage.rows)
+                if isinstance(stage, SolverStage):
+                    self._solve(stage)
+                else:
+                    self._descend(stage)
             self.position = Position(stage=number + 1)
             self._save(())
         self.position.seconds = time.monotonic() - self.started
@@ -154,7 +157,7 @@ class _Fit:
             self.team.wait()
 
     def _solve(self, stage: SolverStage) -> None:
-        figures = stage.solve(self.train, self.val)
+        figures = stage.solve(self.images, self.val)
         self._begin_alike()
         self.journal.write(stage=stage.name, **figures)
 
@@ -181,13 +184,14 @@ class _Fit:
             self.average = {}
 
     def _steps(self, stage: DescentStage) -> int:
-        full = len(self.train) // stage.recipe.batch_size
-        return full if stage.drop_last and full else math.ceil(len(self.train) / stage.recipe.batch_size)
+        full = len(self.images) // stage.recipe.batch_size
+        return full if stage.drop_last and full else math.ceil(len(self.images) / stage.recipe.batch_size)
 
     def _orders(self, stage: DescentStage, epoch: int) -> list[tuple[Tensor, ...]]:
         """Return for each batch of a step which images it holds, step by step."""
         seed = (self.context.seed, stage.name, epoch)
-        orders = [epoch_order(len(self.train), *seed, *([number] if number else [])) for number in range(stage.batches)]
+        count = len(self.images)
+        orders = [epoch_order(count, *seed, *([number] if number else [])) for number in range(stage.batches)]
         return [order.split(stage.recipe.batch_size) for order in orders]
 
     def _epoch(self, stage: DescentStage, optimizers: Sequence[torch.optim.Optimizer], epoch: int, steps: int) -> None:
@@ -223,7 +227,7 @@ class _Fit:
     def _batch(self, index: Tensor, epoch: int) -> Batch:
         """Return what this process sees of a batch, which may be nothing."""
         own = self.team.share(index)
-        return self.train.batch(own, epoch).to(self.accelerator.device) if len(own) else Batch()
+        return self.images.batch(own, epoch).to(self.accelerator.device) if len(own) else Batch()
 
     def _terms(self, stage: DescentStage, turn: Turn, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Return the terms, each as much as the images of this process count among those of all."""

@@ -58,6 +58,8 @@ class GradientStage:
         divisible: whether every term is a mean over the images of a batch, each by itself, or does not depend on them,
             so that several processes may each take some of the images, see `Team`.
         counts: over how many images of a batch the terms are means that leave some of them out, by their names.
+        rows: (N,) which of the training images are learned from, or none: all of them.
+        wanted: asked when the turn of the stage comes, and where it says no the stage is left out; none: it is wanted.
     """
 
     name: str
@@ -71,6 +73,8 @@ class GradientStage:
     watched: frozenset[str] = frozenset()
     divisible: bool = False
     counts: Callable[[Batch], Mapping[str, int]] | None = None
+    rows: Tensor | None = None
+    wanted: Callable[[], bool] | None = None
 
     batches: ClassVar[int] = 1
 
@@ -114,6 +118,8 @@ class AlternatingStage:
     averaging: ClassVar[None] = None
     divisible: ClassVar[bool] = False
     counts: ClassVar[None] = None
+    rows: ClassVar[None] = None
+    wanted: ClassVar[None] = None
 
 
 @dataclass(frozen=True)
@@ -123,10 +129,13 @@ class SolverStage:
     Attributes:
         name: short word for progress and `log.jsonl`.
         solve: takes the training feed and the validation feed (or none) and returns figures for `log.jsonl`.
+        rows, wanted: as in `GradientStage`.
     """
 
     name: str
     solve: Callable[[Feed, Feed | None], dict[str, float]]
+    rows: Tensor | None = None
+    wanted: Callable[[], bool] | None = None
 
 
 DescentStage = GradientStage | AlternatingStage

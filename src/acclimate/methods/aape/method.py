@@ -15,8 +15,8 @@ from acclimate.methods.aape.distilling import WATCHED, aggregate, distil, reward
 from acclimate.methods.aape.inspection import inspect
 from acclimate.methods.aape.networks import Projection, PromptGenerator
 from acclimate.methods.capabilities import PromptAttribution, PromptAttributor, Retriever
-from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.coop import published_epochs
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.scores import cosines, similarities
 from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register

@@ -19,7 +19,7 @@ from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator
 from acclimate.methods.aape.config import AAPEConfig
 from acclimate.methods.aape.distilling import WATCHED, distil
 from acclimate.methods.aape.networks import PromptGenerator
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.limber import EPOCHS, Limber, LimberConfig
 from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.parts.switching import switched

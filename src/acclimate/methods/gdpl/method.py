@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from acclimate.backbones import LowRankDeltas
-from acclimate.methods.contract import TrainingFacts
 from acclimate.methods.dplq import DPLQ
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.gdpl.config import GDPLConfig
 from acclimate.methods.gdpl.low_rank import CrossModalLowRank
 from acclimate.methods.registry import register

@@ -14,7 +14,7 @@ from torch import Tensor
 from acclimate.backbones.generative.images import unpack
 from acclimate.backbones.kinds import GENERATIVE
 from acclimate.errors import BackboneError, ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.in_context import InContext
 from acclimate.methods.parts.lessons import Asks, Lesson, Visual
 from acclimate.methods.parts.scores import accuracy

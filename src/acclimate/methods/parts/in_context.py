@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acclimate.errors import ConfigError
 from acclimate.methods.capabilities import AnsweringClassifier
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.examples import Examples, draw
 from acclimate.methods.parts.lessons import Lesson, Visual
 from acclimate.training.stages import SolverStage, Stage

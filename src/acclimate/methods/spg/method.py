@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.scores import cosines_per_image
 from acclimate.methods.parts.text import TextClassifier

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
 from acclimate.methods.tip_adapter.search import Choice, evidence, search

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.backbones.generative.images import unpack
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.parts.teaching import Teachable, cross_entropy
 from acclimate.methods.registry import register

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acclimate.errors import ConfigError
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.lessons import Visual
 from acclimate.methods.parts.switching import switched
 from acclimate.methods.parts.teaching import Responses, cross_entropy

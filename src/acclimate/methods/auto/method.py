@@ -1,81 +1,45 @@
-"""Auto: an ensemble of methods that need seconds, weighed by what they say of images left out."""
+"""Auto: an ensemble of methods, weighed by what they say of images left out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.errors import ConfigError
+from acclimate.methods.auto.candidates import GRID, IMAGES, SOLVED, TEXT, TRAINED, Candidate
+from acclimate.methods.auto.config import AutoConfig
+from acclimate.methods.auto.trials import Trials
 from acclimate.methods.capabilities import Classifier
-from acclimate.methods.contract import TrainingFacts
-from acclimate.methods.domain_linear_probe import DomainLinearProbe
-from acclimate.methods.gda import GDA
+from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.kernel_ridge import KernelRidge
-from acclimate.methods.linear_probe import LinearProbe
 from acclimate.methods.parts import folds
 from acclimate.methods.parts.ensembles import fuse, log_loss, select, temperature
 from acclimate.methods.parts.scores import BATCH
 from acclimate.methods.registry import register
-from acclimate.options import Checked, make_config, option
+from acclimate.options import make_config
 from acclimate.training.batch import Batch
-from acclimate.training.feeds import Feed, chunks
-from acclimate.training.inputs import DOMAIN, POOLED, Inputs, tiled
-from acclimate.training.stages import SolverStage
+from acclimate.training.feeds import Feed, HeldFeed, chunks
+from acclimate.training.inputs import DOMAIN, POOLED, VIEWS, Inputs, tiled
+from acclimate.training.recipe import Views
+from acclimate.training.stages import SolverStage, Stage
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.prompts import PromptSet
 
-GRID = 3
-
-
-class Candidate(NamedTuple):
-    """A method that may be a part.
-
-    Attributes:
-        method: it.
-        settings: other than its defaults.
-        first: how often it is in the ensemble before anything is known.
-        domain: whether it reads the domain encoder, and nothing else.
-    """
-
-    method: type[Classifier]
-    settings: Mapping[str, Any] = {}
-    first: float = 0.0
-    domain: bool = False
-
-
-IMAGES, TEXT = "kernel-ridge", "kernel-ridge-text"
-CANDIDATES: Mapping[str, Candidate] = {
-    IMAGES: Candidate(KernelRidge, first=4.0),
-    TEXT: Candidate(KernelRidge, {"base": "zero-shot"}),
-    "linear-probe": Candidate(LinearProbe),
-    "gda": Candidate(GDA),
-    "domain-linear-probe": Candidate(DomainLinearProbe, domain=True),
-}
 CERTAINTY = 2.0  # standard errors by which the text must be better than nothing ...
 ENOUGH = 8  # ... over so many images
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoConfig(Checked):
-    """Settings of the ensemble."""
-
-    folds: int = option(
-        5, "folds of the training images that parts are weighed by; 1: kernel ridge regression alone", low=1
-    )
-
-
 @register
 class Auto(Classifier):
-    """An ensemble of closed-form methods on features at two scales.
+    """An ensemble of closed-form methods on features at two scales, where asked with some that descend gradients.
 
     p(c|x) = softmax_c(log sum_k w_k p_k(c|x) / T),    p_k = softmax(l_k / T_k)
 
@@ -84,6 +48,8 @@ class Auto(Classifier):
     and w_k by greedy forward selection, see `select`, which begins with kernel ridge regression. Where no class has two
     groups, nothing can be left out: then that one stands alone, or, if zero-shot tells the training images apart, which
     it has not learned from either, is averaged with the regression on zero-shot scores. No validation image is read.
+    Candidates that descend gradients learn from random views of the images, each without one of three folds and then
+    from all of them, see `Trials`.
     Source: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML), for the selection, which Erickson
     et al. 2020 (arXiv 2003.06505), section 2.3, use without a held-out set, too; Guo et al. 2017 (arXiv 1706.04599),
     section 4.2, for the temperatures. Which methods are parts was decided on validation images.
@@ -99,31 +65,51 @@ class Auto(Classifier):
     domain_encoder_is_optional = True
     Config = AutoConfig
     config: AutoConfig
-    training_only = ("left_out",)
+    training_only = ("left_out", "trials")
     weights: Tensor
     temperatures: Tensor
     temperature: Tensor
     left_out: Tensor | None
+    trials: Trials | None
 
     def __init__(
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
     ) -> None:
         super().__init__(backbone, config, prompts, domain_encoder)
-        self.candidates = {
-            name: one for name, one in CANDIDATES.items() if not (one.domain and self.domain_encoder is None)
-        }
+        known = SOLVED | {name: TRAINED[name] for name in self.config.names}
+        self.candidates = {name: one for name, one in known.items() if not (one.domain and self.domain_encoder is None)}
         made = {
-            name: one.method(self.backbone, self._settings(one), self.prompts, self.domain_encoder)
+            name: one.method(self.backbone, self._settings(name, one), self.prompts, self.domain_encoder)
             for name, one in self.candidates.items()
         }
-        self.inputs = Inputs(frozenset().union(*(part.inputs.prediction for part in made.values())))
         self.parts = nn.ModuleDict(made)
+        self.trials = None
+        self._read()
 
-    def _settings(self, one: Candidate) -> Any:
-        """Return the settings of a part: at two scales, before the projection where the backbone has one."""
-        scales = {"tiles": "mean+spread", "grid": GRID}
-        before = {} if one.domain else {"features": "before" if POOLED in self.backbone.widths else "projected"}
-        return make_config(one.method.Config, scales | before | dict(one.settings))
+    @classmethod
+    def inputs_of(cls, config: object) -> Inputs:
+        """Return what its parts read."""
+        trained = [TRAINED[name].method for name in cast("AutoConfig", config).names]
+        return Inputs(cls.inputs.prediction.union(*(method.inputs.prediction for method in trained)))
+
+    @property
+    def views(self) -> Views | None:
+        """Random views, fresh in every epoch, where something descends gradients; what is solved at once sees none."""
+        return Views(augment="auto", views=0) if self.trained else None
+
+    def _settings(self, name: str, one: Candidate) -> Any:
+        """Return the settings of a part; one that is solved reads what is before the projection, where there is one."""
+        before = {"features": "before" if POOLED in self.backbone.widths else "projected"}
+        return make_config(
+            one.method.Config, (before if name in SOLVED and not one.domain else {}) | dict(one.settings)
+        )
+
+    def _read(self) -> None:
+        """Read what the parts read, without those that have descended gradients and got no weight."""
+        weights = self.weights.tolist() if self._built and self.weights.any() else [1.0] * len(self.parts)
+        idle = {name for name, weight in zip(self.parts, weights, strict=True) if name in TRAINED and not weight}
+        used = [part for name, part in self.members.items() if name not in idle]
+        self.inputs = Inputs(frozenset().union(*(part.inputs.prediction for part in used)))
 
     def make(self) -> None:
         """Bind the parts, which have learned nothing yet and have no weights; then they count the same."""
@@ -136,9 +122,27 @@ class Auto(Classifier):
         self.register_buffer("left_out", None)
 
     def prepare(self, facts: TrainingFacts) -> None:
-        """Make room for what it says of the training images out of fold."""
+        """Make room for what it says of the training images out of fold, and copies of what descends gradients."""
         size = (facts.images, len(self.trained_classes))
         self.register_buffer("left_out", torch.full(size, -1.0, device=self.weights.device))
+        for part in self.trained.values():
+            part.prepare(facts)
+        if self.trained:
+            seconds = None if self.config.minutes is None else 60.0 * self.config.minutes
+            self.trials = Trials(self.trained, self._again, facts, seconds)
+
+    def end_training(self) -> None:
+        """Drop what serves training alone, of the parts, too, and read what parts with a weight read."""
+        super().end_training()
+        for part in self.trained.values():
+            part.end_training()
+        self._read()
+
+    def load_learned_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put learned tensors back, see `Method`, and read what parts with a weight read."""
+        super().load_learned_state(state)
+        if self.trials is None:
+            self._read()
 
     @property
     def held_out(self) -> Tensor | None:  # type: ignore[override]
@@ -149,6 +153,11 @@ class Auto(Classifier):
     def members(self) -> dict[str, Classifier]:
         """The parts, by name."""
         return dict(cast("Mapping[str, Classifier]", self.parts).items())
+
+    @property
+    def trained(self) -> dict[str, Classifier]:
+        """The parts that descend gradients, by name."""
+        return {name: part for name, part in self.members.items() if name in TRAINED}
 
     @property
     def sized_by_data(self) -> frozenset[str]:  # type: ignore[override]
@@ -182,43 +191,46 @@ class Auto(Classifier):
         scores = (logits / warm[0][used, None, None]).log_softmax(-1)
         return (fuse(scores, weights[used].double()) / warm[1]).float()
 
-    def stages(self, facts: TrainingFacts) -> Sequence[SolverStage]:
-        """Return what every part learns, and the choice of the weights."""
-        return [SolverStage(self.name, lambda train, val: self._solve(train, facts))]
+    def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
+        """Return what parts that descend gradients learn, and then what all others learn and the choice of weights."""
+        trained = [stage for part in self.trained.values() for stage in part.stages(facts)]
+        if self.trials is not None:
+            trained = self.trials.stages(self.name)
+        return [*trained, SolverStage(self.name, lambda train, val: self._solve(train, facts))]
 
     def _solve(self, train: Feed, facts: TrainingFacts) -> dict[str, Any]:
-        for part in self.members.values():
-            folds.learned(part, part.stages(facts), train)
+        held = HeldFeed(train, VIEWS)  # the others read features alone, many times
+        solved = {name: part for name, part in self.members.items() if name not in TRAINED}
+        for part in solved.values():
+            folds.learned(part, part.stages(facts), held)
         labels = train.labels.cpu()
         fold = folds.deal(labels, facts.groups, self.config.folds)
         tells = folds.judged(labels, fold)
         if not tells.any():
-            return self._as_they_are(train)
-        scores = torch.stack(
-            [
-                folds.left_out(partial(self._afresh, name, facts), folds.log_probabilities, train, fold)
-                for name in self.parts
-            ]
-        )  # log p_k (K, N, C)
+            return self._as_they_are(held)
+        said = {
+            name: folds.left_out(partial(self._afresh, part, facts), folds.log_probabilities, held, fold)
+            for name, part in solved.items()
+        } | ({} if self.trials is None else self.trials.left_out(train))  # log p_k (N, C)
+        scores = torch.stack(list(said.values()))  # (K, N, C)
         told, known = scores[:, tells], labels[tells]
         tempers = [temperature(some, known) for some in told]
         scores = (scores / torch.tensor(tempers, dtype=scores.dtype)[:, None, None]).log_softmax(-1)
         told = scores[:, tells]
-        weights = select(told, known, [one.first for one in self.candidates.values()])
+        weights = select(told, known, [self.candidates[name].first for name in said])
         mixed = fuse(scores, weights)
         last = temperature(mixed[tells], known)
-        self._set(weights, tempers, last)
+        self._set(dict(zip(said, weights.tolist(), strict=True)), dict(zip(said, tempers, strict=True)), last)
         if tells.all() and self.left_out is not None:
             self.left_out.copy_((mixed / last).softmax(-1))
-        losses = [log_loss(some, known) for some in told] + [log_loss((mixed[tells] / last).log_softmax(-1), known)]
-        return self._told(losses, int(fold.max()) + 1)
+        losses = [log_loss(some, known) for some in (*told, (mixed[tells] / last).log_softmax(-1))]
+        return self._told(dict(zip((*said, self.name), losses, strict=True)), int(fold.max()) + 1)
 
     def _as_they_are(self, train: Feed) -> dict[str, Any]:
         """Take kernel ridge regression as it is, with the text where the text is worth something."""
         wanted = {IMAGES, TEXT} if self._text_tells(train) else {IMAGES}
-        first = torch.tensor([float(name in wanted) for name in self.parts])
-        self._set(first / first.sum(), [1.0] * len(first), 1.0)
-        return self._told([], 1)
+        self._set(dict.fromkeys(wanted, 1.0 / len(wanted)), {}, 1.0)
+        return self._told({}, 1)
 
     def _text_tells(self, train: Feed) -> bool:
         """Return whether zero-shot, at its best temperature, is better than no answer on the training images."""
@@ -230,22 +242,25 @@ class Auto(Classifier):
         error = float(gains.std(correction=0)) / len(gains) ** 0.5
         return len(gains) >= ENOUGH and float(gains.mean()) > CERTAINTY * error
 
-    def _afresh(self, name: str, facts: TrainingFacts, train: Feed) -> Classifier:
-        """Return a part that has learned from some images, with all that it has chosen for itself on all of them."""
-        part = self.members[name]
+    def _again(self, part: Classifier) -> Classifier:
+        """Return a part that has learned nothing, with all that it has chosen for itself on all images."""
         other = type(part)(self.backbone, part.settled(), self.prompts, self.domain_encoder)
         other.bind(self.trained_classes)
+        return other
+
+    def _afresh(self, part: Classifier, facts: TrainingFacts, train: Feed) -> Classifier:
+        """Return a part that is solved, after it has learned from some images."""
+        other = self._again(part)
         return folds.learned(other, other.stages(facts), train)
 
-    def _set(self, weights: Tensor, tempers: Sequence[float], last: float) -> None:
-        self.weights.copy_(weights)
-        self.temperatures.copy_(torch.tensor(tempers))
+    def _set(self, weights: Mapping[str, float], tempers: Mapping[str, float], last: float) -> None:
+        """Set weights, 0 where none is given, temperatures, 1 where none is given, and that of all."""
+        self.weights.copy_(torch.tensor([weights.get(name, 0.0) for name in self.parts]))
+        self.temperatures.copy_(torch.tensor([tempers.get(name, 1.0) for name in self.parts]))
         self.temperature.fill_(last)
 
-    def _told(self, losses: Sequence[float], count: int) -> dict[str, Any]:
+    def _told(self, losses: Mapping[str, float], count: int) -> dict[str, Any]:
         """Return what the log says of the choice: folds, and of each part its weight and its log loss out of fold."""
         weights = dict(zip(self.parts, self.weights.tolist(), strict=True))
         found: dict[str, Any] = {"folds": count, "weights": weights}
-        if losses:
-            found["log_loss"] = dict(zip((*self.parts, self.name), losses, strict=True))
-        return found
+        return found | ({"log_loss": dict(losses)} if losses else {})
