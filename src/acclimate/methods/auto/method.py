@@ -76,7 +76,7 @@ class Auto(Classifier):
         self, backbone: Backbone, config: object, prompts: PromptSet, domain_encoder: DomainEncoder | None = None
     ) -> None:
         super().__init__(backbone, config, prompts, domain_encoder)
-        known = SOLVED | {name: TRAINED[name] for name in self.config.names}
+        known = {**SOLVED, **{name: TRAINED[name] for name in self.config.names}}
         self.candidates = {name: one for name, one in known.items() if not (one.domain and self.domain_encoder is None)}
         made = {
             name: one.method(self.backbone, self._settings(name, one), self.prompts, self.domain_encoder)
