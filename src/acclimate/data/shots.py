@@ -49,7 +49,16 @@ def parse_budget(text: int | str) -> str:
         ConfigError: they are no shots.
     """
     shots = parse_shots(text)
-    return shots if isinstance(shots, str) else "all"
+    if isinstance(shots, str):
+        return shots
+    log.info(
+        "`shots=%d` counts images of each class, and there are no classes here: all images are learned from; for %d in "
+        "all give 'budget:%d'",
+        shots,
+        shots,
+        shots,
+    )
+    return "all"
 
 
 def sample_shots(data: ImageData, shots: int | str, seed: int) -> ImageData:

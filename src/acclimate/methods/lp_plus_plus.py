@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.scores import NEVER
-from acclimate.methods.parts.text import ensemble_directions
+from acclimate.methods.parts.text import text_directions
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
 from acclimate.training.batch import Batch
@@ -84,9 +84,7 @@ class LPPlusPlus(Classifier):
         return [SolverStage(self.name, self._solve)]
 
     def _text(self) -> Tensor:
-        if self.config.ensemble:
-            return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names)).float()
-        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)
+        return text_directions(self.backbone, self.prompts, self.class_names, self.config.ensemble)
 
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:

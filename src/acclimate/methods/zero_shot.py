@@ -8,7 +8,7 @@ from torch import Tensor
 
 from acclimate.methods.capabilities import Retriever
 from acclimate.methods.labeller import Labeller
-from acclimate.methods.parts.text import TextClassifier, ensemble_directions
+from acclimate.methods.parts.text import TextClassifier, text_directions
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
 
@@ -39,6 +39,4 @@ class ZeroShot(TextClassifier, Labeller, Retriever):
 
     def class_directions(self) -> Tensor:
         """Return w (C, E)."""
-        if self.config.ensemble:
-            return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names))
-        return self.template_directions()
+        return text_directions(self.backbone, self.prompts, self.class_names, self.config.ensemble)

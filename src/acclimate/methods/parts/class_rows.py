@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from acclimate.methods.parts.text import TextClassifier, ensemble_directions
+from acclimate.methods.parts.text import TextClassifier, text_directions
 
 
 class _Templated(Protocol):
@@ -52,6 +52,4 @@ class ClassRows(TextClassifier):
         return self.kept("text directions", self._text_directions)
 
     def _text_directions(self) -> Tensor:
-        if self.config.ensemble:
-            return ensemble_directions(self.backbone, self.prompts.ensemble(self.class_names)).float()
-        return self.template_directions()
+        return text_directions(self.backbone, self.prompts, self.class_names, self.config.ensemble)

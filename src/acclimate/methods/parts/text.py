@@ -14,6 +14,7 @@ from acclimate.methods.parts.scores import similarities
 
 if TYPE_CHECKING:
     from acclimate.backbones import DualEncoder
+    from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
 
 
@@ -32,10 +33,9 @@ class TextClassifier(Classifier):
         """Return the class directions (C, E), computed anew in training and once in evaluation."""
         return self.class_directions() if self.training else self.kept("class weights", self.class_directions)
 
-    @torch.no_grad()
     def template_directions(self) -> Tensor:
         """Return norm(g(template(c))) (C, E) of the bound classes: the frozen directions of the domain's template."""
-        return F.normalize(self.backbone.encode_text(self.prompts.sentences(self.class_names)).float(), dim=-1)
+        return text_directions(self.backbone, self.prompts, self.class_names)
 
     def image_directions(self, batch: Batch) -> Tensor:
         """Return the image directions (B, E), L2-normalised: those of the frozen tower unless a method changes them."""
@@ -64,13 +64,21 @@ class TemplateClassifier(TextClassifier):
         return self.templates
 
 
-def ensemble_directions(backbone: DualEncoder, sentences: Sequence[Sequence[str]]) -> Tensor:
-    """Return the normalised mean direction (C, E) of the sentences of each class, all encoded in one pass.
+@torch.no_grad()
+def text_directions(
+    backbone: DualEncoder, prompts: PromptSet, class_names: Sequence[str], ensemble: bool = False
+) -> Tensor:
+    """Return what the frozen text tower says of classes, as directions (C, E), L2-normalised.
 
     Args:
         backbone: dual encoder.
-        sentences: for each class, the same number T of sentences.
+        prompts: words and templates of the classes.
+        class_names: the classes.
+        ensemble: take the mean direction over all templates of the domain instead of one template.
     """
+    if not ensemble:
+        return F.normalize(backbone.encode_text(prompts.sentences(class_names)).float(), dim=-1)
+    sentences = prompts.ensemble(class_names)
     flat = [sentence for row in sentences for sentence in row]
-    features = F.normalize(backbone.encode_text(flat), dim=-1)  # (C T, E)
+    features = F.normalize(backbone.encode_text(flat).float(), dim=-1)  # (C T, E), all encoded in one pass
     return F.normalize(features.unflatten(0, (len(sentences), -1)).mean(dim=1), dim=-1)
