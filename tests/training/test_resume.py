@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -167,3 +168,17 @@ def test_no_part_of_a_checkpoint_is_left(tmp_path, accelerator):
 def test_a_checkpoint_that_cannot_be_written_is_an_error_of_one_line(tmp_path):
     with pytest.raises(RunError, match=r"cannot write .*free some space"):
         save_tensors({"weight": torch.zeros(1)}, tmp_path / "missing" / "x.safetensors")
+
+
+@pytest.mark.parametrize("every", [0.0, 1000.0])
+def test_a_folder_that_is_removed_meanwhile_is_an_error_of_one_line(tmp_path, accelerator, every):
+    class Removing(Silent):
+        def advance(self, steps, **losses):
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    (tmp_path / "run").mkdir()
+    learner, journal = Linear(), Journal(tmp_path / "run" / "log.jsonl")
+    files = CheckpointFile(tmp_path / "run" / "checkpoint.safetensors", "run")
+    how = {"journal": journal, "checkpoints": files, "progress": Removing(), "checkpoint_seconds": every}
+    with pytest.raises(RunError, match=r"log\.jsonl is gone: the folder was moved or removed while the run learned"):
+        fit(learner, learner.stages(recipe(epochs=2)), blobs(), context=context(accelerator, **how))

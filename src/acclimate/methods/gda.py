@@ -16,12 +16,10 @@ from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
 from acclimate.options import option
 from acclimate.training.batch import Batch
-from acclimate.training.feeds import Feed
+from acclimate.training.feeds import AT_ONCE, Feed
 from acclimate.training.inputs import POOLED, Inputs, tiled
 from acclimate.training.recipe import Views
 from acclimate.training.stages import SolverStage
-
-CHUNK = 1024  # images read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ class GDA(Labeller):
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:
         views: Sequence[int | None] = [None] if self.config.augment == "none" else range(self.config.views)
-        parts = [train.batch(index, view) for view in views for index in torch.arange(len(train)).split(CHUNK)]
+        parts = [train.batch(index, view) for view in views for index in torch.arange(len(train)).split(AT_ONCE)]
         x = torch.cat([self.features(part).double().cpu() for part in parts])
         y = torch.cat([part.labels for part in parts])
         weight, bias, within = label_discriminants(x, y) if self.apart else discriminant(x, y, len(self.class_names))

@@ -23,7 +23,6 @@ from acclimate.training.feeds import Feed, chunks
 from acclimate.training.inputs import DOMAIN, POOLED, Inputs, tiled
 from acclimate.training.stages import SolverStage
 
-CHUNK = 1024  # images read at once
 TILE_SHARE = 0.75  # usual share of the tiles beside the whole image
 
 
@@ -167,7 +166,7 @@ class KernelRidge(Labeller):
 
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, Any]:
-        batches = [batch.to(self.points.device) for batch in chunks(train, CHUNK)]
+        batches = [batch.to(self.points.device) for batch in chunks(train)]
         features = torch.cat([self.features(batch).cpu() for batch in batches])
         rows, targets = self._targets(features, train.labels.cpu(), batches)
         points = [some.double() for some in features[rows].split(self.sizes, dim=-1)]

@@ -20,7 +20,6 @@ from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed, chunks
 from acclimate.training.stages import SolverStage
 
-CHUNK = 1024  # images read at once
 PER_SCALE = 2.5  # first multiplier by logit scale and mean cosine: the published 250 at a scale of 100
 MOMENTUM = 0.9  # of the released code, on weights and biases
 EVERY = 10  # steps of the released code between two of the multipliers
@@ -88,7 +87,7 @@ class LPPlusPlus(Classifier):
 
     @torch.no_grad()
     def _solve(self, train: Feed, val: Feed | None) -> dict[str, float]:
-        x = torch.cat([_directions(batch).double().cpu() for batch in chunks(train, CHUNK)])
+        x = torch.cat([_directions(batch).double().cpu() for batch in chunks(train)])
         present, y = train.labels.cpu().unique(return_inverse=True)
         blend = Blend(x, y, self._text().double().cpu()[present], self.backbone.logit_scale)
         first = float(blend.loss())

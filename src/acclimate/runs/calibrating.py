@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 MOST = 1000  # training images that others are compared with
-CHUNK = 1024
 
 OUT_OF_FOLD, VALIDATION, UNTRAINED = "out-of-fold", "validation", "nothing learned"
 
@@ -133,7 +132,7 @@ def _known(method: Classifier, experiment: Experiment) -> Known | None:
     if look is None:
         return None
     feed = experiment.feed(method, "train", frozenset({look.reads}))
-    features = np.concatenate([look.features(batch) for batch in chunks(feed, CHUNK)])
+    features = np.concatenate([look.features(batch) for batch in chunks(feed)])
     rows = np.sort(np.unique(features, axis=0, return_index=True)[1])
     if len(rows) > MOST:
         rows = rows[spread_out(torch.from_numpy(train.labels[rows]), MOST).numpy()]

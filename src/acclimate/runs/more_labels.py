@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from acclimate.runs.experiment import Experiment
     from acclimate.runs.run_files import RunFiles
 
-CHUNK = 1024  # images read at once
 ENTRY = "learning_curve"  # of the record
 
 
@@ -45,7 +44,7 @@ def frozen_points(method: Method, experiment: Experiment) -> tuple[list[Tensor],
     read = Look.among(method.inputs.prediction)
     looks = [one for one in read if one.grid] or read or [Look()]
     feed = experiment.feed(method, "train", frozenset(one.reads for one in looks))
-    batches = list(chunks(feed, CHUNK))
+    batches = list(chunks(feed))
     points: list[Tensor] = []
     shares: list[float] = []
     for look in looks:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from acclimate.backbones import Encoder
     from acclimate.data import ImageData
 
+AT_ONCE = 1024  # images whose features are read at once
 CANVAS_FACTOR = 1.5  # canvas side in multiples of the input side: crops lose little detail and stay small in memory
 DECODERS = min(8, os.cpu_count() or 1)
 CANVAS_BUDGET = 2**30  # bytes of canvases kept in memory; beyond it images are decoded anew in every epoch
@@ -44,7 +45,7 @@ def epoch_order(count: int, *seed: object) -> Tensor:
     return torch.from_numpy(generator("order", *seed).permutation(count))
 
 
-def chunks(feed: Feed, batch_size: int) -> Iterator[Batch]:
+def chunks(feed: Feed, batch_size: int = AT_ONCE) -> Iterator[Batch]:
     """Serve a whole feed in order, evaluation views, in batches of at most `batch_size`."""
     for index in torch.arange(len(feed)).split(batch_size):
         yield feed.batch(index)

@@ -40,6 +40,8 @@ class Journal:
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
+        except FileNotFoundError:
+            raise _gone(self.path) from None
         except OSError as error:
             raise RunError(
                 f"cannot write {self.path}: {error.strerror}; free some space or choose another `out`"
@@ -47,5 +49,18 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Size of the file in bytes; 0 in memory."""
-        return self.path.stat().st_size if self.path is not None else 0
+        """Size of the file in bytes; 0 in memory.
+
+        Raises:
+            RunError: the file is gone.
+        """
+        if self.path is None:
+            return 0
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            raise _gone(self.path) from None
+
+
+def _gone(path: Path) -> RunError:
+    return RunError(f"{path} is gone: the folder was moved or removed while the run learned; give the command again")

@@ -17,11 +17,9 @@ from acclimate.methods.registry import register
 from acclimate.methods.tip_adapter.search import Choice, evidence, search
 from acclimate.options import option
 from acclimate.training.batch import Batch
-from acclimate.training.feeds import Feed, chunks
+from acclimate.training.feeds import AT_ONCE, Feed, chunks
 from acclimate.training.recipe import Recipe, Views
 from acclimate.training.stages import GradientStage, SolverStage, Stage
-
-CHUNK = 1024  # images read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +103,7 @@ class TipAdapter(TemplateClassifier):
         """Make the cache: the direction of each training image, or of the mean over its augmented views."""
         views: Sequence[int | None] = [None] if self.config.augment == "none" else range(self.config.views)
         keys = []
-        for index in torch.arange(len(train)).split(CHUNK):
+        for index in torch.arange(len(train)).split(AT_ONCE):
             features = [train.batch(index, view).image_features.float() for view in views]
             keys.append(F.normalize(torch.stack(features).mean(dim=0), dim=-1))
         self.replace("keys", torch.cat(keys))
@@ -138,7 +136,7 @@ class TipAdapter(TemplateClassifier):
 
     @torch.no_grad()
     def _search(self, feed: Feed, leave_out: bool = False) -> Choice:
-        batches = list(chunks(feed, CHUNK))
+        batches = list(chunks(feed))
         device = self.keys.device
         queries = torch.cat([self.image_directions(batch).to(device) for batch in batches])
         text = torch.cat([self.similarities(batch.to(device), self.templates) for batch in batches])
