@@ -12,6 +12,7 @@ from acclimate.data import load_data
 from acclimate.data.unlabelled import load_unlabelled
 from acclimate.errors import DataError, RunError
 from acclimate.runs import choose_evaluation_images
+from acclimate.runs.classifiers import pretrain_classifier
 from acclimate.runs.pretraining import pretrain_mae
 from tests.helpers.pictures import make_pictures, make_split_pictures
 from tests.helpers.runs import QUICK, quick
@@ -165,3 +166,35 @@ def test_a_run_that_is_saved_elsewhere_keeps_its_splits(run, pictures, tiny, tmp
     acclimate.load(run.folder, tiny).save(tmp_path / "moved")
     assert (tmp_path / "moved/splits.json").read_bytes() == (run.folder / "splits.json").read_bytes()
     assert choose_evaluation_images(tmp_path / "moved", pictures).keys == pictures.test.keys
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, pictures, domain_folder):
+    """The folder of an encoder that has learned the labels of the training images."""
+    out = tmp_path_factory.mktemp("seen") / "told"
+    settings = {"epochs": 1, "batch_size": 8}
+    pretrain_classifier(pictures, out, encoder=domain_folder, settings=settings, device="cpu")
+    return out
+
+
+def test_what_knows_the_training_images_is_not_asked_about_images_left_out(told, pictures, tiny, domain_folder):
+    """Else its probe is sure where it should not be, new images look strange, and no more labels seem to be needed."""
+    shown = probe(pictures, tiny, told).record
+    assert shown["calibration"]["held_out"]["source"] == "validation"
+    assert shown["calibration"]["known"]["reads"] == "image_features"
+    other = probe(pictures, tiny, domain_folder).record
+    assert other["calibration"]["held_out"]["source"] == "out-of-fold"
+    assert other["calibration"]["known"]["reads"] == "domain_features"
+
+
+@pytest.mark.parametrize("method", ["kernel-ridge", "auto"])
+def test_methods_that_tell_by_images_left_out_do_without_it(told, pictures, tiny, domain_folder, method, caplog):
+    settings = {} if method == "auto" else {"tiles": "none"}
+    model = quick(pictures, tiny, method=method, settings=settings, domain_encoder=told)
+    assert model.method.domain_encoder is None
+    assert "has learned the labels of 12 of the 12 training images" in caplog.text
+    assert f"{method} does without it" in caplog.text
+    assert model.record["calibration"]["held_out"]["source"] == "out-of-fold"
+    caplog.clear()
+    assert quick(pictures, tiny, method=method, settings=settings, domain_encoder=domain_folder).method.domain_encoder
+    assert "does without it" not in caplog.text

@@ -122,13 +122,17 @@ class Look:
         return found + [cls(kind) for kind in KINDS if kind in names]
 
     @classmethod
-    def of(cls, method: Method) -> Look | None:
+    def of(cls, method: Method, domain: bool = True) -> Look | None:
         """Return the features that a method reads itself, else those in the joint space; none where there are none.
 
         Those of the backbone come first, and of these the ones with tiles.
+
+        Args:
+            method: it.
+            domain: whether features of the domain encoder may be looked at: not where it has learned from the images.
         """
         names = method.inputs.prediction
-        read = cls.among(names)
+        read = [one for one in cls.among(names) if domain or one.kind != DOMAIN]
         read += [cls()] if IMAGE in method.backbone.widths else []
         if PIXELS in names:  # the backbone runs anyway
             read.sort(key=lambda one: one.kind == DOMAIN)

@@ -35,7 +35,7 @@ from acclimate.runs.records import make_record
 from acclimate.runs.reference_prompts import reference_prompts_for
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
-from acclimate.runs.seen import seen_by_encoder
+from acclimate.runs.seen import check_encoder
 from acclimate.runs.selection import other_split
 from acclimate.runs.several import choose_all_prompts, draw, open_sets
 from acclimate.runs.task_model import OwnTaskModel
@@ -229,8 +229,7 @@ def adapt_trial(
         reference_prompts=reference_prompts_for(reference_prompts, kind, config, trial.train, prompts),
         scorer=open_scorer(scorer, task, encoder, device),
     )
-    if seen := seen_by_encoder(experiment.domain_encoder):
-        seen.check(experiment)
+    check_encoder(experiment)
     parts: list[RunPart] = [Attribution(look_at, experiment)]
     makes = kind.makes_domain_encoder and kind.inputs_of(config).domain_encoder
     if makes and experiment.domain_encoder is None:
@@ -249,7 +248,7 @@ def adapt_trial(
     if start is not None:
         parts.append(WarmStart(start, experiment))
     if options.calibrated and issubclass(kind, Classifier) and task.exclusive:
-        parts.append(Calibrating(parts, seen))
+        parts.append(Calibrating(parts))
     if baselines and task.exclusive and not trial.train.sets:
         parts.append(MoreLabels())
     return carry_out(Adaptation(experiment, parts, baselines))

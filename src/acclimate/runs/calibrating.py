@@ -16,7 +16,7 @@ from acclimate.methods.parts.ridge import spread_out
 from acclimate.methods.trust import HeldOut, Known, Look, Trust
 from acclimate.metrics import negative_log_likelihood, tempered
 from acclimate.runs.parts import RunPart
-from acclimate.runs.seen import Seen, rows_among
+from acclimate.runs.seen import rows_among
 from acclimate.tasks.classified import probabilities
 from acclimate.training.feeds import RepeatedFeed, chunks
 from acclimate.training.inputs import VIEWS
@@ -42,11 +42,10 @@ class Calibrating(RunPart):
 
     Args:
         parts: all parts of the run, which say what was seen before it.
-        encoder: what its domain encoder has seen, or none.
     """
 
-    def __init__(self, parts: Sequence[RunPart], encoder: Seen | None = None) -> None:
-        self.parts, self.encoder = parts, encoder
+    def __init__(self, parts: Sequence[RunPart]) -> None:
+        self.parts = parts
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
         """Give the method its `Trust`, and return what the record says of it."""
@@ -61,10 +60,10 @@ class Calibrating(RunPart):
     def _held_out(self, method: Classifier, experiment: Experiment) -> tuple[HeldOut | None, dict[str, Any]]:
         train, val = experiment.splits["train"], experiment.splits.get("val")
         units = held_together(train)
-        if method.held_out is not None:
-            return _of(train, units, method.held_out.double().cpu().numpy(), OUT_OF_FOLD), {}
-        stages, seen = experiment.task.stages(method, experiment.facts), self._seen()
+        stages, seen = experiment.task.stages(method, experiment.facts), self._seen(experiment)
         own = not rows_among(train, seen) and not method.prerequisites(method.config, train.domain_names)
+        if method.held_out is not None and own:
+            return _of(train, units, method.held_out.double().cpu().numpy(), OUT_OF_FOLD), {}
         refits = own and _is_quick(method, stages)
         unseen = [] if val is None else [row for row in range(len(val)) if val.digest(row) not in seen]
         if refits and not stages:
@@ -77,10 +76,9 @@ class Calibrating(RunPart):
         found = _of(kept, held_together(kept), probabilities(method, feed), VALIDATION)
         return found, {"chosen_by_them": _chosen(stages)}
 
-    def _seen(self) -> frozenset[str]:
+    def _seen(self, experiment: Experiment) -> frozenset[str]:
         """Return the sha256 of images that something has learned from before this run."""
-        before = frozenset[str]().union(*(part.seen_before() for part in self.parts))
-        return before if self.encoder is None else before | self.encoder.learned
+        return experiment.encoder_learned.union(*(part.seen_before() for part in self.parts))
 
     def _refitted(self, experiment: Experiment, units: Sequence[str]) -> np.ndarray:
         """Return probabilities (N, C) of the training images by methods that have learned from the other folds."""
@@ -128,7 +126,7 @@ def _chosen(stages: Sequence[Stage]) -> str:
 
 def _known(method: Classifier, experiment: Experiment) -> Known | None:
     """Return the different training images as they look, some of every class where there are many."""
-    look, train = Look.of(method), experiment.splits["train"]
+    look, train = Look.of(method, domain=not experiment.encoder_knows), experiment.splits["train"]
     if look is None:
         return None
     feed = experiment.feed(method, "train", frozenset({look.reads}))

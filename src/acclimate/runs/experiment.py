@@ -24,6 +24,7 @@ from acclimate.prompts import PromptSet, ReferencePrompts, open_reference_prompt
 from acclimate.protocols import Trial
 from acclimate.runs.kept_predictions import Table, predictions_table
 from acclimate.runs.run_options import RunOptions
+from acclimate.runs.seen import rows_among
 from acclimate.tasks import Task, task_of
 from acclimate.training.feeding import evaluation_feed, training_feed
 from acclimate.training.feeds import Feed, RepeatedFeed
@@ -57,6 +58,7 @@ class Experiment:
         scorer: dual encoder that judges written captions, or none.
         seconds: time spent, by what it was spent on.
         hits: which images of a test each method was right on, by test and method.
+        encoder_learned: sha256 of the images that the domain encoder has learned from, as far as is known.
         kept: what the method has said of the images of each test, see `predictions_table`.
     """
 
@@ -75,6 +77,7 @@ class Experiment:
     scorer: DualEncoder | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     hits: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    encoder_learned: frozenset[str] = frozenset()
     kept: list[Table] = field(default_factory=list)
     _feeds: dict[tuple[str, frozenset[str]], Feed] = field(default_factory=dict)
 
@@ -83,6 +86,11 @@ class Experiment:
         """The images by what they serve for: `train`, `val` where the task uses it, and every test by its name."""
         validation = {"val": self.trial.val} if self.task.validates else {}
         return {"train": self.trial.train, **validation, **self.trial.tests}
+
+    @property
+    def encoder_knows(self) -> bool:
+        """Whether the domain encoder has learned from a training image, so that new ones look otherwise to it."""
+        return bool(rows_among(self.trial.train, self.encoder_learned))
 
     @property
     def facts(self) -> TrainingFacts:
@@ -163,6 +171,7 @@ class Experiment:
             seed=self.seed if one.seed is None else one.seed,
             test_prompts={},
             domain_encoder=None,
+            encoder_learned=frozenset(),
             reference_prompts=open_reference_prompts(self.reference_prompts, train.class_names, self.prompts)
             if described
             else None,

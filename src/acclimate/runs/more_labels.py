@@ -14,6 +14,7 @@ from acclimate.methods.trust import Look
 from acclimate.runs.learning_curve import expectation, learning_curve
 from acclimate.runs.parts import RunPart
 from acclimate.training.feeds import chunks
+from acclimate.training.inputs import DOMAIN
 
 if TYPE_CHECKING:
     from acclimate.methods import Method
@@ -27,7 +28,7 @@ class MoreLabels(RunPart):
     """Refits of kernel ridge regression on parts of the training images; no other image is looked at.
 
     It reads the frozen features that the method reads, those at two scales where there are some, or else the image
-    features of the backbone, which the baselines have read.
+    features of the backbone, which the baselines have read; not those of a domain encoder that knows the images.
     """
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
@@ -41,7 +42,7 @@ class MoreLabels(RunPart):
 
 def frozen_points(method: Method, experiment: Experiment) -> tuple[list[Tensor], list[float]]:
     """Return what a method reads of the training images (N, F_k), L2-normalised, and the share of each kernel."""
-    read = Look.among(method.inputs.prediction)
+    read = [one for one in Look.among(method.inputs.prediction) if one.kind != DOMAIN or not experiment.encoder_knows]
     looks = [one for one in read if one.grid] or read or [Look()]
     feed = experiment.feed(method, "train", frozenset(one.reads for one in looks))
     batches = list(chunks(feed))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _OPTIONS = {"rule": "split_rule", "seed": "split_seed"}  # where `split_made` has a shorter word
 
+LABELLED = "classifier"  # the kind of pretraining that learns labels
+
 logger = logging.getLogger("acclimate.runs")
 
 
@@ -41,6 +43,7 @@ class Seen:
         chosen_by: the same of those that its settings or epochs were chosen by.
         made: how the split was made that it has seen a part of, as `ImageData.split_made`; none where nobody knows.
         kept_by: the option that gives data that split, whatever it was made with, where there is one.
+        by_labels: whether it has learned the labels of the images, not the images alone.
     """
 
     what: str
@@ -49,6 +52,7 @@ class Seen:
     chosen_by: frozenset[str] = frozenset()
     made: Mapping[str, Any] | None = None
     kept_by: str = ""
+    by_labels: bool = False
 
     @property
     def all(self) -> frozenset[str]:
@@ -167,7 +171,8 @@ def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder
     if encoder is None or place is None:
         return None
     what = f"`{option}={encoder.name!r}`"
-    (known, chosen_by), images = _pretraining(place.folder), read_images(place.folder)
+    (kind, known, chosen_by), images = _pretraining(place.folder), read_images(place.folder)
+    by_labels = kind == LABELLED
     if images:
         if known is not None and known.get("images_hash") != fingerprint(images):
             raise RunError(
@@ -177,9 +182,10 @@ def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder
         known = known or {}
         learned, chosen = frozenset(images[: len(images) - chosen_by]), frozenset(images[len(images) - chosen_by :])
         if known.get("part") == "all":
-            return Seen(what, "name another one, for it has learned from all images of its data", learned, chosen)
+            advice = "name another one, for it has learned from all images of its data"
+            return Seen(what, advice, learned, chosen, by_labels=by_labels)
         advice = "name another one, or give the data the split that it was made with"
-        return Seen(what, advice, learned, chosen, made=known.get("split_made"))
+        return Seen(what, advice, learned, chosen, made=known.get("split_made"), by_labels=by_labels)
     if known is not None:
         logger.info(
             "%s was pretrained before images were written down: whether it has seen test images cannot be checked; "
@@ -187,6 +193,37 @@ def seen_by_encoder(encoder: DomainEncoder | None, option: str = "domain_encoder
             what,
         )
     return None
+
+
+def check_encoder(experiment: Experiment) -> None:
+    """Refuse test images that the domain encoder of a run has seen, and note which images it has learned from.
+
+    Where it has learned labels of the training images, a method that tells by images left out what an encoder is worth
+    would find it perfect: one that can do without it does, with a warning.
+
+    Raises:
+        DataError: a test image was seen.
+        RunError: the file that says what it has seen is damaged.
+    """
+    seen = seen_by_encoder(experiment.domain_encoder)
+    if seen is None:
+        return
+    seen.check(experiment)
+    train = experiment.trial.train
+    known = rows_among(train, seen.learned)
+    if known and seen.by_labels and experiment.method.domain_encoder_is_optional:
+        logger.warning(
+            "%s: %s has learned the labels of %d of the %d training images, so that images left out cannot tell what "
+            "it is worth: %s does without it; a method that reads nothing else, such as domain-linear-probe, reads it",
+            train.name,
+            seen.what,
+            len(known),
+            len(train),
+            experiment.method.name,
+        )
+        experiment.domain_encoder = None
+        return
+    experiment.encoder_learned = seen.learned
 
 
 def write_images(path: Path, digests: Iterable[str]) -> None:
@@ -242,8 +279,8 @@ def read_images(path: Path) -> list[str]:
     return lines
 
 
-def _pretraining(path: Path) -> tuple[dict[str, Any] | None, int]:
-    """Return what a pretraining has noted of its images in a folder; none where there was no pretraining.
+def _pretraining(path: Path) -> tuple[str, dict[str, Any] | None, int]:
+    """Return the kind of a pretraining and what it has noted of its images in a folder; none where there was none.
 
     With it goes how many of them, at the end of the list, its epochs were only chosen by.
     """
@@ -251,9 +288,9 @@ def _pretraining(path: Path) -> tuple[dict[str, Any] | None, int]:
     with suppress(RunError):  # a file of that name may be anybody's
         record = read_json(path / folder.RECORD, "")
     if not isinstance(record, dict) or "pretraining" not in record:
-        return None, 0
-    data = record.get("data")
+        return "", None, 0
+    kind, data = str(record["pretraining"]), record.get("data")
     if not isinstance(data, dict):
-        return {}, 0
+        return kind, {}, 0
     chosen_by = data.get("chosen_by", 0)
-    return data, chosen_by if isinstance(chosen_by, int) and chosen_by > 0 else 0
+    return kind, data, chosen_by if isinstance(chosen_by, int) and chosen_by > 0 else 0

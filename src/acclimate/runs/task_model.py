@@ -63,8 +63,9 @@ class OwnTaskModel(RunPart):
         )
         options = experiment.options.of_part(place)
         with files.team.first_first(), locked(place):
-            self.made = carry_out(ClassifierPretraining(*self.made_from, options, shots=self.shots), alone=True)
-        experiment.domain_encoder = self.made.encoder
+            training = ClassifierPretraining(*self.made_from, options, shots=self.shots)
+            self.made = carry_out(training, alone=True)
+        experiment.domain_encoder, experiment.encoder_learned = self.made.encoder, frozenset(training.learned)
         experiment.spend("task-specific model", started)
 
     def finish(self, method: Method, experiment: Experiment, files: RunFiles) -> Mapping[str, Any]:
