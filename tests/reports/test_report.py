@@ -24,7 +24,7 @@ from acclimate.runs.kept_predictions import keep_predictions, predictions_table,
 from acclimate.runs.saliency_files import draw_map
 from tests.helpers.browser import browse
 from tests.helpers.command import acclimate as command
-from tests.helpers.pictures import picture
+from tests.helpers.pictures import make_split_pictures, picture
 from tests.helpers.runs import quick
 
 NAMES = ("<script>alert('x')</script>", 'O\'Brien "& co"', "🪨 $granite_1$")
@@ -120,6 +120,26 @@ def test_each_image_has_a_map_of_what_counts_for_its_answer(page, runs, tmp_path
     assert {hash_of(Image.open(io.BytesIO(base64.b64decode(one)))) for one in maps} == {*map(hash_of, map(jpeg, found))}
     without = write_report([runs / "linear-probe"], tmp_path / "plain.html", features=False).read_text()
     assert "where the model looked" not in without
+
+
+def test_of_several_data_sets_each_is_shown_among_its_own_classes(tiny, tmp_path):
+    sets = [
+        load_data(make_split_pictures(tmp_path / name, classes, noise=200.0))
+        for name, classes in {"animals": ("cat", "dog"), "scenes": ("dog", "forest", "river")}.items()
+    ]
+    quick(sets, tiny, method="zero-shot", settings={}, shots="all", out=tmp_path / "run")
+    text = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    parts = text[text.index("What it is worth") :].split("What it is worth")[1:]
+    for one, part in zip(sets, parts, strict=True):
+        maps = re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="where the model looked"', part)
+        looked = {hash_of(Image.open(io.BytesIO(base64.b64decode(drawn)))) for drawn in maps}
+        own = acclimate.load(tmp_path / "run", tiny).of_set(one.name)
+        found = [draw_map(found, 160) for found in look_at_images(own, one.test.paths)]
+        assert looked
+        assert looked <= {*map(hash_of, map(jpeg, found))}
+        near = re.findall(r'<span title="([^"]*)"><img src="data:', part)
+        assert near
+        assert {html.unescape(name) for name in near} <= set(one.train.keys)
 
 
 def jpeg(image):

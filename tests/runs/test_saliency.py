@@ -189,6 +189,11 @@ def test_the_verb(run, tiny_folders, picture_folder, tmp_path):
     done = command("look", run.folder, tmp_path / "new", "--backbone", tiny_folders["clip"], "--out", tmp_path / "maps")
     assert done.code == 2
     assert "1 of 2 images could not be read, the others are mapped" in done.error
+    missing = command(
+        "look", run.folder, tmp_path / "none", "--backbone", tiny_folders["clip"], "--out", tmp_path / "m"
+    )
+    assert missing.code == 2
+    assert not (tmp_path / "m").exists()
     refused = command(*words, "--class", "horse")
     assert refused.code == 2
     assert "--class" in refused.error

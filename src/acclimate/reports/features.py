@@ -88,17 +88,22 @@ class Onlooker:
         """The model, see `load`."""
         return load(self.run.path, cache_dir=self.cache_dir)
 
-    def look_at(self, shown: Sequence[Row], mapped: Sequence[Row]) -> Features | None:
+    def serving(self, test: str) -> AdaptedModel:
+        """Return the model, telling the classes of a test apart, where that is one of several data sets."""
+        return self.model.of_set(test) if test in self.model.sets else self.model
+
+    def look_at(self, test: str, shown: Sequence[Row], mapped: Sequence[Row]) -> Features | None:
         """Return the features of test images and of those that were learned from, in the space of the backbone.
 
         Args:
+            test: its name.
             shown: test images of galleries, those first that a map is wanted of most.
             mapped: test images of the map.
 
         Returns:
             None where the backbone cannot be loaded or has no such features, or images are not where they were.
         """
-        run, learned = self.run, _learned(self.run)
+        run, learned = self.run, self.run.learned(test, LEARNED)
         wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
         if not wanted:
             return None
@@ -110,28 +115,10 @@ class Onlooker:
             columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
             data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
             values = image_features(backbone, data, self.cache_dir).numpy()
-            maps = draw_maps(self.model, shown)
+            maps = draw_maps(self.serving(test), shown)
         except AcclimateError as error:
             logger.warning("%s: no maps and no nearest images (%s)", run.path, error)
             return None
         values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
         rows = {path: place for place, path in enumerate(paths)}
         return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
-
-
-def _learned(run: RunFacts) -> list[dict[str, Any]]:
-    """Return training images with their paths, which lie where test images do; evenly chosen where there are many."""
-    rows = run.splits.get("splits", {}).get("train", [])
-    root = _root(run)
-    if root is None:
-        return []
-    step = -(-len(rows) // LEARNED) or 1
-    return [{"path": root + row["key"], "key": row["key"], "label": row.get("label", "")} for row in rows[::step]]
-
-
-def _root(run: RunFacts) -> str | None:
-    """Return what stands before the key of an image in its path; none where that is not known."""
-    if run.predictions is None or not len(run.predictions):
-        return None
-    path, key = (run.predictions[name][0].as_py() for name in ("path", "key"))
-    return path.removesuffix(key) if path and path.endswith(key) else None

@@ -60,12 +60,11 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_di
 
 
 def _facts(run: RunFacts) -> dict[str, str]:
-    record, made = run.record, run.record["data"].get("split_made")
-    rule = f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else record["data"]["split"]
+    record = run.record
     memory = record["cost"]["peak_memory"]["process_mib"]
     found = {
         "learned from": f"{shots_text(record['shots'])}, seed {record['seed']}",
-        "split": rule,
+        "split": _split_rule(record["data"]),
         "backbone": record["backbone"]["id"],
         "domain encoder": (record.get("domain_encoder") or {}).get("id", ""),
         "domain of the words": record.get("domain", ""),
@@ -74,6 +73,16 @@ def _facts(run: RunFacts) -> dict[str, str]:
         "memory": f"{memory:.0f} MiB",
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _split_rule(data: Mapping[str, Any]) -> str:
+    """Return where the split is from; of several data sets, of each."""
+    made = data.get("split_made") or {}
+    if "sets" in made:
+        return "; ".join(
+            f"{name} {_split_rule({'split': 'given', 'split_made': of})}" for name, of in made["sets"].items()
+        )
+    return f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else str(data["split"])
 
 
 def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def _shown(
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
-    looked = onlooker.look_at(chosen, mapped) if onlooker else None
+    looked = onlooker.look_at(test, chosen, mapped) if onlooker else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
     found["looked"] = bool(looked and looked.maps)
     if one_each:
