@@ -17,11 +17,12 @@ import acclimate
 from acclimate.data import load_data
 from acclimate.errors import RunError
 from acclimate.metrics import compare_hits, evaluate_classification
-from acclimate.reports import write_report
+from acclimate.reports import make_report, write_report
 from acclimate.reports.pictures import embedded
 from acclimate.runs import look_at_images
 from acclimate.runs.kept_predictions import keep_predictions, predictions_table, read_predictions
 from acclimate.runs.saliency_files import draw_map
+from acclimate.telling.words import verdict_sentence
 from tests.helpers.browser import browse
 from tests.helpers.command import acclimate as command
 from tests.helpers.pictures import make_split_pictures, picture
@@ -280,6 +281,35 @@ def test_several_labels_are_reported_by_agreement(tiny, tmp_path):
     text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
     assert "Worst labels" in text
     assert text.count("data:image/jpeg") == 2 * len(data.test)
+
+
+def test_a_model_shows_itself_in_a_notebook(runs, tiny):
+    model, record = (
+        acclimate.load(runs / "linear-probe", tiny),
+        json.loads((runs / "linear-probe/record.json").read_text()),
+    )
+    page = model._repr_html_()
+    assert "<script" not in page
+    text = html.unescape(page)
+    assert f"linear-probe on '{tiny.name}'" in text
+    assert all(name in text for name in NAMES)
+    for metrics in (record["metrics"], record["baselines"]["zero-shot"]):
+        point, low, high = (f"{100 * metrics['accuracy'][end]:.1f}" for end in ("value", "low", "high"))
+        assert f">{point} [{low}, {high}]</td>" in page
+    assert "all images, seed 1" in text
+    assert verdict_sentence("linear-probe", record["verdict"]) in text
+    other = acclimate.load(runs / "zero-shot", tiny).rebind(["<b>", "cat"])
+    assert "<table" not in other._repr_html_()  # its figures are of other classes
+    assert "2 classes: <b>, cat" in html.unescape(other._repr_html_())
+
+
+def test_a_report_shows_itself_in_a_frame_of_a_notebook(runs, tmp_path):
+    report = make_report([runs / "zero-shot"], features=False)
+    shown = report._repr_html_()
+    assert re.fullmatch(r'<iframe title="[^"<>]*" srcdoc="[^"<>]*" sandbox="" style="[^"]*"></iframe>', shown)
+    assert html.unescape(shown).count(report.html) == 1
+    assert report.save(tmp_path / "report.html").read_text() == report.html
+    assert "Report('zero-shot on" in repr(report)
 
 
 def test_a_folder_that_cannot_be_made_is_named(runs, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -154,6 +156,14 @@ def test_a_map_is_scaled_to_any_size():
     assert np.allclose(found.at(1, 8)[0], np.array([0, 0, 1, 3, 5, 7, 8, 8]) / 8)
     nothing = SaliencyMap("", "cat", 1.0, "relevance", layers=[Layer(np.zeros((2, 2)), (0.0, 0.0, 1.0, 1.0))])
     assert not nothing.at(5, 5).any()
+
+
+def test_a_map_shows_itself_in_a_notebook():
+    found = SaliencyMap(
+        "", "cat", 1.0, "relevance", Image.new("RGB", (90, 30)), [Layer(np.eye(2), (0.0, 0.0, 1.0, 1.0))]
+    )
+    assert Image.open(io.BytesIO(found._repr_png_())).size == (90 * 2 + 8, 30)
+    assert SaliencyMap("", error="damaged")._repr_png_() is None
 
 
 def test_files_are_named_apart(tmp_path):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from acclimate.data.frozen import joined_sets, load_splits, splits_of_set
 from acclimate.errors import RunError
 from acclimate.files import read_json
-from acclimate.reports.words import rows_beside
 from acclimate.runs import folder
 from acclimate.runs.kept_predictions import read_predictions
 from acclimate.tasks import get_task
+from acclimate.telling.words import rows_beside, tests_of, verdict_of
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -64,11 +64,7 @@ class RunFacts:
 
     def measured(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield the tests that were measured, by name, with the metrics of the method."""
-        if self.record["metrics"]:
-            yield "test", self.record["metrics"]
-        for name, metrics in self.record["tests"].items():
-            if metrics:
-                yield name, metrics
+        return tests_of(self.record)
 
     def rows(self, test: str) -> dict[str, Mapping[str, Any]]:
         """Return the metrics of the method and of all that stands beside it on a test, by name, its own the last."""
@@ -76,10 +72,7 @@ class RunFacts:
 
     def verdict(self, test: str) -> Mapping[str, Any] | None:
         """Return how the method stands to the best of the others on a test; none where that is not known."""
-        if test == "test":
-            return self.record.get("verdict")
-        found: Mapping[str, Any] | None = self.record.get("sets", {}).get(test, {}).get("verdict")
-        return found
+        return verdict_of(self.record, test)
 
     def said(self, test: str, ablation: str = "") -> list[dict[str, Any]]:
         """Return what was said of the images of a test, a row for each, without the probabilities of all classes."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.methods import get_method
-from acclimate.metrics import get_measure
 from acclimate.options import make_config
 from acclimate.reports import charts
 from acclimate.reports.features import MAPPED, Features, Onlooker
 from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes, gallery_of_changes
-from acclimate.reports.words import expectation_sentence, figure_text, shots_text, verdict_sentence
+from acclimate.reports.pictures import SMALL
+from acclimate.telling.tables import figures_table
+from acclimate.telling.words import expectation_sentence, shots_text, verdict_sentence
 
 if TYPE_CHECKING:
     from acclimate.reports.pictures import Thumbnails
@@ -88,19 +89,13 @@ def _split_rule(data: Mapping[str, Any]) -> str:
 def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
     metrics, task = dict(run.measured())[test], run.task
     verdict, rows = run.verdict(test), run.said(test)
-    figures = task.shown(metrics)
     head, details = task.details(metrics) or ([], [])
     found: dict[str, Any] = {
         "name": test,
         "verdict": verdict_sentence(run.record["method"], verdict) if verdict else "",
         "confused": task.confusions(metrics),
         "floor": task.floor(metrics),
-        "note": task.note(metrics),
-        "head": [get_measure(name).title for name in figures],
-        "rows": [
-            {"name": name, "own": name == run.record["method"], "cells": [figure_text(key, of) for key in figures]}
-            for name, of in run.rows(test).items()
-        ],
+        "table": figures_table(task, run.rows(test), run.record["method"]),
         "details": {"head": head, "rows": details},
         "confusion": _confusion(metrics) if "confusion_matrix" in metrics else None,
         "sets": metrics.get("sets", {}),
@@ -154,7 +149,9 @@ def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) 
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
-                "near": [{"image": thumbnails.of(one), "label": one["label"], "name": one["key"]} for one in near],
+                "near": [
+                    {"image": thumbnails.of(one, SMALL), "label": one["label"], "name": one["key"]} for one in near
+                ],
             }
         )
     return {"title": gallery.title, "about": gallery.about, "total": gallery.total, "cells": cells}

@@ -14,7 +14,7 @@ the model is so sure that p itself moves no more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,8 +86,8 @@ class SaliencyMap:
     class_name: str = ""
     probability: float = 0.0
     how: Literal["relevance", "occlusion", ""] = ""
-    image: Image.Image | None = None
-    layers: Sequence[Layer] = ()
+    image: Image.Image | None = field(default=None, repr=False)
+    layers: Sequence[Layer] = field(default=(), repr=False)
     error: str = ""
 
     @cached_property
@@ -95,6 +95,12 @@ class SaliencyMap:
         """The map (h, w) of the pixels of the image, see `at`."""
         width, height = self.image.size if self.image else (0, 0)
         return self.at(height, width)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the image with its map beside it, for a notebook."""
+        from acclimate.runs.saliency_files import draw_beside
+
+        return draw_beside(self) if self.image else None
 
     def at(self, height: int, width: int) -> NDArray[np.float32]:
         """Return the map scaled to a height and a width, from 0 (counts for nothing) to 1 (counts most).
