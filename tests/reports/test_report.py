@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import json
 import re
 import shutil
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image
 
 import acclimate
-from acclimate.data import load_data
+from acclimate.data import check_data, load_data
 from acclimate.errors import RunError
 from acclimate.metrics import compare_hits, evaluate_classification
 from acclimate.reports import make_report, write_report
+from acclimate.reports.features import neighbour_plane
 from acclimate.reports.pictures import embedded
 from acclimate.runs import look_at_images
 from acclimate.runs.kept_predictions import keep_predictions, predictions_table, read_predictions
@@ -26,7 +28,7 @@ from acclimate.telling.words import verdict_sentence
 from tests.helpers.browser import browse
 from tests.helpers.command import acclimate as command
 from tests.helpers.pictures import make_split_pictures, picture
-from tests.helpers.runs import quick
+from tests.helpers.runs import QUICK, forget_places, quick
 
 NAMES = ("<script>alert('x')</script>", 'O\'Brien "& co"', "🪨 $granite_1$")
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -190,7 +192,68 @@ def test_images_and_a_backbone_that_have_gone_are_left_out(runs, tmp_path, caplo
     text = write_report([moved], tmp_path / "report.html").read_text()
     assert "data:image/jpeg" in text
     assert 'class="near"' not in text
-    assert "no maps and no nearest images" in caplog.text
+    assert "nothing that needs the model is shown" in caplog.text
+
+
+def test_a_backbone_that_has_moved_is_named(runs, tiny_folders, tmp_path):
+    moved, words = shutil.copytree(runs / "zero-shot", tmp_path / "run"), ("report", tmp_path / "run", "--quiet")
+    place = shutil.copytree(tiny_folders["clip"], tmp_path / "elsewhere")
+    for file in ("adapter.json", "record.json"):
+        text = (moved / file).read_text().replace(str(tiny_folders["clip"]), str(tmp_path / "gone"))
+        (moved / file).write_text(text)
+    forget_places(moved)
+    out = tmp_path / "report.html"
+    assert command(*words, "--out", out).code == 0
+    assert 'class="near"' not in out.read_text()
+    assert command(*words, "--out", out, "--backbone", place).code == 0
+    assert 'class="near"' in out.read_text()
+    refused = command(*words, "--out", out, "--backbone", tiny_folders["siglip"])
+    assert refused.code == 2
+    assert refused.err.count("error:") == 1
+
+
+def test_the_map_shows_images_in_their_places(page):
+    text = page.read_text()
+    drawn = re.search(r'<svg viewBox="0 0 460 340".*?</svg>\n<figcaption>', text, re.DOTALL)[0]
+    places = [(float(x), float(y)) for x, y in re.findall(r'<svg x="([\d.]+)" y="([\d.]+)"', drawn)]
+    assert len(places) == drawn.count("data:image/jpeg") > 3
+    assert all(0 <= x <= 426 and 0 <= y <= 306 for x, y in places)
+    assert all(max(abs(a - c), abs(b - d)) >= 34 for (a, b), (c, d) in itertools.combinations(places, 2))
+
+
+def test_like_images_are_neighbours_on_the_map():
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.eye(3, 20), 10, axis=0)
+    places = neighbour_plane((groups + random.normal(0, 0.05, (30, 20))).astype(np.float32))
+    distances = np.linalg.norm(places[:, None] - places, axis=-1) + np.diag([np.inf] * 30)
+    assert (distances.argmin(1) // 10 == np.arange(30) // 10).all()
+    assert np.array_equal(
+        places, neighbour_plane((groups + np.random.default_rng(0).normal(0, 0.05, (30, 20))).astype(np.float32))
+    )
+
+
+def test_what_a_check_finds_is_told(runs, tiny, tmp_path):
+    folder = make_split_pictures(tmp_path / "data", ("cat", "dog"))
+    shutil.copy(folder / "train" / "cat" / "000.png", folder / "test" / "cat" / "copy.png")
+    quick(folder, tiny, method="zero-shot", settings={}, shots=2, out=tmp_path / "run")
+    text = html.unescape(write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text())
+    told = next(one.message for one in check_data(folder).findings if "across" in one.kind)
+    assert f"<li><strong>error</strong> {told}</li>" in text
+    shutil.rmtree(folder / "train")
+    text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
+    assert "The images were not checked here" in text
+
+
+def test_words_nearest_to_what_was_learned_are_told(data, tiny, tmp_path):
+    settings = {**QUICK, "context_init": "a photo", "lr": 1e-9, "class_specific": True}
+    quick(data, tiny, settings=settings, shots="all", out=tmp_path / "run")
+    page = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    table = html.unescape(page[page.index("Words nearest") :])
+    found = [re.findall(r"<td>(.*?) <small>([\d.]+)</small></td>", row) for row in table.split("<tr>")[2:4]]
+    tokens = [tiny.tokenizer.tokenizer.decode([token]).strip() for token in tiny.tokenizer.plain("a photo")]
+    assert [[word for word, _ in row] for row in found] == [[token] * len(NAMES) for token in tokens[:2]]
+    assert {distance for row in found for _, distance in row} == {"0.00"}
+    assert all(f'<th scope="col">{name}</th>' in table for name in NAMES)
 
 
 def test_captions_are_reported_without_classes(tiny, caption_folder, tmp_path):

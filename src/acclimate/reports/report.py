@@ -13,6 +13,7 @@ from acclimate.errors import RunError
 from acclimate.files import make_folder, replace_file
 from acclimate.reports.bench_facts import describe_bench, is_bench
 from acclimate.reports.comparing import compare
+from acclimate.reports.features import Onlooker
 from acclimate.reports.pictures import Thumbnails
 from acclimate.reports.run_facts import RunFacts
 from acclimate.reports.sections import describe_run
@@ -74,6 +75,8 @@ def make_report(
     *,
     features: bool = True,
     cache_dir: Path | None = None,
+    backbone: str | os.PathLike[str] | None = None,
+    domain_encoder: str | os.PathLike[str] | None = None,
     metric: str | None = None,
     against: str | None = None,
 ) -> Report:
@@ -85,13 +88,17 @@ def make_report(
 
     Args:
         runs: folders; several are compared on the test images that they share. Folders of a bench give its tables.
-        features: whether the model is loaded, for where it looked, the nearest training images and the map.
+        features: whether the model is loaded, for where it looked, the nearest training images, the map, and the words
+            nearest to what it has learned.
         cache_dir: feature cache, or none.
+        backbone: where that of the runs is, if not where it was; see `load`.
+        domain_encoder: likewise.
         metric: of the tables of a bench, see `describe_bench`.
         against: the method that those of a bench are compared with.
 
     Raises:
-        RunError: a folder is no run and no bench.
+        RunError: a folder is no run and no bench, or its model cannot be loaded although `backbone` or
+            `domain_encoder` says where they are.
         ConfigError: a bench has no such metric or method.
     """
     if not runs:
@@ -100,7 +107,8 @@ def make_report(
     benches = [describe_bench(one, metric, against) for one in folders if is_bench(one)]
     facts = [RunFacts.read(one) for one in folders if not is_bench(one)]
     thumbnails = Thumbnails(THUMBNAILS)
-    told = [describe_run(one, thumbnails, features, cache_dir) for one in facts]
+    moved = {"backbone": backbone, "domain_encoder": domain_encoder}
+    told = [describe_run(one, thumbnails, Onlooker(one, cache_dir, **moved) if features else None) for one in facts]
     named = [one["title"] for one in benches] + [one["name"] for one in told]
     title = named[0] if len(named) == 1 else f"{len(named)} results"
     shown = {"runs": told, "benches": benches, "comparison": compare(facts)}

@@ -84,6 +84,11 @@ class RunFacts:
         table = told.select([name for name in told.column_names if not name.startswith("p(")])
         return table.filter(pc.and_(pc.equal(table["test"], test), pc.equal(table["ablation"], ablation))).to_pylist()
 
+    @cached_property
+    def domains(self) -> list[str]:
+        """The domains of the training images, sorted."""
+        return sorted({row.get("domain", "") for row in self.splits.get("splits", {}).get("train", [])} - {""})
+
     def learned(self, test: str, most: int) -> list[dict[str, Any]]:
         """Return training images with `path`, `key` and `label`, which lie where test images do.
 
