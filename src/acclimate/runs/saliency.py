@@ -24,9 +24,9 @@ from PIL import Image
 from torch import Tensor
 
 from acclimate import arguments
-from acclimate.backbones.kinds import DUAL
-from acclimate.backbones.recording import Pass, recording
-from acclimate.backbones.relevance import patch_relevance
+from acclimate.backbones.kinds import DUAL, GENERATIVE
+from acclimate.backbones.recording import Pass, Reading, recording
+from acclimate.backbones.relevance import relevance
 from acclimate.data import each_image
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.given import Several
@@ -161,7 +161,7 @@ class _Looker:
         self.given = Given(method.backbone, method.domain_encoder, config=method.config)
         self.reader = Reader(method, self.given, frozenset())
         tiles = all(isinstance(kind, TiledInput) for kind in self.reader.others)
-        self.has_relevance = tiles and method.backbone.kind == DUAL
+        self.has_relevance = tiles and method.backbone.kind in (DUAL, GENERATIVE)
 
     def look(self, rgb: Image.Image, path: str) -> SaliencyMap:
         """Return the map of one image."""
@@ -203,7 +203,7 @@ class _Looker:
             return None
         layers, rest = [], iter(gradients)
         for one, view in zip(passes, views, strict=True):
-            values = patch_relevance(one, [next(rest) for _ in one.weights])[0]
+            values = relevance(one, [next(rest) for _ in one.weights])
             layers.append(Layer(values.double().cpu().numpy(), _seen_box(one, view, rgb.size)))
         return logits.detach(), layers
 
@@ -230,7 +230,7 @@ def log_odds(logits: Tensor, index: int) -> Tensor:
     return logits[index] - others.logsumexp(dim=0) if len(others) else logits[index]
 
 
-def _seen_box(seen: Pass, view: tuple[float, ...], size: tuple[int, int]) -> Box:
+def _seen_box(seen: Pass | Reading, view: tuple[float, ...], size: tuple[int, int]) -> Box:
     """Return where the patches of a pass lie in an image of a size (width, height), of which it sees a view."""
     left, top, right, bottom = view
     width, height = right - left, bottom - top
