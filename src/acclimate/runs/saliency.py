@@ -2,10 +2,11 @@
 
 Two ways, the first where it can be had:
 
-relevance   attention x gradient through the image towers, see `acclimate.backbones.relevance`: all image encoders that
-            the method reads are vision transformers, and its logits have gradients with respect to their attention.
+relevance   attention x gradient through the image towers, or through the language model that reads an image, see
+            `acclimate.backbones.relevance`: all image encoders that the method reads are vision transformers, and its
+            logits have gradients with respect to their attention, or to that of the language model.
 occlusion   parts of the image are painted over with its mean colour, one after another, and what the class loses by it
-            is its share; for everything else, such as CNN encoders and generative models.
+            is its share; for everything else, such as CNN encoders.
 
 What is explained is the log-odds of the class, log p / (1 - p): what speaks for it and not for the others, also where
 the model is so sure that p itself moves no more.
@@ -195,7 +196,7 @@ class _Looker:
             logits = self._logits(batch)[0]
         views += [whole] * (len(passes) - len(views))  # the method's own passes
         seen = [weights for one in passes for weights in one.weights]
-        if not passes or not all(one.complete for one in passes) or not logits.requires_grad:
+        if not _is_seen(self.method, passes) or not logits.requires_grad:
             return None
         found = torch.autograd.grad(log_odds(logits, self._index(logits)), seen, allow_unused=True)
         gradients = [gradient for gradient in found if gradient is not None]
@@ -228,6 +229,12 @@ def log_odds(logits: Tensor, index: int) -> Tensor:
     """Return log p / (1 - p) of one class, given the logits (C,) of all; of the only class its logit."""
     others = torch.cat([logits[:index], logits[index + 1 :]])
     return logits[index] - others.logsumexp(dim=0) if len(others) else logits[index]
+
+
+def _is_seen(method: Classifier, passes: Sequence[Pass | Reading]) -> bool:
+    """Return whether all that a method looks with was recorded; a generative model looks with its language model."""
+    needed: type[Any] = Reading if method.backbone.kind == GENERATIVE else Pass
+    return any(isinstance(one, needed) for one in passes) and all(one.complete for one in passes)
 
 
 def _seen_box(seen: Pass | Reading, view: tuple[float, ...], size: tuple[int, int]) -> Box:
