@@ -110,7 +110,7 @@ class Onlooker:
         domain_encoder: str | os.PathLike[str] | None = None,
     ) -> None:
         self.run, self.cache_dir = run, cache_dir
-        self.moved = {"backbone": backbone, "domain_encoder": domain_encoder}
+        self.backbone, self.domain_encoder = backbone, domain_encoder
 
     @cached_property
     def model(self) -> AdaptedModel | None:
@@ -120,9 +120,9 @@ class Onlooker:
             AcclimateError: so it is, although somebody has said where its encoders are.
         """
         try:
-            return load(self.run.path, cache_dir=self.cache_dir, **self.moved)
+            return load(self.run.path, self.backbone, cache_dir=self.cache_dir, domain_encoder=self.domain_encoder)
         except AcclimateError as error:
-            if any(self.moved.values()):
+            if self.backbone or self.domain_encoder:
                 raise
             logger.warning("%s: nothing that needs the model is shown (%s)", self.run.path, error)
             return None

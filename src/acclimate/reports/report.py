@@ -107,8 +107,10 @@ def make_report(
     benches = [describe_bench(one, metric, against) for one in folders if is_bench(one)]
     facts = [RunFacts.read(one) for one in folders if not is_bench(one)]
     thumbnails = Thumbnails(THUMBNAILS)
-    moved = {"backbone": backbone, "domain_encoder": domain_encoder}
-    told = [describe_run(one, thumbnails, Onlooker(one, cache_dir, **moved) if features else None) for one in facts]
+    told = [
+        describe_run(one, thumbnails, Onlooker(one, cache_dir, backbone, domain_encoder) if features else None)
+        for one in facts
+    ]
     named = [one["title"] for one in benches] + [one["name"] for one in told]
     title = named[0] if len(named) == 1 else f"{len(named)} results"
     shown = {"runs": told, "benches": benches, "comparison": compare(facts)}
