@@ -7,7 +7,7 @@ import torch
 
 from acclimate.backbones.recording import recording
 from acclimate.backbones.relevance import relevance
-from tests.backbones.test_relevance import rolled_out
+from tests.helpers.attention import rolled_out
 
 ANSWER = "a big dog"
 UNSEEN = ("llava_next", "llava_onevision", "paligemma2")  # no square of parts, or attention that is not torch's own
@@ -49,9 +49,9 @@ def test_reading_is_what_a_plain_computation_has(readable):
     goal = said.logits[0, before].log_softmax(-1).gather(1, ids[0, before + 1][:, None]).sum()
     gradients = torch.autograd.grad(goal, said.attentions)
     gathered = rolled_out([one.detach() for one in said.attentions], gradients)[0]
-    parts = (ids[0] == pair.image_id).nonzero()[:, 0][pair.vlm._family.parts_from :]
-    plain = gathered[before][:, parts].sum(0)
     (own,), (record,) = scored(pair, [ANSWER], pixels)
+    parts = (ids[0] == pair.image_id).nonzero()[-record.grid[0] * record.grid[1] :, 0]
+    plain = gathered[before][:, parts].sum(0)
     torch.testing.assert_close(own, goal, atol=1e-4, rtol=1e-4)
     found = relevance(record, torch.autograd.grad(own, record.weights))
     torch.testing.assert_close(found.flatten(), plain, atol=1e-5, rtol=1e-3)
@@ -69,13 +69,13 @@ def test_vectors_stand_in_the_order_of_the_parts(readable):
     """What is painted over a part of an image changes the vector of that part most."""
     vlm, pixels = readable.vlm, readable.pixels(1)
     _, (record,) = scored(readable, [ANSWER], pixels)
-    (rows, columns), first = record.grid, vlm._family.parts_from
+    rows, columns = record.grid
     before, high, wide = tokens(readable, pixels), vlm.image_size // record.grid[0], vlm.image_size // record.grid[1]
     right = 0
     for part in range(rows * columns):
         top, left = part // columns * high, part % columns * wide
         covered = pixels.clone()
         covered[..., top : top + high, left : left + wide] += 3
-        change = (tokens(readable, covered) - before).unflatten(1, (vlm.image_tokens, -1)).norm(dim=-1)[0, first:]
-        right += int(change.argmax()) == part
+        change = (tokens(readable, covered) - before).unflatten(1, (vlm.image_tokens, -1)).norm(dim=-1)[0]
+        right += int(change[-rows * columns :].argmax()) == part
     assert right >= 0.75 * rows * columns
