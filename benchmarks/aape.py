@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods import Classifier, get_method
+from acclimate.methods import Classifier, TrainingFacts, get_method
 from acclimate.methods.aape import AAPE
 from acclimate.methods.aape.aggregators import clip_reward
-from acclimate.methods.contract import TrainingFacts
 from acclimate.prompts import PromptSet
 from acclimate.training.batch import Batch
 from coop_step import build

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.methods.contract import TrainingFacts
+from acclimate.methods import TrainingFacts
 from acclimate.methods.spg import SPG, SPGConfig
 from acclimate.prompts import PromptSet
 from acclimate.training.batch import Batch

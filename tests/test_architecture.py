@@ -24,7 +24,7 @@ ORDER = (
     ("methods",),
     ("training",),
     ("backbones",),
-    ("prompts",),
+    ("prompts", "telling"),
     ("data", "metrics"),
 )
 BASE = {"errors", "files", "options", ""}  # "" is `import acclimate` itself, for its version

@@ -10,6 +10,7 @@ from transformers import AutoModel, ViTModel
 from acclimate.backbones import load_domain_encoder
 from acclimate.backbones.recording import Pass, recording
 from acclimate.backbones.relevance import patch_relevance
+from tests.helpers.attention import rolled_out
 from tests.helpers.tiny_domain_encoders import CASES
 
 DIRECTION = 7  # seed of what features are compared with
@@ -21,18 +22,6 @@ def direction(width):
 
 def pixels(size, count=2):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-
-
-def rolled_out(attentions, gradients):
-    """R of equations 5 and 6, one image and one layer after another."""
-    images = []
-    for image in range(len(attentions[0])):
-        found = torch.eye(attentions[0].shape[-1])
-        for weights, gradient in zip(attentions, gradients, strict=True):
-            mean = torch.stack([(g * a).clamp(min=0) for g, a in zip(gradient[image], weights[image], strict=True)])
-            found = found + mean.mean(0) @ found
-        images.append(found)
-    return torch.stack(images)
 
 
 def recorded(encode, goal):

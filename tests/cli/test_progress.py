@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from acclimate.cli import progress
+from acclimate.cli.cell import CellBars
 from acclimate.cli.console import THEME
 from acclimate.cli.progress import Progress
 
@@ -65,3 +66,20 @@ def test_an_error_within_takes_the_bars_away(monkeypatch):
     bars.start("coop", 3)
     bars.__exit__(KeyError, KeyError(), None)
     assert not bars.bars.live.is_started
+
+
+def test_bars_in_a_notebook_show_names_as_they_are(capsys):
+    bars = CellBars()
+    bars.start()
+    number = bars.add_task("<b>coop</b>", total=40, rate="", figures="")
+    bars.update(number, advance=7, rate="3/s", figures="loss < 1")
+    endless = bars.add_task("images", total=None, rate="", figures="")
+    assert [bar.drawn() for bar in bars.bars.values()] == [
+        '<div><progress value="7" max="40"></progress> &lt;b&gt;coop&lt;/b&gt; &nbsp; 7/40 &nbsp; 3/s &nbsp; '
+        "loss &lt; 1</div>",
+        "<div><progress></progress> images &nbsp; 0</div>",
+    ]
+    bars.remove_task(endless)
+    assert list(bars.bars) == [number]
+    bars.stop()
+    assert not bars.bars

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from acclimate.reports.words import verdict_sentence
 from acclimate.tasks import get_task
+from acclimate.telling.words import verdict_sentence
 from tests.helpers.command import QUICK, acclimate
 from tests.helpers.pictures import make_pictures
 

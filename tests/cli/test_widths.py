@@ -15,8 +15,8 @@ from acclimate.backbones.catalogue import list_backbones
 from acclimate.cli import layout, tables
 from acclimate.cli.layout import Sheet
 from acclimate.methods.cards import get_card, list_cards
-from acclimate.reports.words import figure_text
 from acclimate.tasks import get_task
+from acclimate.telling.words import figure_text
 from tests.helpers.command import acclimate
 from tests.helpers.pictures import make_pictures
 

@@ -14,9 +14,11 @@ from acclimate.errors import ConfigError
 from acclimate.methods import (
     AnsweringClassifier,
     Classifier,
+    DomainAttributor,
     Method,
     PromptAttributor,
     Retriever,
+    WordLearner,
     get_method,
     list_methods,
     register,
@@ -29,6 +31,7 @@ from acclimate.training.recipe import Recipe
 from acclimate.training.stages import SolverStage, Stage
 from tests.helpers.methods import (
     CLASSES,
+    DOMAINS,
     FACTS,
     NEEDS,
     TILED,
@@ -375,6 +378,35 @@ def test_attribution_comes_before_the_end_of_training(family, name, worlds):
     assert found.prompts.shape == (len(world.train), world.backbone.embed_dim)
     method.end_training()
     assert method.attribution(world.train) is None
+
+
+@pytest.mark.parametrize(("family", "name"), pairs(WordLearner))
+def test_learned_words_are_learned_tensors_as_wide_as_words(family, name, worlds):
+    world = worlds(family)
+    method = make(world, name, **settings(name))
+    found = method.word_vectors(DOMAINS)
+    state = method.learned_state()
+    for vectors in found.values():
+        assert vectors.shape[1] == world.backbone.text_width
+        assert any(vectors.numel() <= own.numel() and is_part(vectors, own) for own in state.values())
+
+
+def is_part(rows, tensor):
+    """Whether rows (n, D) stand beside each other in a tensor (..., D)."""
+    if tensor.shape[-1] != rows.shape[1]:
+        return False
+    flat = tensor.reshape(-1, tensor.shape[-1])
+    return any(torch.equal(flat[start : start + len(rows)], rows) for start in range(len(flat) - len(rows) + 1))
+
+
+@pytest.mark.parametrize(("family", "name"), pairs(DomainAttributor))
+def test_images_are_nearest_to_a_domain(family, name, worlds):
+    world = worlds(family)
+    method = make(world, name, **settings(name)).eval()
+    with torch.no_grad():
+        found = method.domain_distances(whole(world.test))
+    assert found.shape == (len(world.test), len(DOMAINS))
+    assert (found > 0).all()
 
 
 @pytest.mark.parametrize("name", METHODS)

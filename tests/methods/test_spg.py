@@ -28,7 +28,7 @@ from acclimate.options import make_config
 from acclimate.training.feeds import FeatureFeed
 from acclimate.training.stages import AlternatingStage
 from tests.helpers import plain
-from tests.helpers.methods import DOMAINS, LONG, count, descend, learn, make, some, stages_of, text_runs
+from tests.helpers.methods import DOMAINS, LONG, count, descend, learn, make, some, stages_of, text_runs, whole
 from tests.helpers.tensors import close
 
 FACTS = TrainingFacts(images=18, shots=6, domains=2)
@@ -361,3 +361,14 @@ def test_a_transformer_over_one_token_is_a_function_of_each_image_alone():
     with torch.no_grad():
         close(network(features)[2:3], network(features[2:3]))
         assert network(features).std(dim=0).min() > 0
+
+
+def test_the_domain_that_an_image_is_taken_for(world):
+    method = make(world, "spg").eval()
+    batch = whole(world.test)
+    with torch.no_grad():
+        found, made = method.domain_distances(batch), method.image_prompts(method.image_directions(batch))
+        plain = [[float((one - label).square().mean() ** 0.5) for label in method.labels.values] for one in made]
+        close(found, torch.tensor(plain))
+        assert make(world, "spg", generator="mean").eval().domain_distances(batch) is None
+    assert list(method.word_vectors(DOMAINS)) == list(DOMAINS)

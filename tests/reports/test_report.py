@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import json
 import re
 import shutil
@@ -14,18 +15,20 @@ import pytest
 from PIL import Image
 
 import acclimate
-from acclimate.data import load_data
+from acclimate.data import check_data, load_data
 from acclimate.errors import RunError
 from acclimate.metrics import compare_hits, evaluate_classification
-from acclimate.reports import write_report
+from acclimate.reports import make_report, write_report
+from acclimate.reports.features import neighbour_plane
 from acclimate.reports.pictures import embedded
 from acclimate.runs import look_at_images
 from acclimate.runs.kept_predictions import keep_predictions, predictions_table, read_predictions
 from acclimate.runs.saliency_files import draw_map
+from acclimate.telling.words import verdict_sentence
 from tests.helpers.browser import browse
 from tests.helpers.command import acclimate as command
-from tests.helpers.pictures import picture
-from tests.helpers.runs import quick
+from tests.helpers.pictures import make_split_pictures, picture
+from tests.helpers.runs import QUICK, forget_places, quick
 
 NAMES = ("<script>alert('x')</script>", 'O\'Brien "& co"', "🪨 $granite_1$")
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -122,6 +125,26 @@ def test_each_image_has_a_map_of_what_counts_for_its_answer(page, runs, tmp_path
     assert "where the model looked" not in without
 
 
+def test_of_several_data_sets_each_is_shown_among_its_own_classes(tiny, tmp_path):
+    sets = [
+        load_data(make_split_pictures(tmp_path / name, classes, noise=200.0))
+        for name, classes in {"animals": ("cat", "dog"), "scenes": ("dog", "forest", "river")}.items()
+    ]
+    quick(sets, tiny, method="zero-shot", settings={}, shots="all", out=tmp_path / "run")
+    text = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    parts = text[text.index("What it is worth") :].split("What it is worth")[1:]
+    for one, part in zip(sets, parts, strict=True):
+        maps = re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="where the model looked"', part)
+        looked = {hash_of(Image.open(io.BytesIO(base64.b64decode(drawn)))) for drawn in maps}
+        own = acclimate.load(tmp_path / "run", tiny).of_set(one.name)
+        found = [draw_map(found, 160) for found in look_at_images(own, one.test.paths)]
+        assert looked
+        assert looked <= {*map(hash_of, map(jpeg, found))}
+        near = re.findall(r'<span title="([^"]*)"><img src="data:', part)
+        assert near
+        assert {html.unescape(name) for name in near} <= set(one.train.keys)
+
+
 def jpeg(image):
     """The image as a page holds it."""
     return Image.open(io.BytesIO(base64.b64decode(embedded(image).partition(",")[2])))
@@ -169,7 +192,68 @@ def test_images_and_a_backbone_that_have_gone_are_left_out(runs, tmp_path, caplo
     text = write_report([moved], tmp_path / "report.html").read_text()
     assert "data:image/jpeg" in text
     assert 'class="near"' not in text
-    assert "no maps and no nearest images" in caplog.text
+    assert "nothing that needs the model is shown" in caplog.text
+
+
+def test_a_backbone_that_has_moved_is_named(runs, tiny_folders, tmp_path):
+    moved, words = shutil.copytree(runs / "zero-shot", tmp_path / "run"), ("report", tmp_path / "run", "--quiet")
+    place = shutil.copytree(tiny_folders["clip"], tmp_path / "elsewhere")
+    for file in ("adapter.json", "record.json"):
+        text = (moved / file).read_text().replace(str(tiny_folders["clip"]), str(tmp_path / "gone"))
+        (moved / file).write_text(text)
+    forget_places(moved)
+    out = tmp_path / "report.html"
+    assert command(*words, "--out", out).code == 0
+    assert 'class="near"' not in out.read_text()
+    assert command(*words, "--out", out, "--backbone", place).code == 0
+    assert 'class="near"' in out.read_text()
+    refused = command(*words, "--out", out, "--backbone", tiny_folders["siglip"])
+    assert refused.code == 2
+    assert refused.err.count("error:") == 1
+
+
+def test_the_map_shows_images_in_their_places(page):
+    text = page.read_text()
+    drawn = re.search(r'<svg viewBox="0 0 460 340".*?</svg>\n<figcaption>', text, re.DOTALL)[0]
+    places = [(float(x), float(y)) for x, y in re.findall(r'<svg x="([\d.]+)" y="([\d.]+)"', drawn)]
+    assert len(places) == drawn.count("data:image/jpeg") > 3
+    assert all(0 <= x <= 426 and 0 <= y <= 306 for x, y in places)
+    assert all(max(abs(a - c), abs(b - d)) >= 34 for (a, b), (c, d) in itertools.combinations(places, 2))
+
+
+def test_like_images_are_neighbours_on_the_map():
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.eye(3, 20), 10, axis=0)
+    places = neighbour_plane((groups + random.normal(0, 0.05, (30, 20))).astype(np.float32))
+    distances = np.linalg.norm(places[:, None] - places, axis=-1) + np.diag([np.inf] * 30)
+    assert (distances.argmin(1) // 10 == np.arange(30) // 10).all()
+    assert np.array_equal(
+        places, neighbour_plane((groups + np.random.default_rng(0).normal(0, 0.05, (30, 20))).astype(np.float32))
+    )
+
+
+def test_what_a_check_finds_is_told(runs, tiny, tmp_path):
+    folder = make_split_pictures(tmp_path / "data", ("cat", "dog"))
+    shutil.copy(folder / "train" / "cat" / "000.png", folder / "test" / "cat" / "copy.png")
+    quick(folder, tiny, method="zero-shot", settings={}, shots=2, out=tmp_path / "run")
+    text = html.unescape(write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text())
+    told = next(one.message for one in check_data(folder).findings if "across" in one.kind)
+    assert f"<li><strong>error</strong> {told}</li>" in text
+    shutil.rmtree(folder / "train")
+    text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
+    assert "The images were not checked here" in text
+
+
+def test_words_nearest_to_what_was_learned_are_told(data, tiny, tmp_path):
+    settings = {**QUICK, "context_init": "a photo", "lr": 1e-9, "class_specific": True}
+    quick(data, tiny, settings=settings, shots="all", out=tmp_path / "run")
+    page = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    table = html.unescape(page[page.index("Words nearest") :])
+    found = [re.findall(r"<td>(.*?) <small>([\d.]+)</small></td>", row) for row in table.split("<tr>")[2:4]]
+    tokens = [tiny.tokenizer.tokenizer.decode([token]).strip() for token in tiny.tokenizer.plain("a photo")]
+    assert [[word for word, _ in row] for row in found] == [[token] * len(NAMES) for token in tokens[:2]]
+    assert {distance for row in found for _, distance in row} == {"0.00"}
+    assert all(f'<th scope="col">{name}</th>' in table for name in NAMES)
 
 
 def test_captions_are_reported_without_classes(tiny, caption_folder, tmp_path):
@@ -260,6 +344,35 @@ def test_several_labels_are_reported_by_agreement(tiny, tmp_path):
     text = write_report([tmp_path / "run"], tmp_path / "report.html", features=False).read_text()
     assert "Worst labels" in text
     assert text.count("data:image/jpeg") == 2 * len(data.test)
+
+
+def test_a_model_shows_itself_in_a_notebook(runs, tiny):
+    model, record = (
+        acclimate.load(runs / "linear-probe", tiny),
+        json.loads((runs / "linear-probe/record.json").read_text()),
+    )
+    page = model._repr_html_()
+    assert "<script" not in page
+    text = html.unescape(page)
+    assert f"linear-probe on '{tiny.name}'" in text
+    assert all(name in text for name in NAMES)
+    for metrics in (record["metrics"], record["baselines"]["zero-shot"]):
+        point, low, high = (f"{100 * metrics['accuracy'][end]:.1f}" for end in ("value", "low", "high"))
+        assert f">{point} [{low}, {high}]</td>" in page
+    assert "all images, seed 1" in text
+    assert verdict_sentence("linear-probe", record["verdict"]) in text
+    other = acclimate.load(runs / "zero-shot", tiny).rebind(["<b>", "cat"])
+    assert "<table" not in other._repr_html_()  # its figures are of other classes
+    assert "2 classes: <b>, cat" in html.unescape(other._repr_html_())
+
+
+def test_a_report_shows_itself_in_a_frame_of_a_notebook(runs, tmp_path):
+    report = make_report([runs / "zero-shot"], features=False)
+    shown = report._repr_html_()
+    assert re.fullmatch(r'<iframe title="[^"<>]*" srcdoc="[^"<>]*" sandbox="" style="[^"]*"></iframe>', shown)
+    assert html.unescape(shown).count(report.html) == 1
+    assert report.save(tmp_path / "report.html").read_text() == report.html
+    assert "Report('zero-shot on" in repr(report)
 
 
 def test_a_folder_that_cannot_be_made_is_named(runs, tmp_path):

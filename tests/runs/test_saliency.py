@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import acclimate
-from acclimate.backbones import load_backbone, load_domain_encoder
+from acclimate.backbones import load_backbone, load_domain_encoder, load_vlm
 from acclimate.data import load_data
 from acclimate.data.tiles import tile_boxes
 from acclimate.errors import ConfigError, DataError
-from acclimate.runs import look_at_images
+from acclimate.methods import get_method
+from acclimate.prompts import PromptSet
+from acclimate.runs import AdaptedModel, look_at_images
 from acclimate.runs.saliency import Layer, SaliencyMap
 from acclimate.runs.saliency_files import MapFiles, draw_map
 from tests.helpers.command import acclimate as command
@@ -20,6 +24,7 @@ from tests.helpers.real_data import real_set
 from tests.helpers.runs import quick
 from tests.helpers.tiny_backbones import tiny_clip
 from tests.helpers.tiny_domain_encoders import CASES
+from tests.helpers.tiny_vlms import tiny_llava
 
 EPOCH = {"epochs": 1, "batch_size": 8}
 
@@ -91,6 +96,28 @@ def test_a_map_depends_on_the_weights(pictures, tiny, tmp_path):
     assert np.corrcoef(*[one.ravel() for one in maps])[0, 1] < 0.9
 
 
+def test_generative_models_are_looked_at_through_their_language_model(tmp_path):
+    """The map changes with the class that is explained, and with the weights."""
+    kind, models, maps = get_method("vlm-zero-shot"), [], {}
+    for seed in (0, 1):
+        method = kind(load_vlm(tiny_llava(tmp_path / str(seed), seed=seed)), kind.Config(), PromptSet("natural"))
+        method.bind(CLASSES)
+        models.append(AdaptedModel(method, {}))
+    for number, model in enumerate(models):
+        for name in ("cat", "dog"):
+            (found,) = look_at_images(model, wide(), name)
+            assert found.how == "relevance"
+            assert found.probability == pytest.approx(
+                model.predict(wide())[0].probabilities[CLASSES.index(name)], abs=1e-5
+            )
+            assert not found.values[:, :15].any()  # what the transform cuts off
+            assert found.values.max() > 0.9
+            maps[number, name] = found.values[:, 25:55].ravel()
+        assert all(weight.grad is None for weight in model.backbone.model.parameters())
+    assert np.corrcoef(maps[0, "cat"], maps[0, "dog"])[0, 1] < 0.9
+    assert np.corrcoef(maps[0, "cat"], maps[1, "cat"])[0, 1] < 0.9
+
+
 def test_looking_changes_nothing(pictures, tiny):
     model = quick(pictures, tiny)
     model.method.zero_grad()
@@ -156,6 +183,14 @@ def test_a_map_is_scaled_to_any_size():
     assert not nothing.at(5, 5).any()
 
 
+def test_a_map_shows_itself_in_a_notebook():
+    found = SaliencyMap(
+        "", "cat", 1.0, "relevance", Image.new("RGB", (90, 30)), [Layer(np.eye(2), (0.0, 0.0, 1.0, 1.0))]
+    )
+    assert Image.open(io.BytesIO(found._repr_png_())).size == (90 * 2 + 8, 30)
+    assert SaliencyMap("", error="damaged")._repr_png_() is None
+
+
 def test_files_are_named_apart(tmp_path):
     image = Image.new("RGB", (90, 30))
     layers = [Layer(np.eye(2), (0.0, 0.0, 1.0, 1.0))]
@@ -189,6 +224,11 @@ def test_the_verb(run, tiny_folders, picture_folder, tmp_path):
     done = command("look", run.folder, tmp_path / "new", "--backbone", tiny_folders["clip"], "--out", tmp_path / "maps")
     assert done.code == 2
     assert "1 of 2 images could not be read, the others are mapped" in done.error
+    missing = command(
+        "look", run.folder, tmp_path / "none", "--backbone", tiny_folders["clip"], "--out", tmp_path / "m"
+    )
+    assert missing.code == 2
+    assert not (tmp_path / "m").exists()
     refused = command(*words, "--class", "horse")
     assert refused.code == 2
     assert "--class" in refused.error
@@ -215,6 +255,7 @@ def test_painting_over_what_counts_loses_the_class_sooner(method, sar):
     model = acclimate.adapt(sar, method, "mini-clip", shots=8, settings=settings, device="cpu")
     random, areas = np.random.default_rng(0), []
     for found in look_at_images(model, sar.test.select(range(0, len(sar.test), len(sar.test) // 24))):
+        assert found.how == "relevance"
         counts = [
             found.values[top:bottom, left:right].mean()
             for left, top, right, bottom in tile_boxes(found.image.size, 5)[1:]
@@ -226,3 +267,51 @@ def test_painting_over_what_counts_loses_the_class_sooner(method, sar):
     first, by_chance, last = np.mean(areas, axis=0)
     assert first < by_chance < last
     assert np.mean([own < other for own, other, _ in areas]) > 0.7
+
+
+COLOURS = {"blue": (30, 30, 230), "green": (30, 200, 30), "red": (230, 30, 30)}
+
+
+def square(name, place, random):
+    """Grey noise, with a square of a colour in one of 4 x 4 places."""
+    pixels = random.normal(128, 12, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+    row, column = divmod(int(place), 4)
+    pixels[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = COLOURS[name]
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.slow
+def test_a_generative_model_that_has_learned_colours_looks_at_them(tmp_path):
+    """The pointing game (Zhang et al. 2016, arXiv 1608.00507), and deletion of that part against another one."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 1), ("test", 4)):
+        for name in COLOURS:
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                square(name, random.integers(16), random).save(tmp_path / split / name / f"{number}.png")
+    settings = {"epochs": 5, "lr": 1e-3, "batch_size": 8}
+    model = acclimate.adapt(tmp_path, "instruct", "mini-vlm", shots="all", settings=settings, device="cpu")
+    assert model.record["metrics"]["accuracy"]["value"] > 0.9  # else the maps can show nothing
+    found, lost = [], []
+    for name in COLOURS:
+        for place in random.permutation(16)[:4]:
+            image = square(name, place, random)
+            (seen,) = look_at_images(model, image, name)
+            assert seen.how == "relevance"
+            brightest = int(seen.at(4, 4).argmax())
+            found.append(brightest == place)
+            other = random.choice([one for one in range(16) if one != brightest])
+            kept = [row.probabilities[model.class_names.index(name)] for row in model.predict(
+                [image, covered(image, brightest), covered(image, other)])]  # fmt: skip
+            lost.append((kept[0] - kept[1], kept[0] - kept[2]))
+    assert np.mean(found) > 0.5  # by chance 1 of 16
+    of_brightest, of_another = np.mean(lost, axis=0)
+    assert of_brightest > 0.1 > of_another
+
+
+def covered(image, place):
+    """The image with one of its 4 x 4 parts painted over."""
+    pixels = np.array(image)
+    left, top, right, bottom = tile_boxes(image.size, 4)[1:][place]
+    pixels[top:bottom, left:right] = pixels.reshape(-1, 3).mean(0)
+    return Image.fromarray(pixels)

@@ -12,6 +12,8 @@ import torch
 import acclimate
 from acclimate.backbones import load_vlm
 from acclimate.errors import ConfigError, RunError
+from acclimate.reports import write_report
+from acclimate.runs import look_at_images
 from acclimate.runs.classifiers import pretrain_classifier
 from acclimate.training.checkpoint import read_tensors
 from tests.helpers.killing import kill_often
@@ -222,3 +224,25 @@ def test_other_methods_on_a_generative_model(method, pictures, vlm, tmp_path):
     loaded = acclimate.load(tmp_path / "run", vlm)
     assert loaded.evaluate(pictures.test) == model.record["metrics"]
     assert [row.label for row in loaded.predict(pictures.test)] == [row.label for row in model.predict(pictures.test)]
+
+
+def test_maps_are_of_the_language_model_and_of_the_task_specific_one(run, pictures):
+    path = pictures.test.paths[0]
+    (found,) = look_at_images(acclimate.load(run[0]), path)
+    assert found.how == "relevance"
+    assert len(found.layers) == 2
+    assert all(layer.values.max() > 0 for layer in found.layers)
+    (alone,) = look_at_images(acclimate.load(run[0], domain_encoder="none"), path)
+    assert len(alone.layers) == 1
+
+
+@pytest.mark.slow
+def test_a_report_says_what_the_task_specific_model_changes(run, tmp_path):
+    page = write_report([run[0]], tmp_path / "report.html").read_text()
+    assert "vitask, without exemplar" in page
+    said = {"": {}, "without exemplar": {}}
+    for row in acclimate.load(run[0]).predictions.to_pylist():
+        said[row["ablation"]][row["key"]] = row["predicted"]
+    changed = any(said[""][key] != name for key, name in said["without exemplar"].items())
+    assert ("Other answers without exemplar" in page) == changed
+    assert page.count('alt="where the model looked"') > 10

@@ -1,7 +1,8 @@
 """Attention that is looked at: the weights of every layer of an image encoder, with gradients, while they are recorded.
 
 Fused attention keeps no weights. Inside `recording`, each pass of an image encoder computes them instead, in the towers
-and in the models of transformers alike, and keeps them in a `Pass`. Outside it, nothing is computed in another way.
+and in the models of transformers alike, and keeps them in a `Pass`; so does a language model that judges answers about
+an image, in a `Reading`. Outside it, nothing is computed in another way.
 """
 
 from __future__ import annotations
@@ -65,13 +66,44 @@ class Pass:
         return len(self.weights) == self.layers > 0
 
 
-_RECORD: ContextVar[list[Pass] | None] = ContextVar("record", default=None)
+@dataclass
+class Reading:
+    """What a language model has attended to while it read a prompt with an image and judged answers to it.
+
+    Attributes:
+        encoder: whose reading it is.
+        grid: rows and columns of the parts of the image that vectors stand for, in the order of reading.
+        image: where in the prompt they are.
+        layers: of the language model.
+        weights: (1, heads, L, L) of each layer on the prompt; then (1, heads, Q, L + Q) of each layer on Q tokens of
+            answers, which see the prompt, as often as answers were run.
+    """
+
+    encoder: Seeing
+    grid: tuple[int, int]
+    image: Tensor
+    layers: int
+    weights: list[Tensor] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the attention of every layer was seen, on the prompt and on all answers."""
+        sizes = [one.shape[3] - one.shape[2] for one in self.weights]  # of what was read before
+        first, rest = sizes[: self.layers], sizes[self.layers :]
+        alike = len(first) == self.layers > 0 and len(rest) % self.layers == 0
+        return alike and not any(first) and all(size == self.weights[0].shape[3] for size in rest)
+
+
+_RECORD: ContextVar[list[Pass | Reading] | None] = ContextVar("record", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[list[Pass]]:
-    """Record the passes of image encoders, in this thread alone, and let gradients flow through frozen encoders."""
-    record: list[Pass] = []
+def recording() -> Iterator[list[Pass | Reading]]:
+    """Record passes of image encoders and readings of language models, in this thread alone.
+
+    Gradients flow through frozen encoders meanwhile.
+    """
+    record: list[Pass | Reading] = []
     token = _RECORD.set(record)
     try:
         yield record
@@ -123,6 +155,19 @@ def watched_tower(
     return watched(encoder, (rows, columns), added.start - rows * columns, readout, layers, fresh)
 
 
+@contextmanager
+def watched_reading(encoder: Seeing, grid: tuple[int, int], image: Tensor, layers: int) -> Iterator[None]:
+    """Stand around a language model that reads a prompt and answers; arguments as in `Reading`."""
+    record = _RECORD.get()
+    if record is None:
+        yield
+        return
+    seen = Reading(encoder, grid, image, layers)
+    record.append(seen)
+    with _Watch(seen.weights):
+        yield
+
+
 class _Watch(TorchFunctionMode):
     """Computes attention that torch would fuse from its weights, and keeps these.
 
@@ -137,8 +182,8 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, or attend in its place."""
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
-            return self._attend(*args, **{name: value for name, value in kwargs.items() if name != "enable_gqa"})
+        if func is F.scaled_dot_product_attention:
+            return self._attend(*args, **kwargs)
         if func is F.multi_head_attention_forward and kwargs.get("attn_mask") is None:
             return self._pool(*args), None
         return func(*args, **kwargs)
@@ -152,8 +197,12 @@ class _Watch(TorchFunctionMode):
         dropout_p: float = 0.0,
         is_causal: bool = False,
         scale: float | None = None,
+        enable_gqa: bool = False,
     ) -> Tensor:
         """Return attention (B, heads, Q, d) as `scaled_dot_product_attention` defines it; nothing is dropped."""
+        if enable_gqa:
+            shared = query.shape[1] // key.shape[1]
+            key, value = (one.repeat_interleave(shared, dim=1) for one in (key, value))
         scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
         if is_causal:
             scores = scores + torch.full_like(scores, -math.inf).triu(1)

@@ -14,7 +14,51 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from acclimate.backbones.recording import Pass
+from acclimate.backbones.recording import Pass, Reading
+
+
+def relevance(seen: Pass | Reading, gradients: Sequence[Tensor]) -> Tensor:
+    """Return the relevance (rows, columns), 0 or more, of each part of the image of a complete pass or reading.
+
+    Args:
+        seen: of one image.
+        gradients: of what is explained with respect to its `weights`.
+    """
+    return token_relevance(seen, gradients) if isinstance(seen, Reading) else patch_relevance(seen, gradients)[0]
+
+
+def token_relevance(seen: Reading, gradients: Sequence[Tensor]) -> Tensor:
+    """Return the relevance (rows, columns), 0 or more, of each vector of an image for what was judged about it.
+
+    With R of the tokens of the prompt as above, and S (Q, L), nothing at first, of Q tokens of answers, whose weights
+    are [A_p, A_a] on the prompt and on themselves:
+
+        S <- S + mean over heads of (G_p * A_p)+ R + mean over heads of (G_a * A_a)+ S    for every layer,
+
+    with the R of that layer. What is judged is read from the last token of the prompt and from those of the answers:
+    the relevance is the sum of their rows. A row counts as much as the gradient that it has. What the image tower makes
+    of patches before they are vectors of the language model is left out.
+
+    Args:
+        seen: a complete reading.
+        gradients: as its `weights`.
+    """
+    through = [
+        (gradient.float() * weights.detach().float()).clamp(min=0).mean(dim=1)[0]
+        for weights, gradient in zip(seen.weights, gradients, strict=True)
+    ]
+    prompt, answers = through[: seen.layers], through[seen.layers :]
+    size = seen.weights[0].shape[3]
+    gathered = [torch.eye(size, device=prompt[0].device)]
+    for layer in prompt:
+        gathered.append(gathered[-1] + layer @ gathered[-1])
+    asks = gathered[-1][-1]
+    for start in range(0, len(answers), seen.layers):
+        own = torch.zeros(len(answers[start]), size, device=asks.device)
+        for layer, state in zip(answers[start : start + seen.layers], gathered, strict=False):
+            own = own + layer[:, :size] @ state + layer[:, size:] @ own
+        asks = asks + own.sum(dim=0)
+    return asks[seen.image].unflatten(0, seen.grid)
 
 
 def patch_relevance(seen: Pass, gradients: Sequence[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from acclimate.cli.progress import Progress
 from acclimate.cli.retelling import command
 from acclimate.cli.verdicts import show_commands, show_verdict
 from acclimate.errors import DataError
-from acclimate.reports.words import figure_text
+from acclimate.telling.words import figure_text
 
 if TYPE_CHECKING:
     from acclimate.data import ImageData

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from acclimate.cli.cell import CellBars
 from acclimate.cli.console import err, tell
 
 NARROW = 100  # terminal columns below which the elapsed time and the loss terms are left out of a bar
@@ -32,21 +32,7 @@ class Progress:
 
     def __init__(self, quiet: bool = False, console: Console | None = None, every: float = EVERY) -> None:
         self.console, self.quiet, self.every = console or err, quiet, every
-        wide = self.console.width >= NARROW
-        self.bars = Bars(
-            TextColumn("{task.description:<16}"),
-            BarColumn(bar_width=24 if wide else 12),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            *([TimeElapsedColumn()] if wide else []),
-            TimeRemainingColumn(compact=not wide),
-            *([TextColumn("[note]{task.fields[figures]}")] if wide else []),
-            console=self.console,
-            disable=quiet or not _draws(self.console),
-            transient=True,
-            redirect_stdout=False,  # what goes to standard output goes there, also where that is a file
-            redirect_stderr=False,
-        )
+        self.bars = CellBars() if self.console.is_jupyter and not quiet else _bars(self.console, quiet)
         self.tasks: list[_Task] = []
         self.said, self.entered = time.monotonic(), False
 
@@ -121,6 +107,20 @@ class _Task:
         return ", ".join([*parts, *([self.figures] if self.figures else [])])
 
 
-def _draws(console: Console) -> bool:
-    """Return whether bars can be drawn: in a terminal, and in a notebook that has what rich draws with there."""
-    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+def _bars(console: Console, quiet: bool) -> Bars:
+    """Return bars for a terminal, which draw nothing elsewhere."""
+    wide = console.width >= NARROW
+    return Bars(
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=24 if wide else 12),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        *([TimeElapsedColumn()] if wide else []),
+        TimeRemainingColumn(compact=not wide),
+        *([TextColumn("[note]{task.fields[figures]}")] if wide else []),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+        redirect_stdout=False,  # what goes to standard output goes there, also where that is a file
+        redirect_stderr=False,
+    )

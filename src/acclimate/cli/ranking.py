@@ -9,7 +9,7 @@ from acclimate.cli import tables
 from acclimate.cli.console import out, tell
 from acclimate.cli.layout import Sheet
 from acclimate.counting import counted
-from acclimate.reports.words import OUTCOMES, figure_text
+from acclimate.telling.words import OUTCOMES, figure_text
 
 if TYPE_CHECKING:
     from acclimate.runs.ranking import Ranked

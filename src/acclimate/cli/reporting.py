@@ -23,9 +23,11 @@ def report(
     features: Annotated[
         bool,
         typer.Option(
-            "--features/--no-features", help="Load the backbone: where it looked, nearest training images, and a map."
+            "--features/--no-features", help="Load the backbone: where it looked, nearest images and words, a map."
         ),
     ] = True,
+    backbone: opt.SavedBackbone = None,
+    domain_encoder: opt.SavedDomainEncoder = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the tables of a bench.")] = None,
     against: Annotated[
         str | None, typer.Option(metavar="METHOD", help="Method that those of a bench are compared with.")
@@ -40,5 +42,6 @@ def report(
 
     opt.use_plugins(plugin)
     told = {"features": features, "metric": metric, "against": against}
+    told |= {"backbone": backbone, "domain_encoder": domain_encoder}
     path = write_report(runs, out, cache_dir=opt.feature_cache(no_cache), **told)
     tell(shown, f"{path} is the report, {path.stat().st_size / 1e6:.1f} MB; open it in a browser.")

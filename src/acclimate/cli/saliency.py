@@ -15,7 +15,7 @@ from acclimate.cli.console import tell
 from acclimate.cli.layout import Sheet
 
 HOW = {
-    "relevance": "relevance: attention x gradient of the log-odds of the class, through the image towers",
+    "relevance": "relevance: attention x gradient of the log-odds of the class, through what reads the image",
     "occlusion": "occlusion: what the log-odds of the class lose by each part of the image that is painted over",
 }
 

@@ -13,7 +13,7 @@ from acclimate.cli.terminal import json_text
 from acclimate.cli.verdicts import show_expectation, show_verdict
 from acclimate.cli.wording import in_dashes
 from acclimate.counting import counted
-from acclimate.reports.words import figure_text, rows_beside, shots_text
+from acclimate.telling.words import figure_text, rows_beside, shots_text
 
 if TYPE_CHECKING:
     from acclimate.data import CheckReport, ImageData

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.cli.console import err, out, show_line, tell
 from acclimate.cli.retelling import command
-from acclimate.reports.words import expectation_sentence, verdict_sentence
+from acclimate.telling.words import expectation_sentence, verdict_sentence
 
 if TYPE_CHECKING:
     from acclimate.tasks import Task

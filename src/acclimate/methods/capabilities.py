@@ -262,6 +262,33 @@ class PromptAttribution:
     template_cosines: Tensor | None
 
 
+class WordLearner(Method):
+    """A method that learns vectors in the place of words, to look at beside the words of the vocabulary."""
+
+    def word_vectors(self, domains: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return learned vectors (n, D) at the input of the text tower, by what they are learned for.
+
+        Args:
+            domains: of the training images, sorted.
+
+        Returns:
+            By the names of classes or domains, or "" where they are the same for all; nothing where the settings leave
+            none.
+        """
+        raise NotImplementedError
+
+
+class DomainAttributor(Method):
+    """A method that makes of each image what it has learned for domains, to see which one the image is taken for."""
+
+    def domain_distances(self, batch: Batch) -> Tensor | None:
+        """Return how far what is made of each image lies from what was learned for each training domain (B, M).
+
+        The domains are sorted by name. None where the settings make the same of all images.
+        """
+        raise NotImplementedError
+
+
 class PromptAttributor(Method):
     """A method that can say which reference prompts it has learned from, before `end_training`."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.methods.capabilities import Classifier
+from acclimate.methods.capabilities import Classifier, WordLearner
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.scores import cosines_per_image
@@ -36,7 +36,7 @@ class CoCoOpConfig(Recipe):
 
 
 @register
-class CoCoOp(Classifier):
+class CoCoOp(Classifier, WordLearner):
     """Conditional Context Optimization.
 
     A meta-net h turns the image feature into one token pi(x) = h(norm(f(x))), which is added to every context token:
@@ -87,6 +87,10 @@ class CoCoOp(Classifier):
 
         cosines = cosines_per_image(x, len(self.names), directions)
         return self.backbone.scaled(cosines)
+
+    def word_vectors(self, domains: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return the context v (M, D), which each image shifts."""
+        return {"": self.context}
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns context and meta-net."""

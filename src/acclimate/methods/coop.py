@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acclimate.methods.capabilities import WordLearner
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.text import TextClassifier
@@ -35,7 +36,7 @@ class CoOpConfig(Recipe):
     class_specific: bool = option(False, "one context per class (CSC) instead of one for all")
 
 
-class ContextPrompts(TextClassifier):
+class ContextPrompts(TextClassifier, WordLearner):
     """Base of methods with a learned context that is the same for every image.
 
     The sequence of class c is [v_1 ... v_M, c] with c at the end, in the middle or in front of the context.
@@ -73,6 +74,12 @@ class ContextPrompts(TextClassifier):
             per="class" if self.config.class_specific else "shared",
         )
         return F.normalize(features.float(), dim=-1)
+
+    def word_vectors(self, domains: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return the context v (M, D), or that of each class."""
+        if self.config.class_specific:
+            return dict(zip(self.trained_classes, self.context, strict=True))
+        return {"": self.context}
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns the context."""

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from acclimate.modules import on_first_use
 
-__all__ = ["write_report"]
+__all__ = ["Report", "make_report", "write_report"]
 
-__getattr__ = on_first_use(__name__, {"write_report": "report"})
+__getattr__ = on_first_use(__name__, dict.fromkeys(__all__, "report"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from acclimate.metrics import compare_hits, get_measure
-from acclimate.reports.words import figure_text, verdict_sentence
+from acclimate.telling.words import figure_text, verdict_sentence
 
 if TYPE_CHECKING:
     from acclimate.reports.run_facts import RunFacts

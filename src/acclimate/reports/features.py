@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MAPPED, LEARNED = 500, 2000  # test images on the map, and training images that are looked at, at most
 NEAREST = 3
+PERPLEXITY = 30  # neighbours that t-SNE keeps close, about, where there are enough images
 
 logger = logging.getLogger("acclimate.reports")
 
@@ -53,7 +55,11 @@ class Features:
     @cached_property
     def known(self) -> NDArray[np.float32]:
         """The features (M, F) of the training images."""
-        return self.values[[self.rows[one["path"]] for one in self.learned]]
+        return self.of([one["path"] for one in self.learned])
+
+    def of(self, paths: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of some images (n, F)."""
+        return self.values[[self.rows[path] for path in paths]]
 
     def nearest(self, path: str | None) -> list[Row]:
         """Return the training images that are nearest to an image, the nearest first, by the cosine."""
@@ -62,14 +68,28 @@ class Features:
         order = np.argsort(-(self.known @ self.values[self.rows[path]]), kind="stable")[:NEAREST]
         return [self.learned[place] for place in order]
 
-    def plane(self, paths: Sequence[str]) -> NDArray[np.float64]:
-        """Return where images lie (N, 2) on the two directions in which they differ most (principal components)."""
-        some = self.values[[self.rows[path] for path in paths]].astype(float)
-        centred = some - some.mean(axis=0)
-        _, _, directions = np.linalg.svd(centred, full_matrices=False)
-        signs = np.sign(directions[:2, np.abs(directions[:2]).argmax(axis=1)].diagonal())
-        found: NDArray[np.float64] = centred @ directions[:2].T * signs
-        return found
+
+def principal_plane(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return where images lie (N, 2) on the two directions in which their features (N, F) differ most."""
+    some = features.astype(float)
+    centred = some - some.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(directions[:2, np.abs(directions[:2]).argmax(axis=1)].diagonal())
+    found: NDArray[np.float64] = centred @ directions[:2].T * signs
+    return found
+
+
+def neighbour_plane(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return where images lie (N, 2), N at least 4, so that those with like features (N, F) are neighbours.
+
+    t-SNE (van der Maaten and Hinton 2008) from the principal plane, with a fixed seed: distances between groups, and
+    their sizes, mean nothing.
+    """
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    found: NDArray[np.float64] = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(features)
+    return found.astype(float)
 
 
 class Onlooker:
@@ -78,60 +98,69 @@ class Onlooker:
     Args:
         run: what its folder says.
         cache_dir: feature cache, or none.
+        backbone: where it is, if not where it was; see `load`.
+        domain_encoder: likewise.
     """
 
-    def __init__(self, run: RunFacts, cache_dir: Path | None) -> None:
+    def __init__(
+        self,
+        run: RunFacts,
+        cache_dir: Path | None,
+        backbone: str | os.PathLike[str] | None = None,
+        domain_encoder: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.run, self.cache_dir = run, cache_dir
+        self.backbone, self.domain_encoder = backbone, domain_encoder
 
     @cached_property
-    def model(self) -> AdaptedModel:
-        """The model, see `load`."""
-        return load(self.run.path, cache_dir=self.cache_dir)
+    def model(self) -> AdaptedModel | None:
+        """The model; none where it cannot be loaded.
 
-    def look_at(self, shown: Sequence[Row], mapped: Sequence[Row]) -> Features | None:
+        Raises:
+            AcclimateError: so it is, although somebody has said where its encoders are.
+        """
+        try:
+            return load(self.run.path, self.backbone, cache_dir=self.cache_dir, domain_encoder=self.domain_encoder)
+        except AcclimateError as error:
+            if self.backbone or self.domain_encoder:
+                raise
+            logger.warning("%s: nothing that needs the model is shown (%s)", self.run.path, error)
+            return None
+
+    def serving(self, test: str) -> AdaptedModel | None:
+        """Return the model, telling the classes of a test apart, where that is one of several data sets."""
+        return self.model.of_set(test) if self.model and test in self.model.sets else self.model
+
+    def look_at(self, test: str, shown: Sequence[Row], mapped: Sequence[Row]) -> Features | None:
         """Return the features of test images and of those that were learned from, in the space of the backbone.
 
         Args:
+            test: its name.
             shown: test images of galleries, those first that a map is wanted of most.
             mapped: test images of the map.
 
         Returns:
             None where the backbone cannot be loaded or has no such features, or images are not where they were.
         """
-        run, learned = self.run, _learned(self.run)
+        learned = self.run.learned(test, LEARNED)
         wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
-        if not wanted:
+        model = self.serving(test) if wanted else None
+        if model is None or IMAGE not in model.backbone.widths:
             return None
         paths = sorted(wanted)
         try:
-            backbone = self.model.backbone
-            if IMAGE not in backbone.widths:
-                return None
-            columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
-            data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
-            values = image_features(backbone, data, self.cache_dir).numpy()
-            maps = draw_maps(self.model, shown)
+            images = as_data([{"key": path, "path": path} for path in paths])
+            values = image_features(model.backbone, images, self.cache_dir).numpy()
+            maps = draw_maps(model, shown)
         except AcclimateError as error:
-            logger.warning("%s: no maps and no nearest images (%s)", run.path, error)
+            logger.warning("%s: no maps and no nearest images (%s)", self.run.path, error)
             return None
         values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
         rows = {path: place for place, path in enumerate(paths)}
         return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
 
 
-def _learned(run: RunFacts) -> list[dict[str, Any]]:
-    """Return training images with their paths, which lie where test images do; evenly chosen where there are many."""
-    rows = run.splits.get("splits", {}).get("train", [])
-    root = _root(run)
-    if root is None:
-        return []
-    step = -(-len(rows) // LEARNED) or 1
-    return [{"path": root + row["key"], "key": row["key"], "label": row.get("label", "")} for row in rows[::step]]
-
-
-def _root(run: RunFacts) -> str | None:
-    """Return what stands before the key of an image in its path; none where that is not known."""
-    if run.predictions is None or not len(run.predictions):
-        return None
-    path, key = (run.predictions[name][0].as_py() for name in ("path", "key"))
-    return path.removesuffix(key) if path and path.endswith(key) else None
+def as_data(rows: Sequence[Row]) -> ImageData:
+    """Return rows with some of the columns of image data, of which `key` and `path` must be there, as image data."""
+    columns = {name: [str(row.get(name) or "") for row in rows] for name in COLUMNS}
+    return ImageData("report", text_table(columns), tuple(sorted(set(columns["label"]))))

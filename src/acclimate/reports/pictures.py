@@ -14,6 +14,7 @@ from acclimate.data.images import open_image
 from acclimate.errors import AcclimateError
 
 SIDE = 160  # pixels of the longer side of a thumbnail
+SMALL = 72  # the same of one that stands below another
 QUALITY = 78  # of JPEG; a thumbnail takes about 6 kB
 
 
@@ -26,30 +27,31 @@ class Thumbnails:
 
     def __init__(self, most: int = 400) -> None:
         self.most = most
-        self._made: dict[str, str] = {}
+        self._made: dict[tuple[str, int], str] = {}
 
-    def of(self, row: Mapping[str, Any]) -> str:
+    def of(self, row: Mapping[str, Any], side: int = SIDE) -> str:
         """Return an image as a `data:` address; empty where it is not there any more, or cannot be read.
 
         Args:
             row: has its `path`, or none where it was held in memory.
+            side: pixels of the longer side, at most.
         """
         path = row.get("path")
         if not path:
             return ""
-        if path not in self._made:
+        if (path, side) not in self._made:
             if len(self._made) >= self.most:
                 return ""
-            self._made[path] = _thumbnail(Path(path))
-        return self._made[path]
+            self._made[path, side] = _thumbnail(Path(path), side)
+        return self._made[path, side]
 
 
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: Path, side: int) -> str:
     try:
         image = open_image(path)
     except (AcclimateError, OSError):
         return ""
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((side, side))
     return embedded(image)
 
 

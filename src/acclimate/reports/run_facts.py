@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.data.frozen import load_splits
+from acclimate.data.frozen import joined_sets, load_splits, splits_of_set
 from acclimate.errors import RunError
 from acclimate.files import read_json
-from acclimate.reports.words import rows_beside
 from acclimate.runs import folder
 from acclimate.runs.kept_predictions import read_predictions
 from acclimate.tasks import get_task
+from acclimate.telling.words import rows_beside, tests_of, verdict_of
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -64,11 +64,7 @@ class RunFacts:
 
     def measured(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield the tests that were measured, by name, with the metrics of the method."""
-        if self.record["metrics"]:
-            yield "test", self.record["metrics"]
-        for name, metrics in self.record["tests"].items():
-            if metrics:
-                yield name, metrics
+        return tests_of(self.record)
 
     def rows(self, test: str) -> dict[str, Mapping[str, Any]]:
         """Return the metrics of the method and of all that stands beside it on a test, by name, its own the last."""
@@ -76,10 +72,7 @@ class RunFacts:
 
     def verdict(self, test: str) -> Mapping[str, Any] | None:
         """Return how the method stands to the best of the others on a test; none where that is not known."""
-        if test == "test":
-            return self.record.get("verdict")
-        found: Mapping[str, Any] | None = self.record.get("sets", {}).get(test, {}).get("verdict")
-        return found
+        return verdict_of(self.record, test)
 
     def said(self, test: str, ablation: str = "") -> list[dict[str, Any]]:
         """Return what was said of the images of a test, a row for each, without the probabilities of all classes."""
@@ -90,6 +83,39 @@ class RunFacts:
         told = self.predictions
         table = told.select([name for name in told.column_names if not name.startswith("p(")])
         return table.filter(pc.and_(pc.equal(table["test"], test), pc.equal(table["ablation"], ablation))).to_pylist()
+
+    @cached_property
+    def domains(self) -> list[str]:
+        """The domains of the training images, sorted."""
+        return sorted({row.get("domain", "") for row in self.splits.get("splits", {}).get("train", [])} - {""})
+
+    def learned(self, test: str, most: int) -> list[dict[str, Any]]:
+        """Return training images with `path`, `key` and `label`, which lie where test images do.
+
+        Args:
+            test: where it is of one of several data sets, the images are those of this one.
+            most: so many at most, evenly chosen.
+        """
+        joined = test in joined_sets(self.splits)
+        root = self.root(test, f"{test}/" if joined else "")
+        if root is None:
+            return []
+        splits = splits_of_set(self.splits, test) if joined else self.splits
+        rows = splits.get("splits", {}).get("train", [])
+        step = -(-len(rows) // most) or 1
+        return [{"path": root + row["key"], "key": row["key"], "label": row.get("label", "")} for row in rows[::step]]
+
+    def root(self, test: str, lead: str = "") -> str | None:
+        """Return what stands before the key of an image of a test in its path; none where that is not known.
+
+        Args:
+            test: its name.
+            lead: what the keys begin with and the paths do not, such as the name of one of several data sets.
+        """
+        for row in self.said(test):
+            path, key = row["path"], row["key"].removeprefix(lead)
+            return path.removesuffix(key) if path and path.endswith(key) else None
+        return None
 
     def split_counts(self) -> tuple[list[str], dict[str, list[int]]]:
         """Return the names of the splits, and of each class the number of its images in them."""

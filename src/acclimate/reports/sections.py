@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.methods import get_method
-from acclimate.metrics import get_measure
 from acclimate.options import make_config
 from acclimate.reports import charts
+from acclimate.reports.checks import check_of
 from acclimate.reports.features import MAPPED, Features, Onlooker
 from acclimate.reports.galleries import Gallery, galleries_by, galleries_of_classes, gallery_of_changes
-from acclimate.reports.words import expectation_sentence, figure_text, shots_text, verdict_sentence
+from acclimate.reports.pictures import SMALL
+from acclimate.reports.plane import describe_plane
+from acclimate.reports.prompts import nearest_domains, nearest_words
+from acclimate.telling.tables import figures_table
+from acclimate.telling.words import expectation_sentence, shots_text, verdict_sentence
 
 if TYPE_CHECKING:
     from acclimate.reports.pictures import Thumbnails
@@ -29,17 +33,15 @@ JUDGED = {"cider_d": "captions", "vqa_accuracy": "answers", "agreement": "labels
 Row = Mapping[str, Any]
 
 
-def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_dir: Path | None) -> dict[str, Any]:
+def describe_run(run: RunFacts, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
     """Return what the page says of a run.
 
     Args:
         run: what its folder says.
         thumbnails: make small copies of images.
-        features: whether the backbone may be loaded.
-        cache_dir: feature cache, or none.
+        onlooker: loads its model; none: nothing is shown that needs it.
     """
     record, method = run.record, get_method(run.record["method"])
-    onlooker = Onlooker(run, cache_dir) if features else None
     splits, counts = run.split_counts()
     seconds = record["cost"]["seconds"]
     return {
@@ -47,10 +49,16 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_di
         "name": f"{record['method']} on {record['data']['name']}",
         "title": method.title,
         "facts": _facts(run),
-        "data": {"splits": splits, "counts": counts, "skipped": record["data"].get("skipped", [])},
+        "data": {
+            "splits": splits,
+            "counts": counts,
+            "skipped": record["data"].get("skipped", []),
+            "check": check_of(run),
+        },
         "tests": [_test(run, name, thumbnails, onlooker) for name, _ in run.measured()],
         "expectation": expectation_sentence(record),
         "curve": charts.learning_curve(record["learning_curve"]) if record.get("learning_curve") else "",
+        "words": nearest_words(model, run.domains) if (model := onlooker and onlooker.model) else None,
         "reading": record.get("reading", []),
         "seconds": {name: f"{value:.1f}" for name, value in seconds.items()},
         "versions": {**record["environment"]["versions"], "python": record["environment"]["python"]},
@@ -60,12 +68,11 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, features: bool, cache_di
 
 
 def _facts(run: RunFacts) -> dict[str, str]:
-    record, made = run.record, run.record["data"].get("split_made")
-    rule = f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else record["data"]["split"]
+    record = run.record
     memory = record["cost"]["peak_memory"]["process_mib"]
     found = {
         "learned from": f"{shots_text(record['shots'])}, seed {record['seed']}",
-        "split": rule,
+        "split": _split_rule(record["data"]),
         "backbone": record["backbone"]["id"],
         "domain encoder": (record.get("domain_encoder") or {}).get("id", ""),
         "domain of the words": record.get("domain", ""),
@@ -76,22 +83,26 @@ def _facts(run: RunFacts) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def _split_rule(data: Mapping[str, Any]) -> str:
+    """Return where the split is from; of several data sets, of each."""
+    made = data.get("split_made") or {}
+    if "sets" in made:
+        return "; ".join(
+            f"{name} {_split_rule({'split': 'given', 'split_made': of})}" for name, of in made["sets"].items()
+        )
+    return f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else str(data["split"])
+
+
 def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
     metrics, task = dict(run.measured())[test], run.task
     verdict, rows = run.verdict(test), run.said(test)
-    figures = task.shown(metrics)
     head, details = task.details(metrics) or ([], [])
     found: dict[str, Any] = {
         "name": test,
         "verdict": verdict_sentence(run.record["method"], verdict) if verdict else "",
         "confused": task.confusions(metrics),
         "floor": task.floor(metrics),
-        "note": task.note(metrics),
-        "head": [get_measure(name).title for name in figures],
-        "rows": [
-            {"name": name, "own": name == run.record["method"], "cells": [figure_text(key, of) for key in figures]}
-            for name, of in run.rows(test).items()
-        ],
+        "table": figures_table(task, run.rows(test), run.record["method"]),
         "details": {"head": head, "rows": details},
         "confusion": _confusion(metrics) if "confusion_matrix" in metrics else None,
         "sets": metrics.get("sets", {}),
@@ -99,6 +110,7 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker |
         "galleries": [],
         "looked": False,
         "map": None,
+        "domains": None,
         "kept": run.predictions is not None,
     }
     if rows:
@@ -121,15 +133,17 @@ def _shown(
     step = -(-len(rows) // MAPPED)
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
-    looked = onlooker.look_at(chosen, mapped) if onlooker else None
+    looked = onlooker.look_at(test, chosen, mapped) if onlooker else None
     found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
     found["looked"] = bool(looked and looked.maps)
     if one_each:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
         right = np.array([row["label"] == row["predicted"] for row in rows])
         found["reliability"] = charts.reliability(confidence, right)
-    if looked and (there := [row for row in mapped if row["path"] in looked.rows]) and len(there) > 2:
-        found["map"] = _map(looked, there)
+    if looked:
+        found["map"] = describe_plane(looked, mapped, thumbnails)
+    if model := onlooker and onlooker.serving(test):
+        found["domains"] = nearest_domains(model, [row for row in mapped if Path(row["path"]).is_file()], run.domains)
     return found
 
 
@@ -145,7 +159,9 @@ def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) 
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
-                "near": [{"image": thumbnails.of(one), "label": one["label"], "name": one["key"]} for one in near],
+                "near": [
+                    {"image": thumbnails.of(one, SMALL), "label": one["label"], "name": one["key"]} for one in near
+                ],
             }
         )
     return {"title": gallery.title, "about": gallery.about, "total": gallery.total, "cells": cells}
@@ -185,22 +201,6 @@ def _confusion(metrics: Mapping[str, Any]) -> dict[str, Any]:
         if wrong[k, j]
     ]
     return {"names": [], "rows": [], "pairs": pairs}
-
-
-def _map(looked: Features, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the map of test images, and which colour and mark is which class."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["label"]] = counts.get(row["label"], 0) + 1
-    order = sorted(counts, key=lambda name: (-counts[name], name))
-    kinds = [order.index(row["label"]) for row in rows]
-    hollow = [row["label"] != row["predicted"] for row in rows]
-    last = len(charts.PALETTE) - 1
-    shown = order if len(order) <= last + 1 else [*order[:last], f"{len(order) - last} more classes"]
-    signs = zip(shown, charts.PALETTE, charts.SIGNS, strict=False)
-    legend = [{"name": name, "colour": colour, "sign": sign} for name, colour, sign in signs]
-    places = looked.plane([row["path"] for row in rows])
-    return {"image": charts.points(places, kinds, hollow), "legend": legend, "count": len(rows)}
 
 
 def _command(run: RunFacts) -> str:

@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.counting import counted
-from acclimate.data.ordering import some
 from acclimate.methods import Classifier, Labeller
-from acclimate.metrics import find_figure, get_measure
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -82,19 +79,3 @@ def revive(
     if serves is not None:
         return model.of_set(serves)
     return model if names == model.class_names else model.rebind(names)
-
-
-def summary(model: AdaptedModel) -> str:
-    """Return in a line what a model is: method, backbone, classes, size and headline figure."""
-    method, task = model.method, model.task
-    facts = [f"{method.name} on {model.backbone.name!r}"]
-    if method.domain_encoder is not None:
-        facts[0] += f" and {method.domain_encoder.name!r}"
-    names = model.class_names
-    facts.append(f"{counted(len(names), 'class', 'classes')}: {some(names)}" if names else task.title.lower())
-    facts.append(f"{method.learned_parameters():,} learned numbers")
-    metrics = model.record.get("metrics") if names == model.trained_classes else None
-    if metrics and (figure := find_figure(metrics, task.headline)):
-        measure = get_measure(task.headline)
-        facts.append(f"test {measure.title} {measure.show(figure['value'])}")
-    return f"{type(model).__name__}({'; '.join(facts)})"

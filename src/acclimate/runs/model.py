@@ -18,7 +18,7 @@ from acclimate.data.hierarchy import Hierarchy
 from acclimate.errors import ConfigError
 from acclimate.methods import Classifier, ClassSet
 from acclimate.methods.trust import UNKNOWN
-from acclimate.runs import copies
+from acclimate.runs import copies, showing
 from acclimate.runs.adapter_info import describe_adapter
 from acclimate.runs.asked import ask_about, within_of
 from acclimate.runs.encoders import open_scorer
@@ -89,7 +89,7 @@ class AdaptedModel:
 
     def __repr__(self) -> str:
         """Return method, backbone, classes, size and headline figure in a line."""
-        return copies.summary(self)
+        return showing.summary(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what was learned, and where the frozen encoders are; the images of `splits` stay behind."""
@@ -304,6 +304,7 @@ class AdaptedModel:
         """What it has said of the test images of its run, with a row for each; none where that was not kept."""
         return None if self.run is None else read_predictions(self.run)
 
+    _repr_html_ = showing.html  # in a notebook
     ask = ask_about
     within = within_of
     describe = describe_adapter

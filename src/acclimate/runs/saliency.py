@@ -2,10 +2,11 @@
 
 Two ways, the first where it can be had:
 
-relevance   attention x gradient through the image towers, see `acclimate.backbones.relevance`: all image encoders that
-            the method reads are vision transformers, and its logits have gradients with respect to their attention.
+relevance   attention x gradient through the image towers, or through the language model that reads an image, see
+            `acclimate.backbones.relevance`: all image encoders that the method reads are vision transformers, and its
+            logits have gradients with respect to their attention, or to that of the language model.
 occlusion   parts of the image are painted over with its mean colour, one after another, and what the class loses by it
-            is its share; for everything else, such as CNN encoders and generative models.
+            is its share; for everything else, such as CNN encoders.
 
 What is explained is the log-odds of the class, log p / (1 - p): what speaks for it and not for the others, also where
 the model is so sure that p itself moves no more.
@@ -14,7 +15,7 @@ the model is so sure that p itself moves no more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +25,9 @@ from PIL import Image
 from torch import Tensor
 
 from acclimate import arguments
-from acclimate.backbones.kinds import DUAL
-from acclimate.backbones.recording import Pass, recording
-from acclimate.backbones.relevance import patch_relevance
+from acclimate.backbones.kinds import DUAL, GENERATIVE
+from acclimate.backbones.recording import Pass, Reading, recording
+from acclimate.backbones.relevance import relevance
 from acclimate.data import each_image
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.given import Several
@@ -86,8 +87,8 @@ class SaliencyMap:
     class_name: str = ""
     probability: float = 0.0
     how: Literal["relevance", "occlusion", ""] = ""
-    image: Image.Image | None = None
-    layers: Sequence[Layer] = ()
+    image: Image.Image | None = field(default=None, repr=False)
+    layers: Sequence[Layer] = field(default=(), repr=False)
     error: str = ""
 
     @cached_property
@@ -95,6 +96,12 @@ class SaliencyMap:
         """The map (h, w) of the pixels of the image, see `at`."""
         width, height = self.image.size if self.image else (0, 0)
         return self.at(height, width)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the image with its map beside it, for a notebook."""
+        from acclimate.runs.saliency_files import draw_beside
+
+        return draw_beside(self) if self.image else None
 
     def at(self, height: int, width: int) -> NDArray[np.float32]:
         """Return the map scaled to a height and a width, from 0 (counts for nothing) to 1 (counts most).
@@ -155,7 +162,7 @@ class _Looker:
         self.given = Given(method.backbone, method.domain_encoder, config=method.config)
         self.reader = Reader(method, self.given, frozenset())
         tiles = all(isinstance(kind, TiledInput) for kind in self.reader.others)
-        self.has_relevance = tiles and method.backbone.kind == DUAL
+        self.has_relevance = tiles and method.backbone.kind in (DUAL, GENERATIVE)
 
     def look(self, rgb: Image.Image, path: str) -> SaliencyMap:
         """Return the map of one image."""
@@ -189,7 +196,7 @@ class _Looker:
             logits = self._logits(batch)[0]
         views += [whole] * (len(passes) - len(views))  # the method's own passes
         seen = [weights for one in passes for weights in one.weights]
-        if not passes or not all(one.complete for one in passes) or not logits.requires_grad:
+        if not _is_seen(self.method, passes) or not logits.requires_grad:
             return None
         found = torch.autograd.grad(log_odds(logits, self._index(logits)), seen, allow_unused=True)
         gradients = [gradient for gradient in found if gradient is not None]
@@ -197,7 +204,7 @@ class _Looker:
             return None
         layers, rest = [], iter(gradients)
         for one, view in zip(passes, views, strict=True):
-            values = patch_relevance(one, [next(rest) for _ in one.weights])[0]
+            values = relevance(one, [next(rest) for _ in one.weights])
             layers.append(Layer(values.double().cpu().numpy(), _seen_box(one, view, rgb.size)))
         return logits.detach(), layers
 
@@ -224,7 +231,13 @@ def log_odds(logits: Tensor, index: int) -> Tensor:
     return logits[index] - others.logsumexp(dim=0) if len(others) else logits[index]
 
 
-def _seen_box(seen: Pass, view: tuple[float, ...], size: tuple[int, int]) -> Box:
+def _is_seen(method: Classifier, passes: Sequence[Pass | Reading]) -> bool:
+    """Return whether all that a method looks with was recorded; a generative model looks with its language model."""
+    needed: type[Any] = Reading if method.backbone.kind == GENERATIVE else Pass
+    return any(isinstance(one, needed) for one in passes) and all(one.complete for one in passes)
+
+
+def _seen_box(seen: Pass | Reading, view: tuple[float, ...], size: tuple[int, int]) -> Box:
     """Return where the patches of a pass lie in an image of a size (width, height), of which it sees a view."""
     left, top, right, bottom = view
     width, height = right - left, bottom - top

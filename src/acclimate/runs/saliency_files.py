@@ -49,7 +49,7 @@ def draw_beside(found: SaliencyMap) -> bytes:
 
 
 class MapFiles:
-    """PNG files of maps in a folder, which is made.
+    """PNG files of maps in a folder, which is made for the first of them.
 
     A name has that of the image and the class, and a digest of the place of the image, of the class and of the run: two
     images of one name have two files, and the same command writes the same files again.
@@ -57,20 +57,21 @@ class MapFiles:
     Args:
         folder: where to.
         run: what the maps are of.
-
-    Raises:
-        RunError: the folder cannot be made.
     """
 
     def __init__(self, folder: Path, run: Path) -> None:
         self.folder, self.run = folder, run
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot make the folder {folder}: {error.strerror}; choose another `out`") from None
 
     def write(self, found: SaliencyMap) -> Path:
-        """Write one, and return its file."""
+        """Write one, and return its file.
+
+        Raises:
+            RunError: the folder cannot be made, or the file cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make the folder {self.folder}: {error.strerror}; choose another `out`") from None
         path = self.folder / self.name(found)
         replace_file(path, draw_beside(found))
         return path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from math import isqrt
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from acclimate.backbones.generative.conversation import Conversation
 from acclimate.backbones.generative.conversing import ConversingVLM, Images, prompts_of
 from acclimate.backbones.generative.examples import Opening
 from acclimate.backbones.generative.lowrank import ALL, LowRankAdapter
+from acclimate.backbones.recording import frozen, watched_reading
 from acclimate.errors import BackboneError
 
 MAX_NEW_TOKENS = 64
@@ -97,7 +100,6 @@ class GenerativeVLM(ConversingVLM):
                         states[number] = prefix.last[row, branch]
             return states
 
-    @torch.no_grad()
     def score(
         self,
         conversations: Sequence[Conversation],
@@ -130,12 +132,21 @@ class GenerativeVLM(ConversingVLM):
             return torch.zeros(0, len(answers), device=self.device), counts
         self._check_room(conversations, max(map(len, ids)), "the longest answer has")
         totals = torch.zeros(len(conversations), len(answers), device=self.device)
-        with self.lock:
+        alone = behind is None and len(conversations) == 1
+        with frozen(), self.lock, self._watched(conversations[0], image_tokens) if alone else nullcontext():
             for prefix, places in self._prefixes(conversations, image_tokens, exemplars, shown, behind):
                 found = answering.score(self._family, prefix, ids)
                 for row, branch, number in places:
                     totals[number] = found[row, branch]
         return totals, counts
+
+    def _watched(self, conversation: Conversation, images: Images) -> AbstractContextManager[None]:
+        """Return what stands around the reading of a prompt, for an image of the usual shape whose parts are known."""
+        image, first = (conversation.prompt == self._family.image_id).nonzero()[:, 0], self._family.parts_from
+        if not isinstance(images, Tensor) or len(image) != self.image_tokens or first is None:
+            return nullcontext()
+        side, layers = isqrt(self.image_tokens - first), int(self._family.text_config.num_hidden_layers)
+        return watched_reading(self, (side, side), image[first:].to(self.device), layers)
 
     @torch.no_grad()
     def generate(

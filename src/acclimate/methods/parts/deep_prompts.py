@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
+from acclimate.methods.capabilities import WordLearner
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.text import TextClassifier
 from acclimate.options import option
@@ -38,7 +39,7 @@ class DeepPromptRecipe(Recipe):
     )
 
 
-class DeepPromptClassifier(TextClassifier):
+class DeepPromptClassifier(TextClassifier, WordLearner):
     """Base of methods with deep prompts: a method makes its learned tensors and says what stands at which layer.
 
     With prompts P_0 ... P_{J-1} (n, D) for a tower, P_0 stands among its input tokens, P_l is written over those tokens
@@ -75,6 +76,11 @@ class DeepPromptClassifier(TextClassifier):
     def image_directions(self, batch: Batch) -> Tensor:
         """Return z = norm(f([x, P_0]; P_1 ... P_{J-1})) (B, E)."""
         return self.encode_images(batch.pixels, self.vision_prompts())
+
+    def word_vectors(self, domains: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return P_0 (n, D), which stands among words; what is written in deeper layers is beside no word."""
+        prompts = self.text_prompts()
+        return {} if prompts is None else {"": prompts[0]}
 
     def encode_classes(self, prompts: Sequence[Tensor]) -> Tensor:
         """Return directions of the classes (C, E) behind text prompts."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acclimate.backbones.generative.images import unpack
 from acclimate.backbones.kinds import GENERATIVE
+from acclimate.backbones.recording import frozen
 from acclimate.errors import BackboneError, ConfigError
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.in_context import InContext
@@ -227,10 +228,10 @@ class GenerativeClassifier(InContext):
         """Return what the language model sees of the images in prediction."""
         return Visual(self.image_tokens(batch))
 
-    @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """Return log p(label | image, instruction) (B, C), divided by the tokens of the label with normalise=length."""
-        return self._scores(batch, self.own)
+        with frozen():
+            return self._scores(batch, self.own)
 
     def _scores(self, batch: Batch, asks: Asks) -> Tensor:
         """Return the scores (B, A) of the answers to a question, in their order."""

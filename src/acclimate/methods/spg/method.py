@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.errors import ConfigError
+from acclimate.methods.capabilities import DomainAttributor, WordLearner
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.contexts import initial_context
 from acclimate.methods.parts.scores import cosines_per_image
@@ -30,7 +31,7 @@ logger = logging.getLogger("acclimate.methods")
 
 
 @register
-class SPG(TextClassifier):
+class SPG(TextClassifier, WordLearner, DomainAttributor):
     """Soft Prompt Generation.
 
     Stage I learns a prompt label v^d (n, D) on each source domain by `CoOp`. Stage II learns to make such a prompt of
@@ -146,6 +147,17 @@ class SPG(TextClassifier):
     def image_prompts(self, images: Tensor, draw: int = 0) -> Tensor:
         """Return the prompts (B, n, D) of image directions (B, E)."""
         return self.labels.prompts(self.source(images, self.labels, draw))
+
+    def word_vectors(self, domains: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return the prompt label v^d (n, D) of every source domain d."""
+        return dict(zip(domains, self.labels.values, strict=True))
+
+    def domain_distances(self, batch: Batch) -> Tensor | None:
+        """Return how far the generated prompt of each image is from each label (B, M), a root mean square."""
+        if self.config.generator == "mean":
+            return None
+        made = self.image_prompts(self.image_directions(batch))
+        return (made[:, None] - self.labels.values).square().mean(dim=(2, 3)).sqrt()
 
     def _scores(self, images: Tensor, prompts: Tensor) -> Tensor:
         def directions(few: slice) -> Tensor:

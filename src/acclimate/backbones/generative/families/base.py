@@ -58,6 +58,8 @@ class VLMFamily(ABC):
         shapes: the image processor of transformers that leaves images their own shapes; None: all have the same.
         side: pixels a side of the images that it takes.
         image_tokens: number T of vectors of such an image.
+        parts_from: the first of these that stands for a part of the image; from there on they are a square in the order
+            of reading. None: they are no such square.
         image_id: the placeholder of a vector.
         token_width: width D of the language model.
         payload: width D' of what takes the place of a placeholder, D in most families.
@@ -80,6 +82,7 @@ class VLMFamily(ABC):
     side: int
     image_tokens: int
     vision_width: int
+    parts_from: int | None = 0
     vision_tokens: int | None = None
     dual: DualEncoder | None = None
 

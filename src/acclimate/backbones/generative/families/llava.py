@@ -24,6 +24,7 @@ class LlavaFamily(VLMFamily):
         has_class_token = self.vision_config.model_type == "clip_vision_model"
         dropped = self.config.vision_feature_select_strategy == "default"
         self.image_tokens = patches + has_class_token - dropped
+        self.parts_from = has_class_token - dropped if self.image_tokens >= patches else None
         layers = self.config.vision_feature_layer
         self.vision_width = int(self.vision_config.hidden_size) * (1 if isinstance(layers, int) else len(layers))
         self.vision_tokens = self.image_tokens

@@ -20,6 +20,7 @@ class LlavaNextFamily(VLMFamily):
     model_class: ClassVar[str] = "LlavaNextForConditionalGeneration"
     processor: ClassVar[str] = "clip"
     shapes: ClassVar[str | None] = "LlavaNextImageProcessor"
+    parts_from = None  # the whole image, then its rows, each with a vector that ends it
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from acclimate.counting import counted
@@ -43,6 +43,22 @@ def expectation_sentence(record: Mapping[str, Any]) -> str:
         f"{now[0]} % [{now[1]}, {now[2]}] now: of kernel ridge regression, from parts of the {found['images']} "
         "training images."
     )
+
+
+def tests_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the tests of a record that were measured, by name, with the metrics of its method."""
+    if record["metrics"]:
+        yield "test", record["metrics"]
+    for name, metrics in record["tests"].items():
+        if metrics:
+            yield name, metrics
+
+
+def verdict_of(record: Mapping[str, Any], test: str = "test") -> Mapping[str, Any] | None:
+    """Return how the method of a record stands to the best of the others on a test; none where that is not known."""
+    of_test = record if test == "test" else record.get("sets", {}).get(test, {})
+    found: Mapping[str, Any] | None = of_test.get("verdict")
+    return found
 
 
 def rows_beside(record: Mapping[str, Any], test: str = "test") -> dict[str, Mapping[str, Any] | None]:
