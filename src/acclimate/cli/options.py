@@ -48,10 +48,14 @@ DATA = "Data"
 OUTPUT = "Output"
 MACHINE = "Machine"
 
-DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a CSV, JSONL or Parquet table.")]
+DataPath = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards.")
+]
 SeveralData = Annotated[
     list[Path],
-    typer.Argument(metavar="DATA...", help="Folder of images, or a CSV, JSONL or Parquet table; several: together."),
+    typer.Argument(
+        metavar="DATA...", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards; several: together."
+    ),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
 SavedBackbone = Annotated[

@@ -17,6 +17,8 @@ from acclimate.data import layouts, manifests, metadata, split_lists, tables
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
+from acclimate.data.held import find_shards, read_held
+from acclimate.data.held.frames import FrameImages, read_frame_images
 from acclimate.data.images import UnreadableImage
 from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
@@ -59,10 +61,11 @@ def load_data(
 
     Args:
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
-            `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
-            `datasets` data set, a table in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns
-            of a manifest, whose paths are relative to the working directory, or `ImageData`, which is returned as it is
-            unless `split_from` is given.
+            `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains,
+            files that hold many images or a pattern of them (see `acclimate.data.held`), a `datasets` data set, a table
+            in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns of a manifest, whose paths
+            are relative to the working directory, or with a column of images, or `ImageData`, which is returned as it
+            is unless `split_from` is given.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
@@ -115,8 +118,11 @@ def load_data(
 def _read(source: Any, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
     """Read a source of any kind; return its rows, and its encoded images where it holds them."""
     if is_path(source):
-        return _read_path(Path(os.path.expanduser(source)), layout, images_root), None
+        return _read_path(Path(os.path.expanduser(source)), layout, images_root)
     if is_frame(source):
+        held = FrameImages.of(source)
+        if held is not None:
+            return read_frame_images(source, held)
         title, columns, records = read_frame(source, (*manifests.REQUIRED, *manifests.OPTIONAL))
         return manifests.collect(title, "table", columns, records, images_root or Path.cwd()), None
     if isinstance(source, Mapping) or of_datasets(source):
@@ -146,7 +152,16 @@ def _images_root(images_root: str | os.PathLike[str]) -> Path:
     return root
 
 
-def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
+def _read_path(path: Path, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
+    files = find_shards(path) if layout == "auto" else []
+    manifest = manifests.find_manifest(path) if files else None
+    if files and (manifest is None or manifest in files):
+        return read_held(path, files)
+    return _read_files(path, layout, images_root), None
+
+
+def _read_files(path: Path, layout: str, images_root: Path | None) -> Rows:
+    """Read a source that names the files of its images."""
     if not os.path.exists(path):
         raise DataError(
             f"{path}: no such file or folder; name a folder of images or a manifest (a Hub data set: "
@@ -181,8 +196,16 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             f"{path}: `images_root` belongs to a manifest, and this folder has no labels.csv; name the manifest or "
             "leave `images_root` out"
         )
-    rows = layouts.read_folder(path.resolve(), layout)
-    rows.remarks += [] if found is None else [found]
+    return _read_folder(path.resolve(), layout, found)
+
+
+def _read_folder(path: Path, layout: str, remark: Remark | None) -> Rows:
+    """Read a folder of images; the remark says why a table in it is not read."""
+    try:
+        rows = layouts.read_folder(path, layout)
+    except DataError as error:
+        raise DataError(f"{error}; {remark.text.partition(';')[0]}" if remark else str(error)) from error
+    rows.remarks += [] if remark is None else [remark]
     return rows
 
 

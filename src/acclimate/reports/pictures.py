@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from acclimate.data.images import open_image
+from acclimate.data.held import open_place
 from acclimate.errors import AcclimateError
 
 SIDE = 160  # pixels of the longer side of a thumbnail
@@ -46,7 +46,7 @@ class Thumbnails:
 
 def _thumbnail(path: Path) -> str:
     try:
-        image = open_image(path)
+        image = open_place(path)
     except (AcclimateError, OSError):
         return ""
     image.thumbnail((SIDE, SIDE))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from acclimate.data import open_image
 from acclimate.data.finding import ImageSource, find_images
+from acclimate.data.held import HeldImage
 from acclimate.data.images import Notices, decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.batch import Batch
@@ -104,6 +105,8 @@ class Reader:
         if isinstance(image, Image.Image):
             with decoding(_in_memory(number)):
                 return to_rgb(image)
+        if isinstance(image, HeldImage):
+            return image.open(notice=self.notices)
         return open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
 
     def decode(self, image: ImageSource, number: int) -> Decoded:
@@ -131,9 +134,14 @@ def _in_memory(number: int) -> str:
     return f"number {number} (in memory)"
 
 
-def printable(path: str | os.PathLike[str]) -> str:
+def _named(image: ImageSource, number: int) -> ImageSource:
+    """Return an image as what looks at names may know it."""
+    return _in_memory(number) if isinstance(image, bytes) else str(image) if isinstance(image, HeldImage) else image
+
+
+def printable(path: str | os.PathLike[str] | HeldImage) -> str:
     """Return a path as text that any file can hold; bytes of a name that are no UTF-8 are written as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path) if isinstance(path, HeldImage) else path).decode("utf-8", "backslashreplace")
 
 
 @torch.no_grad()
@@ -153,7 +161,7 @@ def _predict_batch(
     fine = [place for place, reason in enumerate(errors) if not reason]
     rows: Iterator[Any] = iter(())
     if fine:
-        known = [_in_memory(number) if isinstance(image, bytes) else image for number, image in chunk]
+        known = [_named(image, number) for number, image in chunk]
         batch = reader.batch([known[place] for place in fine], pixels)
         rows = task.predict(method, batch, [paths[place] for place in fine])
     for path, reason in zip(paths, errors, strict=True):

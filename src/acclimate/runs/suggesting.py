@@ -21,6 +21,7 @@ from acclimate.data.check.duplicates import near_pairs
 from acclimate.data.check.facts import Fact, measure
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.given import Several
+from acclimate.data.held import HeldImage
 from acclimate.errors import ConfigError, DataError
 from acclimate.opening import read_bytes
 from acclimate.runs.herding import herd, kernel_radius, margin_uncertainty, similarities
@@ -228,6 +229,8 @@ def _digest(image: ImageSource) -> str:
 
 
 def _content(image: Any) -> bytes:
+    if isinstance(image, HeldImage):
+        return image.read()
     return image if isinstance(image, bytes) else read_bytes(image)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from acclimate.data import open_image
+from acclimate.data.held import open_place
 from acclimate.errors import DataError, RunError
 from acclimate.files import replace_file
 from acclimate.runs.contact_sheet import draw_contact_sheet
@@ -68,7 +68,7 @@ class SuggestionFiles:
 def _cells(rows: list[Suggestion]) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
     for row in rows:
         try:
-            image = open_image(row.path, SIDE)
+            image = open_place(row.path, SIDE)
         except DataError as error:  # it was there a moment ago
             logger.warning("not on the sheet: %s", error)
             continue
