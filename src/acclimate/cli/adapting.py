@@ -59,6 +59,7 @@ def adapt(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     multi_label: opt.MultiLabel = False,
+    bands: opt.Bands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -87,7 +88,7 @@ def adapt(
     if language_model is not None:
         backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
     kind = get_method(method)
-    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt, bands)
     sets = open_sets(data, **how, multi_label=multi_label)
     kind = method_for(sets[0], kind)
     method, backbone = kind.name, kind.default_backbone if backbone is None else backbone
@@ -169,6 +170,7 @@ def evaluate(
     floor: opt.Floor = 0.8,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    bands: opt.SavedBands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -186,9 +188,9 @@ def evaluate(
     from acclimate.tasks import open_data, task_of
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
+    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of, bands)
     how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = open_data(data, **how, allow_one_class=True, **model.task.options)
+    images = model.shown(open_data(data, **how, allow_one_class=True, **model.task.options))
     task = task_of(images, type(model.method))
     if rebind and task.has_classes:
         model.rebind(images.class_names)
@@ -218,6 +220,7 @@ def predict(
     adapt_to_folder: opt.AdaptToFolder = False,
     hierarchy: opt.Hierarchy = None,
     floor: opt.Floor = 0.8,
+    bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -230,7 +233,7 @@ def predict(
     from acclimate.runs import load
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}

@@ -217,6 +217,20 @@ MultiLabel = Annotated[
     bool,
     typer.Option("--multi-label", help="Images may have several labels, with | between.", rich_help_panel=DATA),
 ]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4,3,2",
+        help="Bands of each image that are shown as red, green and blue, from 1; one: as grey.",
+        rich_help_panel=DATA,
+    ),
+]
+SavedBands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4,3,2", help="Bands of the images, where they are others than the run's.", rich_help_panel=DATA
+    ),
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
 SplitRuleOption = Annotated[
     SplitRule,
@@ -282,6 +296,7 @@ def reading(
     split_rule: SplitRule,
     split_from: Path | None,
     on_corrupt: OnCorrupt = OnCorrupt.error,
+    bands: str | None = None,
 ) -> dict[str, Any]:
     """Return what these options mean for `load_data` and whatever else reads DATA."""
     return {
@@ -291,6 +306,7 @@ def reading(
         "split_rule": split_rule.value,
         "split_from": split_from,
         "on_corrupt": on_corrupt.value,
+        **({"bands": bands} if bands else {}),
     }
 
 

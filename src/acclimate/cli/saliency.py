@@ -43,6 +43,7 @@ def look(
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
     classes_of: opt.ClassesOf = None,
+    bands: opt.SavedBands = None,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
     as_json: opt.Json = False,
@@ -56,7 +57,7 @@ def look(
     from acclimate.runs.saliency_files import MapFiles
 
     opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     rows: list[Row] = []
     unread: list[str] = []
     maps = look_at_images(model, images, class_name, "skip")

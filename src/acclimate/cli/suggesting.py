@@ -34,6 +34,7 @@ def suggest(
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
     classes_of: opt.ClassesOf = None,
+    bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -48,7 +49,7 @@ def suggest(
 
     opt.use_plugins(plugin)
     files = SuggestionFiles.at(out) if out else None
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     with Progress(quiet) as progress:
         found = suggest(model, images, count, batch_size, progress)
     if files:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
+from acclimate.data.bands import Bands, named
 from acclimate.data.cache import row_key
 from acclimate.data.columns import integers, texts
 from acclimate.data.held.reading import image_at
 from acclimate.data.images import Notices, UnreadableImage, open_image
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark
-from acclimate.data.tiffs import reading
+from acclimate.data.tiffs import RULE, reading
 from acclimate.errors import DataError
 from acclimate.opening import read_bytes
 
@@ -51,6 +52,7 @@ class ImageData:
         chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
             means all of them.
         remarks: what was noticed about the source at load, such as a class without an image that can be read.
+        bands: those of its images that are shown, see `acclimate.data.open_image`; none: the first ones.
         sets: of several data sets that were joined and stay apart, the classes of each, by its name; the table has a
             column `set` then.
     """
@@ -68,6 +70,7 @@ class ImageData:
     remarks: tuple[Remark, ...] = ()
     split_made: Mapping[str, Any] | None = None
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bands: Bands | None = None
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
     _readings: dict[str, str] = field(default_factory=dict)  # likewise
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
@@ -254,7 +257,8 @@ class ImageData:
         path = self.paths[index]
         try:
             content = path or self.image_bytes(index)
-            return open_image(content, min_side, name=path or self._place(index), notice=self._notices)
+            name = path or self._place(index)
+            return open_image(content, min_side, name=name, notice=self._notices, bands=self.bands)
         except UnreadableImage as error:
             raise self._unreadable(error.file, error.reason) from error
 
@@ -294,7 +298,8 @@ class ImageData:
 
         The digest alone serves images that every release has read alike.
         """
-        return row_key(self.digest(index), self._readings[self.keys[index]])
+        digest, view = self.digest(index), self._readings[self.keys[index]]
+        return row_key(digest, view if self.bands is None else f"{view or RULE} bands {named(self.bands)}")
 
     @property
     def _rows(self) -> list[int]:

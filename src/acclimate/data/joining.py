@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from acclimate.data.bands import named
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS, ImageData
 from acclimate.data.held.chained import ChainedImages
@@ -30,7 +31,7 @@ def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
         apart: whether the joined data know which image is of which set, see `ImageData.sets`.
 
     Raises:
-        DataError: no data set, two of one name, or images with several labels.
+        DataError: no data set, two of one name, images with several labels, or of which other bands are shown.
     """
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
@@ -38,6 +39,9 @@ def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
     several = next((part.name for part in parts if part.targets.ndim > 1), None)
     if several is not None:
         raise DataError(f"{several}: its images have several labels, and such data are not joined; give one data set")
+    if len({part.bands for part in parts}) > 1:
+        shown = ", ".join(f"{part.name}: {named(part.bands) if part.bands else 'the first'}" for part in parts)
+        raise DataError(f"of the images of {'+'.join(names)}, other bands are shown ({shown}); name the same `bands`")
     store = ChainedImages([part.store or () for part in parts]) if any(part.store for part in parts) else None
     columns: dict[str, list[str | None]] = {name: [] for name in (*COLUMNS, *(["set"] if apart else []))}
     for part in parts:
@@ -62,6 +66,7 @@ def join_data(parts: Sequence[ImageData], apart: bool = False) -> ImageData:
         skipped=tuple(sorted(f"{part.name}/{key}" for part in parts for key in part.skipped)),
         remarks=tuple(remark for part in parts for remark in part.remarks),
         store=store,
+        bands=parts[0].bands,
         sets={part.name: part.class_names for part in parts} if apart else {},
         other_files=tuple(sorted(f"{part.name}/{file}" for part in parts for file in part.other_files)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from acclimate import arguments
 from acclimate.counting import counted
 from acclimate.data import layouts, manifests, metadata, split_lists, tables
+from acclimate.data.bands import parse_bands
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
@@ -23,7 +24,7 @@ from acclimate.data.images import UnreadableImage
 from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
-from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled, spelled_differently
+from acclimate.data.rows import IN_CHECK, Remark, Rows, on_spelling
 from acclimate.data.several import MultiLabelData
 from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
 from acclimate.data.units import warn_of_crossing
@@ -52,6 +53,7 @@ def load_data(
     on_corrupt: Literal["error", "skip"] = "error",
     allow_one_class: bool = False,
     multi_label: bool = False,
+    bands: str | Sequence[int] | None = None,
 ) -> ImageData:
     """Load labelled images; their files are read when they are used.
 
@@ -80,6 +82,8 @@ def load_data(
         allow_one_class: take data of a single class, as for measuring an adapter that knows others too.
         multi_label: whether images may have several labels, written with "|" between; "|" alone is none of them. What
             is returned is `MultiLabelData` then.
+        bands: three bands of each image that are shown as red, green and blue, such as "4,3,2", or one that is shown as
+            grey, counted from 1; none: the first ones, or those of `ImageData`.
 
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
@@ -93,15 +97,16 @@ def load_data(
         )
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"`on_corrupt={arguments.shown(on_corrupt)}` is neither 'error' nor 'skip'")
-    seed = arguments.whole("split_seed", split_seed)
+    seed, shown = arguments.whole("split_seed", split_seed), parse_bands(bands)
     plan = SplitPlan(rule=split_rule, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     if isinstance(source, ImageData):
         source = MultiLabelData.of(source) if multi_label and type(source) is ImageData else source
+        source = source if shown is None else replace(source, bands=shown)
         return source if split_from is None else settle_split(source, plan, split_from)
     rows, store = _read(source, layout, None if images_root is None else _images_root(images_root))
     if not len(rows):
         raise DataError(f"{rows.name}: there is no image in these data; give at least one of every class")
-    data = build_data(rows, store)
+    data = replace(build_data(rows, store), bands=shown)
     if on_corrupt == "skip":
         data = without_corrupt(data)
     if multi_label:
@@ -232,7 +237,7 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         table = table.append_column("row", integers(range(len(rows))))
     names = rows.classes or tuple(sorted(set(rows.labels)))
     table = table.take(integers(order))
-    remarks = (*rows.remarks, *_on_spelling(names, "class", "classes"), *_on_spelling(set(rows.domains), "domain"))
+    remarks = (*rows.remarks, *on_spelling(names, "class", "classes"), *on_spelling(set(rows.domains), "domain"))
     for remark in remarks[:MOST_REMARKS]:
         level = logging.INFO if remark.level == "info" else logging.WARNING
         log.log(level, "%s: %s", rows.name, remark.text, extra=IN_CHECK)
@@ -241,15 +246,6 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         log.warning("%s: and %s", rows.name, more, extra=IN_CHECK)
     origin, others = "given" if given else "made", tuple(rows.other_files)
     return ImageData(rows.name, table, names, origin, other_files=others, store=store, remarks=remarks)
-
-
-def _on_spelling(names: Iterable[str], *what: str) -> list[Remark]:
-    alike = spelled_differently(sorted(names))
-    if not alike:
-        return []
-    shown = some([" = ".join(found) for found in alike])
-    text = f"{spelled(len(alike), *what)}: {shown}; spell alike what is the same"
-    return [Remark("warning", "spelling", text, tuple(name for found in alike for name in found))]
 
 
 def without_corrupt(data: ImageData) -> ImageData:

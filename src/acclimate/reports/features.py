@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.data import ImageData
-from acclimate.data.columns import text_table
+from acclimate.data.bands import Bands
+from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS
+from acclimate.data.held import PlacedImages, is_place
 from acclimate.errors import AcclimateError
 from acclimate.reports.maps import draw_maps
 from acclimate.runs import load
@@ -99,7 +101,7 @@ class Onlooker:
             None where the backbone cannot be loaded or has no such features, or images are not where they were.
         """
         run, learned = self.run, _learned(self.run)
-        wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
+        wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and is_place(row["path"])}
         if not wanted:
             return None
         paths = sorted(wanted)
@@ -107,8 +109,7 @@ class Onlooker:
             backbone = self.model.backbone
             if IMAGE not in backbone.widths:
                 return None
-            columns = dict.fromkeys(COLUMNS, [""] * len(paths)) | {"key": paths, "path": paths}
-            data = ImageData(run.record["data"]["name"], text_table(columns), ("",))
+            data = _images(run.record["data"]["name"], paths, self.model.bands)
             values = image_features(backbone, data, self.cache_dir).numpy()
             maps = draw_maps(self.model, shown)
         except AcclimateError as error:
@@ -117,6 +118,14 @@ class Onlooker:
         values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
         rows = {path: place for place, path in enumerate(paths)}
         return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
+
+
+def _images(name: str, places: Sequence[str], bands: Bands | None) -> ImageData:
+    """Return images at places, without labels."""
+    files: list[str | None] = [place if Path(place).is_file() else None for place in places]
+    table = text_table(dict.fromkeys(COLUMNS, [""] * len(places)) | {"key": places, "path": files})
+    table = table.append_column("row", integers(range(len(places))))
+    return ImageData(name, table, ("",), store=PlacedImages(places), bands=bands)
 
 
 def _learned(run: RunFacts) -> list[dict[str, Any]]:

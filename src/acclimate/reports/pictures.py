@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,29 @@ class Thumbnails:
 
     def __init__(self, most: int = 400) -> None:
         self.most = most
-        self._made: dict[str, str] = {}
+        self._made: dict[tuple[str, tuple[int, ...]], str] = {}
 
-    def of(self, row: Mapping[str, Any]) -> str:
+    def of(self, row: Mapping[str, Any], bands: Sequence[int] | None = None) -> str:
         """Return an image as a `data:` address; empty where it is not there any more, or cannot be read.
 
         Args:
             row: has its `path`, or none where it was held in memory.
+            bands: those that are shown, as in `open_image`.
         """
         path = row.get("path")
         if not path:
             return ""
-        if path not in self._made:
+        key = (path, tuple(bands or ()))
+        if key not in self._made:
             if len(self._made) >= self.most:
                 return ""
-            self._made[path] = _thumbnail(Path(path))
-        return self._made[path]
+            self._made[key] = _thumbnail(Path(path), bands)
+        return self._made[key]
 
 
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: Path, bands: Sequence[int] | None) -> str:
     try:
-        image = open_place(path)
+        image = open_place(path, bands=bands)
     except (AcclimateError, OSError):
         return ""
     image.thumbnail((SIDE, SIDE))

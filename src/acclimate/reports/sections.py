@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acclimate.data.bands import named
 from acclimate.methods import get_method
 from acclimate.metrics import get_measure
 from acclimate.options import make_config
@@ -67,6 +69,7 @@ def _facts(run: RunFacts) -> dict[str, str]:
         "learned from": f"{shots_text(record['shots'])}, seed {record['seed']}",
         "split": rule,
         "backbone": record["backbone"]["id"],
+        "bands": named(run.bands) if run.bands else "",
         "domain encoder": (record.get("domain_encoder") or {}).get("id", ""),
         "domain of the words": record.get("domain", ""),
         "learned numbers": f"{record['cost']['learned_parameters']:,}",
@@ -122,7 +125,9 @@ def _shown(
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
     looked = onlooker.look_at(chosen, mapped) if onlooker else None
-    found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
+    found: dict[str, Any] = {
+        "galleries": [_gallery(one, partial(thumbnails.of, bands=run.bands), looked) for one in galleries]
+    }
     found["looked"] = bool(looked and looked.maps)
     if one_each:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
@@ -133,19 +138,19 @@ def _shown(
     return found
 
 
-def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) -> dict[str, Any]:
+def _gallery(gallery: Gallery, thumbnail: Callable[[Row], str], looked: Features | None) -> dict[str, Any]:
     """Return the images of a gallery, each with where the model looked, its words and its nearest training images."""
     cells = []
     for row in gallery.rows:
         near = looked.nearest(row["path"]) if looked else []
         cells.append(
             {
-                "image": thumbnails.of(row),
+                "image": thumbnail(row),
                 "map": looked.maps.get(row["path"], "") if looked else "",
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
-                "near": [{"image": thumbnails.of(one), "label": one["label"], "name": one["key"]} for one in near],
+                "near": [{"image": thumbnail(one), "label": one["label"], "name": one["key"]} for one in near],
             }
         )
     return {"title": gallery.title, "about": gallery.about, "total": gallery.total, "cells": cells}
@@ -210,6 +215,7 @@ def _command(run: RunFacts) -> str:
     options = [("method", record["method"]), ("backbone", record["backbone"]["id"])]
     options += [("shots", record["shots"]), ("seed", record["seed"])]
     options += [("domain-encoder", encoder.get("id")), ("domain", record.get("domain"))]
+    options += [("bands", named(run.bands) if run.bands else None)]
     config = run.adapter["config"].items()
     changed = [(name, value) for name, value in config if name not in usual or _plain(usual[name]) != _plain(value)]
     options += [("set", f"{name}={value}") for name, value in changed]

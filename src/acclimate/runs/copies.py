@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.counting import counted
+from acclimate.data.bands import Bands
 from acclimate.data.ordering import some
 from acclimate.methods import Classifier, Labeller
 from acclimate.metrics import find_figure, get_measure
@@ -52,7 +53,8 @@ def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
     bound = (model.trained_classes, model.class_names, model.sets, model.serves)
     seen = (model.frozen, model.seen_before, model.left_out, model.trust, model.laid_aside, model.predictions)
-    return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
+    shown = (model.cache_dir, model.bands)
+    return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, shown)
 
 
 def revive(
@@ -70,11 +72,12 @@ def revive(
         Trust | None,
         Table | None,
     ],
-    cache_dir: Path | None,
+    shown: tuple[Path | None, Bands | None],
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""
     trained, names, sets, serves = bound
-    model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
+    model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=shown[0])
+    model.bands = shown[1]
     model.frozen, model.seen_before, model.left_out, trust, model.laid_aside, model.predictions = seen
     if isinstance(model.method, Classifier):
         model.method.trust = trust

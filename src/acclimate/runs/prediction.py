@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from acclimate.data import open_image
+from acclimate.data.bands import Bands
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.held import HeldImage
 from acclimate.data.images import Notices, decoding, to_rgb
@@ -50,6 +51,7 @@ def stream_predictions(
     sources: Iterable[ImageSource],
     batch_size: int = 32,
     on_corrupt: str = "error",
+    bands: Bands | None = None,
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 
@@ -59,6 +61,7 @@ def stream_predictions(
         sources: images, the bytes of files, files, folders and patterns; see `find_images`.
         batch_size: images a pass.
         on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
+        bands: those of each file that are shown, see `open_image`; Pillow images are taken as they are.
 
     Raises:
         DataError: see `find_images`, and for an unreadable image where `on_corrupt` is `error`.
@@ -67,7 +70,7 @@ def stream_predictions(
         method.eval()
     images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = Reader(method, given, task.reads)
+    reader = Reader(method, given, task.reads, bands)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
@@ -88,7 +91,8 @@ class Decoded(NamedTuple):
 class Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
-    def __init__(self, method: Method, given: Given, beside: frozenset[str]) -> None:
+    def __init__(self, method: Method, given: Given, beside: frozenset[str], bands: Bands | None) -> None:
+        self.bands = bands
         self.given, names = given, method.inputs.prediction | beside
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
@@ -106,8 +110,9 @@ class Reader:
             with decoding(_in_memory(number)):
                 return to_rgb(image)
         if isinstance(image, HeldImage):
-            return image.open(notice=self.notices)
-        return open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
+            return image.open(notice=self.notices, bands=self.bands)
+        name = _in_memory(number) if isinstance(image, bytes) else None
+        return open_image(image, name=name, notice=self.notices, bands=self.bands)
 
     def decode(self, image: ImageSource, number: int) -> Decoded:
         """Return one image, through the transform of each encoder; see `open`."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from acclimate import arguments
 from acclimate.data import each_image
+from acclimate.data.bands import Bands
 from acclimate.data.check.duplicates import near_pairs
 from acclimate.data.check.facts import Fact, measure
 from acclimate.data.finding import ImageSource, find_images
@@ -71,6 +72,7 @@ class Suggestions:
         copies: of these, exact copies of others.
         compared: images among which was chosen.
         unreadable: why images could not be read, one reason each.
+        bands: those that are shown of the images, none for the first ones.
     """
 
     rows: list[Suggestion] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Suggestions:
     copies: int = 0
     compared: int = 0
     unreadable: list[str] = field(default_factory=list)
+    bands: Bands | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -123,7 +126,8 @@ def suggest(
     pool = _Pool(model)
     progress = arguments.progress("progress", progress) or Silent()
     progress.start("images", None)
-    for found in stream_predictions(pool, model.method, pool.passing(each_image(images)), batch_size, "skip"):
+    seen = pool.passing(each_image(images))
+    for found in stream_predictions(pool, model.method, seen, batch_size, "skip", model.bands):
         pool.take(found)
         progress.advance(1)
     progress.finish()
@@ -134,6 +138,7 @@ def suggest(
             f"none of the {told.images} images is without a label: they are those of the run; name others, or adapt "
             "again with more `shots`"
         )
+    told.bands = model.bands
     told.rows = _choose(candidates, count) if told.compared else []
     return told
 

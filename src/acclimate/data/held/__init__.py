@@ -4,6 +4,25 @@ What such a file says of its images is read at once, the images themselves when 
 """
 
 from acclimate.data.held.names import find_shards
-from acclimate.data.held.reading import HeldImage, has_labels, held_images, image_at, open_place, read_held
+from acclimate.data.held.reading import (
+    HeldImage,
+    PlacedImages,
+    has_labels,
+    held_images,
+    image_at,
+    is_place,
+    open_place,
+    read_held,
+)
 
-__all__ = ["HeldImage", "find_shards", "has_labels", "held_images", "image_at", "open_place", "read_held"]
+__all__ = [
+    "HeldImage",
+    "PlacedImages",
+    "find_shards",
+    "has_labels",
+    "held_images",
+    "image_at",
+    "is_place",
+    "open_place",
+    "read_held",
+]

@@ -99,7 +99,12 @@ class HeldImage:
         shard, name = _opened(file, file.stat().st_mtime_ns), path.relative_to(file).as_posix()
         return cls(shard, shard.names.index(name)) if name in shard.names else None
 
-    def open(self, min_side: int | None = None, notice: Callable[[str, str], None] = warn) -> Image.Image:
+    def open(
+        self,
+        min_side: int | None = None,
+        notice: Callable[[str, str], None] = warn,
+        bands: Sequence[int] | None = None,
+    ) -> Image.Image:
         """Return the image as RGB, see `acclimate.data.open_image`.
 
         Raises:
@@ -107,7 +112,7 @@ class HeldImage:
         """
         with decoding(str(self)):
             content = self.read()
-        return open_image(content, min_side, name=str(self), notice=notice)
+        return open_image(content, min_side, name=str(self), notice=notice, bands=bands)
 
     def read(self) -> bytes:
         """Return the bytes of the image; none where the file has none.
@@ -134,14 +139,44 @@ def image_at(store: Store | None, row: int) -> HeldImage | None:
     return store.image(row) if isinstance(store, ShardImages) else None
 
 
-def open_place(path: str | os.PathLike[str], min_side: int | None = None) -> Image.Image:
-    """Return the image of a file, or one in a shard that is named by its place, as RGB.
+def open_place(
+    path: str | os.PathLike[str], min_side: int | None = None, bands: Sequence[int] | None = None
+) -> Image.Image:
+    """Return the image of a file, or one in a shard that is named by its place, as RGB, see `open_image`.
 
     Raises:
         DataError: it cannot be read.
     """
     held = None if os.path.isfile(path) else HeldImage.at(Path(path))
-    return open_image(path, min_side) if held is None else held.open(min_side)
+    return open_image(path, min_side, bands=bands) if held is None else held.open(min_side, bands=bands)
+
+
+def is_place(path: str) -> bool:
+    """Return whether a path names an image that is there: a file, or the place of one in a shard."""
+    return os.path.isfile(path) or HeldImage.at(Path(path)) is not None
+
+
+class PlacedImages(Sequence[Mapping[str, Any]]):
+    """Images at places, see `open_place`, as `ImageData.store` has them.
+
+    Args:
+        places: those of the images.
+    """
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self._places = places
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._places)
+
+    def __getitem__(self, row: Any) -> Any:
+        """Return the image of a row."""
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        place = self._places[row]
+        held = HeldImage.at(Path(place))
+        return {"image": held.shard.cell(held.row) if held else {"bytes": None, "path": place}}
 
 
 @lru_cache(maxsize=8)

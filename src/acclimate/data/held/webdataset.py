@@ -96,7 +96,7 @@ def _samples(file: Path) -> dict[str, _Sample]:
     try:
         with open_regular(file) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # else it keeps all of them
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
                 folder, name = os.path.split(member.name)
                 if not member.isreg() or is_passed_over(name):
                     continue
