@@ -1,0 +1,36 @@
+"""MetaCLIP 2: CLIP's towers, with a tokenizer of many languages."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from acclimate.backbones.architecture import Architecture
+from acclimate.backbones.families.base import Family
+from acclimate.backbones.families.clip import ClipFamily
+
+
+class MetaClip2Family(ClipFamily):
+    """CLIP whose texts end with the token that the configuration names, also where that is 2."""
+
+    name: ClassVar[str] = "metaclip_2"
+
+    @classmethod
+    def model_class(cls) -> Any:
+        """`transformers.MetaClip2Model`."""
+        from transformers import MetaClip2Model
+
+        return MetaClip2Model
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the forward pass takes from config.json, with the token that ends texts."""
+        return Family.architecture.fget(self).plus("text", "eos_token_id", self.eos, EOS)  # type: ignore[attr-defined]
+
+    def text_pool(self, ids: Tensor) -> Tensor:
+        """First EOS."""
+        return (ids == self.eos).int().argmax(dim=1)
+
+
+EOS = 2  # of its tokenizer
