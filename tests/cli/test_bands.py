@@ -11,6 +11,9 @@ import pytest
 import tifffile
 
 import acclimate
+from acclimate.bench.facts import facts_of
+from acclimate.bench.jobs import load_source
+from acclimate.bench.spec import read_spec
 from acclimate.data import join_data, load_data
 from acclimate.data.bands import parse_bands
 from acclimate.errors import ConfigError, DataError
@@ -124,3 +127,21 @@ def test_other_bands_are_other_features(scenes, reversed_colours):
 def test_what_is_no_bands(wrong):
     with pytest.raises(ConfigError, match=r"^`bands=.*name three bands for red, green and blue, or one, counted from"):
         parse_bands(wrong)
+
+
+def test_other_bands_are_other_runs_and_jobs(scenes, tiny, tmp_path):
+    told = {"method": "zero-shot", "backbone": tiny, "shots": 1, "domain": "natural", "device": "cpu"}
+    runs = [acclimate.adapt(load_data(scenes, bands=bands), **told) for bands in (None, "1,2,3", "6,5,4")]
+    assert len({run.record["identity"] for run in runs}) == 3
+    spec = {
+        "title": "bands",
+        "backbones": ["mini-clip"],
+        "data": {name: {"path": str(scenes), **more} for name, more in (("a", {}), ("b", {"bands": "6,5,4"}))},
+    }
+    (tmp_path / "bench.yaml").write_text(
+        json.dumps({**spec, "methods": ["zero-shot"], "suites": [{"protocol": "few-shot", "data": ["a", "b"]}]})
+    )
+    read = read_spec(tmp_path / "bench.yaml")
+    found = [facts_of(load_source(name, source), source) for name, source in read.data.items()]
+    assert ("bands" in found[0], found[1]["bands"]) == (False, [6, 5, 4])
+    assert found[0] == {name: value for name, value in found[1].items() if name != "bands"}

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from acclimate.backbones.architecture import Architecture
-from acclimate.backbones.families.base import Family
 from acclimate.backbones.families.clip import ClipFamily
+
+EOS = 2  # of its tokenizer
 
 
 class MetaClip2Family(ClipFamily):
@@ -23,14 +23,9 @@ class MetaClip2Family(ClipFamily):
 
         return MetaClip2Model
 
-    @property
-    def architecture(self) -> Architecture:
-        """What the forward pass takes from config.json, with the token that ends texts."""
-        return Family.architecture.fget(self).plus("text", "eos_token_id", self.eos, EOS)  # type: ignore[attr-defined]
+    def _end_of_text(self) -> tuple[int, int]:
+        return self.eos, EOS
 
     def text_pool(self, ids: Tensor) -> Tensor:
         """First EOS."""
         return (ids == self.eos).int().argmax(dim=1)
-
-
-EOS = 2  # of its tokenizer
