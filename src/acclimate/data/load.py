@@ -209,7 +209,9 @@ def _read_folder(path: Path, layout: str, remark: Remark | None) -> Rows:
     try:
         rows = layouts.read_folder(path, layout)
     except DataError as error:
-        raise DataError(f"{error}; {remark.text.partition(';')[0]}" if remark else str(error)) from error
+        if remark is None:
+            raise
+        raise DataError(f"{error}; {remark.text.partition(';')[0]}") from error
     rows.remarks += [] if remark is None else [remark]
     return rows
 

@@ -91,7 +91,7 @@ class Decoded(NamedTuple):
 class Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
-    def __init__(self, method: Method, given: Given, beside: frozenset[str], bands: Bands | None) -> None:
+    def __init__(self, method: Method, given: Given, beside: frozenset[str], bands: Bands | None = None) -> None:
         self.bands = bands
         self.given, names = given, method.inputs.prediction | beside
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
