@@ -69,9 +69,24 @@ def test_unreadable_config(folder, text):
 
 
 def test_unknown_family(folder):
-    edit(folder / "config.json", model_type="metaclip_2")
-    assert "model_type 'metaclip_2' is not supported" in refusal(folder)
-    assert "clip, siglip" in refusal(folder)
+    edit(folder / "config.json", model_type="flava")
+    assert "model_type 'flava' is not supported" in refusal(folder)
+    assert "clip, siglip, metaclip_2" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "sibling"),
+    [
+        ("siglip2", "a SigLIP 2 of one size, such as google/siglip2-base-patch16-224"),
+        ("altclip", "a CLIP of many languages, such as facebook/metaclip-2-worldwide"),
+        ("chinese_clip", "a CLIP of many languages, such as facebook/metaclip-2-worldwide"),
+        ("vision-text-dual-encoder", "a CLIP or SigLIP of the same domain, see `acclimate backbones`"),
+    ],
+)
+def test_dual_encoders_that_are_known_and_not_served(folder, model_type, sibling):
+    edit(folder / "config.json", model_type=model_type)
+    assert f"model_type '{model_type}' is not supported: " in refusal(folder)
+    assert sibling in refusal(folder)
 
 
 def test_pickled_weights_are_not_opened(folder):

@@ -109,7 +109,11 @@ BAD = [
     ("data", ["a"], "data: give names with values"),
     ("data", {"a": {"path": "a", "paths": "b"}}, "data.a: unknown entry 'paths'; did you mean 'path'?"),
     ("data", {"a": {}}, "data.a: the entry 'path' is missing"),
-    ("data", {"a": {"layout": 3, "pth": "a"}}, "data.a: unknown entry 'pth'; did you mean 'path'? (entries: domain, "),
+    (
+        "data",
+        {"a": {"layout": 3, "pth": "a"}},
+        "data.a: unknown entry 'pth'; did you mean 'path'? (entries: bands, domain, ",
+    ),
     ("data", {"a": None}, "data.a: give names with values"),
     ("data", {"a": {"path": ["x"]}}, "data.a.path: give text"),
     ("data", {"a": {"path": "a", "split_seed": "one"}}, "data.a.split_seed: give a whole number, not 'one'"),

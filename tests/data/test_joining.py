@@ -93,12 +93,16 @@ def test_what_cannot_be_joined(tmp_path: Path) -> None:
         join_data([one, one])
     with pytest.raises(DataError, match=r"cannot join the data sets \(none\)"):
         join_data([])
+
+
+def test_images_in_memory_are_joined(tmp_path: Path) -> None:
+    one = table(tmp_path / "1", grid("ab", PARTS), "one")
     pixels = [Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(8)]
-    held = load_data(
-        datasets.Dataset.from_dict(
-            {"image": pixels, "label": ["a", "b"] * 4},
-            features=datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")}),
-        )
-    )
-    with pytest.raises(DataError, match="held in memory; save them as files"):
-        join_data([one, held])
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    held = load_data(datasets.Dataset.from_dict({"image": pixels, "label": ["a", "b"] * 4}, features=features))
+    joined = join_data([one, held.select([5, 1])])
+    assert len(joined) == len(one) + 2
+    kept = {key: joined.image_bytes(row) for row, key in enumerate(joined.keys)}
+    assert kept == {f"one/{key}": one.image_bytes(row) for row, key in enumerate(one.keys)} | {
+        f"{held.name}/{held.keys[row]}": held.image_bytes(row) for row in (1, 5)
+    }

@@ -55,6 +55,23 @@ def test_metadata_without_labels_are_named(tmp_path: Path, caplog: pytest.LogCap
     assert "unused_table" in {finding.kind for finding in check_data(data).findings}
 
 
+def test_metadata_that_say_too_much_or_too_little(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "set" / "train", ("cat", "dog"), 4).parent
+    file = folder / "train" / "metadata.csv"
+    file.write_text("file_name,class,category\ncat/000.png,a,b\n")
+    with pytest.raises(DataError, match=r"^train/metadata.csv: class, category may each be the column of labels; rena"):
+        load_data(folder)
+    file.write_text("file_name,class,label\ncat/000.png,a,b\ndog/000.png,a,c\n")
+    assert load_data(folder).class_names == ("b", "c")
+    flat = make_pictures(tmp_path / "flat", (".",), 4)
+    (flat / "metadata.csv").write_text("image,label\n000.png,a\n")
+    with pytest.raises(DataError, match=r"the images lie directly in this folder; .* there is no file_name$"):
+        load_data(flat)
+    (flat / "metadata.csv").write_text("file_name,label\n000.png,\n")
+    with pytest.raises(DataError, match=r"^metadata.csv row 2: the label is empty; fill it in or remove the row"):
+        load_data(flat)
+
+
 @pytest.mark.parametrize("inner", ["my_data", "My-Data-v2", "my", "images", "my_data/images"])
 def test_the_only_folder_is_stepped_into(tmp_path: Path, caplog: pytest.LogCaptureFixture, inner: str) -> None:
     make_pictures(tmp_path / "my_data" / inner, ("cat", "dog"), 4)

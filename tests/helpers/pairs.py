@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from transformers import CLIPModel, SiglipModel
-
 from acclimate.backbones import load_backbone
 from acclimate.backbones.families import FAMILIES
-from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+from tests.helpers.tiny_backbones import tiny_clip, tiny_metaclip2, tiny_siglip
 
 VARIANTS = {
     "clip": (tiny_clip, {}),
@@ -30,6 +28,7 @@ VARIANTS = {
             "vision": {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 8},
         },
     ),
+    "metaclip_2": (tiny_metaclip2, {}),
     "siglip": (tiny_siglip, {}),
     "siglip-other": (
         tiny_siglip,
@@ -45,8 +44,7 @@ WORDS = ["cat", "bare land", "storage tanks of the large mill", "dog"]
 
 def load_pair(folder):
     backbone = load_backbone(folder)
-    kind = CLIPModel if backbone.family == "clip" else SiglipModel
-    plain = kind.from_pretrained(folder).eval().requires_grad_(False)
+    plain = FAMILIES[backbone.family].model_class().from_pretrained(folder).eval().requires_grad_(False)
     return SimpleNamespace(
         backbone=backbone,
         plain=plain,

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    MetaClip2Config,
+    MetaClip2Model,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipModel,
+)
 
 import acclimate.backbones
 
@@ -109,6 +117,23 @@ def tiny_siglip(
     return path
 
 
+def tiny_metaclip2(path: Path, *, context_length: int = 24, seed: int = 0) -> Path:
+    """Save a small random MetaClip2Model with a tokenizer of the form of XLM-V, whose texts end with the id 2."""
+    tokenizer = _unigram(context_length, many_languages=True)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    tokens = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    config = MetaClip2Config(
+        text_config={**sizes, **tokens, "max_position_embeddings": context_length},
+        vision_config={**sizes, "hidden_size": 48, "image_size": 32, "patch_size": 8},
+        projection_dim=24,
+    )
+    randomise(MetaClip2Model(config), seed).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    square = {"height": 32, "width": 32}
+    _rewrite(MINI_CLIP, path, "preprocessor_config.json", size={"shortest_edge": 32}, crop_size=square)
+    return path
+
+
 def randomise(model: nn.Module, seed: int = 0) -> Any:
     """Draw weights that all matter, in place; returns the model, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
@@ -117,7 +142,7 @@ def randomise(model: nn.Module, seed: int = 0) -> Any:
             noise = torch.randn(weight.shape, generator=generator)
             if name in {"logit_scale", "logit_bias"}:
                 weight.copy_(torch.full_like(weight, 2.0 if name == "logit_scale" else -3.0))
-            elif "norm" in name and name.endswith("weight"):
+            elif ("norm" in name or "bn." in name) and name.endswith("weight"):
                 weight.copy_(1 + 0.1 * noise)
             elif weight.ndim < 2 or "embedding" in name or "probe" in name:
                 weight.copy_((1.0 if "embedding" in name else 0.1) * noise)
@@ -131,20 +156,23 @@ def _rewrite(source: Path, target: Path, name: str, **changes: Any) -> None:
     (target / name).write_text(json.dumps(content | changes))
 
 
-def _unigram(context_length: int) -> PreTrainedTokenizerFast:
-    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁", -6.0)]
+def _unigram(context_length: int, many_languages: bool = False) -> PreTrainedTokenizerFast:
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if many_languages else ["<unk>", "</s>"]
+    pieces = [*((word, 0.0) for word in special), ("▁", -6.0)]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
     pieces += [(f"▁{word}", -2.0) for word in WORDS]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=special.index("<unk>")))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Lowercase(), normalizers.Replace(Regex(r"[!-/:-@\[-`{-~]"), ""), normalizers.Strip()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    around = [("</s>", special.index("</s>")), *([("<s>", 0)] if many_languages else [])]
+    form = "<s> $A </s>" if many_languages else "$A </s>"
+    tokenizer.post_processor = processors.TemplateProcessing(single=form, special_tokens=around)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="</s>",
-        pad_token="</s>",
+        pad_token="<pad>" if many_languages else "</s>",
         unk_token="<unk>",
         model_max_length=context_length,
         model_input_names=["input_ids"],

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers as hf
 from torch import Tensor
 from transformers.models.beit.image_processing_pil_beit import BeitImageProcessorPil
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
+from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
+from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
@@ -34,11 +37,19 @@ _SAM_VISION = {
 }
 _SAM_PROMPTS = {"hidden_size": 12, "image_size": 32, "patch_size": 4, "mask_input_channels": 4}
 _SAM_MASKS = {"hidden_size": 12, "mlp_dim": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+_RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+_EFFICIENT = {
+    **{"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320},
+    **{"kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 24], "strides": [1, 2]},
+    **{"num_block_repeats": [1, 1], "expand_ratios": [1, 6], "depthwise_padding": []},
+}
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 _STRETCH = ViTImageProcessorPil(size={"height": 32, "width": 32}, **_IMAGENET)
 _CROP = BitImageProcessorPil(size={"shortest_edge": 36}, crop_size=32, **_IMAGENET)
 _PAD = SamImageProcessorPil(size={"longest_edge": 32}, pad_size={"height": 32, "width": 32})
+_DEIT = DeiTImageProcessorPil(size={"height": 36, "width": 36}, crop_size={"height": 32, "width": 32}, **_IMAGENET)
+_EFFICIENTNET = EfficientNetImageProcessorPil(size={"height": 32, "width": 32}, **_IMAGENET)
 _CONVNEXT = ConvNextImageProcessorPil(size={"shortest_edge": 32})
 _CLIP = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)
 _SIGLIP = SiglipImageProcessorPil(size={"height": 32, "width": 32})
@@ -141,6 +152,23 @@ def _beit_mean(model: Any, pixels: Tensor) -> Tensor:
     return model.beit.pooler.layernorm(model.beit(pixels).last_hidden_state[:, 1:].mean(1))
 
 
+def _data2vec_mean(model: Any, pixels: Tensor) -> Tensor:
+    """What its classifier reads: the norm of the mean patch token."""
+    encoder = model.data2vec_vision
+    return encoder.pooler.layernorm(encoder(pixels).last_hidden_state[:, 1:].mean(1))
+
+
+def _with_statistics(model: Any) -> Any:
+    """Draw the means and variances of batch norms, which are 0 and 1 in a new model."""
+    generator = torch.Generator().manual_seed(5)
+    for name, value in model.named_buffers():
+        if name.endswith("running_mean"):
+            value.copy_(0.2 * torch.randn(value.shape, generator=generator))
+        if name.endswith("running_var"):
+            value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+    return model
+
+
 _BEIT = BeitImageProcessorPil(size={"height": 32, "width": 32})
 _REGISTERS = {"num_register_tokens": 3}
 
@@ -152,6 +180,41 @@ CASES: dict[str, Case] = {
     "vit_mae": Case(
         lambda: hf.ViTMAEForPreTraining(hf.ViTMAEConfig(**_VIT, **_MAE, decoder_num_hidden_layers=1)),
         _STRETCH, _plain_mae, 24, "patch-mean", lambda model: model.vit,
+    ),
+    "deit": Case(
+        lambda: hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**_VIT)), _DEIT, _cls("deit"), 24, "cls",
+        lambda model: model.deit,
+    ),
+    "vit_msn": Case(
+        lambda: hf.ViTMSNForImageClassification(hf.ViTMSNConfig(**_VIT)), _STRETCH, _cls("vit"), 24, "cls",
+        lambda model: model.vit,
+    ),
+    "ijepa": Case(
+        lambda: hf.IJepaForImageClassification(hf.IJepaConfig(**_VIT)), _STRETCH, _token_mean("ijepa"), 24,
+        "token-mean", lambda model: model.ijepa,
+    ),
+    "data2vec-vision": Case(
+        lambda: hf.Data2VecVisionForImageClassification(hf.Data2VecVisionConfig(**_VIT, use_mean_pooling=True)),
+        _BEIT, _data2vec_mean, 24, "pooler", lambda model: model.data2vec_vision,
+    ),
+    "resnet": Case(
+        lambda: _with_statistics(hf.ResNetForImageClassification(hf.ResNetConfig(**_RESNET))),
+        _CONVNEXT, lambda model, pixels: model.resnet(pixels).last_hidden_state.mean((2, 3)), 16, "pooler",
+        lambda model: model.resnet,
+    ),
+    "efficientnet": Case(
+        lambda: _with_statistics(hf.EfficientNetForImageClassification(hf.EfficientNetConfig(**_EFFICIENT))),
+        _EFFICIENTNET, lambda model, pixels: model.efficientnet(pixels).last_hidden_state.mean((2, 3)), 320, "pooler",
+        lambda model: model.efficientnet,
+    ),
+    "metaclip_2": Case(
+        lambda: hf.MetaClip2Model(
+            hf.MetaClip2Config(text_config=_TEXT, vision_config=_VIT, projection_dim=20)
+        ),
+        _CLIP, _pooled, 24, "pooler",
+    ),
+    "metaclip_2_vision_model": Case(
+        lambda: hf.MetaClip2VisionModel(hf.MetaClip2VisionConfig(**_VIT)), _CLIP, _pooled, 24, "pooler"
     ),
     "dinov2": Case(lambda: hf.Dinov2Model(hf.Dinov2Config(**_VIT)), _CROP, _cls(), 24, "cls"),
     "dinov2_with_registers": Case(

@@ -19,6 +19,7 @@ WHOLE = (2.5, b"x", ["x"], {"x": 1}, object(), "", "3", True, None, float("nan")
 COUNT = (*WHOLE, 0, -1)
 SHARE = ("x", "0.5", b"x", [0.5], True, 1, -0.1, float("nan"), float("inf"), object())
 WITHIN = {"hierarchy": PATH, "floor": (None, *SHARE, 0)}
+BANDS = (3, 2.5, True, b"4,3,2", ["x"], {"x": 1}, object(), "", " ", "4,3", (0, 1, 2), (1.5,), "4;3;2")
 SURE = {"coverage": (*SHARE, 0), "known": (None, *SHARE), **WITHIN}
 MAPPING = (3, "x", b"x", ["x"], object(), {3: "x"}, {"": "x"})
 
@@ -32,6 +33,7 @@ WRONG = {
         "split_from": PATH,
         "val_fraction": (None, "0.2", 1.0, -0.1, float("nan"), ["x"]),
         "on_corrupt": (None, *TEXT),
+        "bands": BANDS,
     },
     "load_captions": {
         "source": (None, *THINGS, np.zeros(3)),
@@ -69,6 +71,7 @@ WRONG = {
         "cache_dir": PATH,
         "domain_encoder": PATH,
         "classes_of": TEXT,
+        "bands": BANDS,
     },
     "evaluate": {
         "data": (None, *THINGS),

@@ -296,9 +296,8 @@ def _encoder(folder: Path, family: VisionFamily, files: list[Path]) -> Any:
 
 
 def _transform(folder: Path, family: VisionFamily, processor: dict[str, Any], config: Any) -> ImageTransform:
-    size = config.image_size
-    size = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    return image_transform(folder, processor, family.processor, None if family.any_size else size)
+    size = None if family.any_size else config.image_size
+    return image_transform(folder, processor, family.processor, (size, size) if isinstance(size, int) else size)
 
 
 def _check_smallness(folder: Path, encoder: DomainEncoder) -> None:
@@ -316,5 +315,6 @@ def _check_smallness(folder: Path, encoder: DomainEncoder) -> None:
 
 
 def _weights(model: Any, family: VisionFamily) -> str:
-    weights = (weight for key, weight in model.named_parameters() if SPARE not in key)
+    weights = [weight for key, weight in model.named_parameters() if SPARE not in key]
+    weights += [value for value in model.buffers() if value.is_floating_point()] if family.statistics else []
     return digest_of_values(weights, f"{family.model} {family.pooling}")

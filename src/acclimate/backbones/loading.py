@@ -24,6 +24,18 @@ from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.preprocessing import image_transform
 from acclimate.errors import BackboneError
 
+SIBLINGS = {
+    "siglip2": "its image tower reads images of many shapes (NaFlex); use a SigLIP 2 of one size, such as "
+    "google/siglip2-base-patch16-224",
+    "altclip": "its text tower is an XLM-R; use a CLIP of many languages, such as "
+    "facebook/metaclip-2-worldwide-huge-quickgelu",
+    "chinese_clip": "its text tower is a BERT; use a CLIP of many languages, such as "
+    "facebook/metaclip-2-worldwide-huge-quickgelu",
+    "vision-text-dual-encoder": "its text tower is a BERT or the like; use a CLIP or SigLIP of the same domain, see "
+    "`acclimate backbones`",
+}
+"""What to say of dual encoders that are known and not served, by their `model_type`."""
+
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 
 
@@ -76,6 +88,8 @@ def _refusal(folder: Path, model_type: object) -> str:
             f"{where} is a generative model, and a dual encoder is wanted here, such as mini-clip; the methods vitask "
             "and instruct adapt generative models"
         )
+    if isinstance(model_type, str) and model_type in SIBLINGS:
+        return f"{where} is not supported: {SIBLINGS[model_type]}"
     return f"{where} is not supported; use a model of one of these families: {', '.join(FAMILIES)}"
 
 

@@ -43,8 +43,12 @@ def _hidden(model: Any, pixels: Tensor) -> Tensor:
     return model(pixel_values=pixels, noise=noise).last_hidden_state
 
 
+def _token_mean(model: Any, pixels: Tensor) -> Tensor:
+    return _hidden(model, pixels).mean(1)
+
+
 def _pooler(model: Any, pixels: Tensor) -> Tensor:
-    return model(pixel_values=pixels).pooler_output
+    return model(pixel_values=pixels).pooler_output.flatten(1)  # (B, F), of ResNet from (B, F, 1, 1)
 
 
 def _spatial_mean(model: Any, pixels: Tensor) -> Tensor:
@@ -54,6 +58,7 @@ def _spatial_mean(model: Any, pixels: Tensor) -> Tensor:
 POOLINGS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "cls": _cls,
     "patch-mean": _patch_mean,
+    "token-mean": _token_mean,
     "pooler": _pooler,
     "spatial-mean": _spatial_mean,
 }
@@ -71,6 +76,8 @@ class VisionFamily:
         any_size: whether it takes images of other sizes than its configuration names.
         patches: whether it has a token for each patch, all as wide as the feature.
         readout: how attention leads from these to the feature, see `Pass`; none where that is not known.
+        statistics: whether it normalises by means and variances of its pretraining, which decide the feature as weights
+            do.
         options: passed to the class.
         settings: entries of the configuration to change after loading.
     """
@@ -82,6 +89,7 @@ class VisionFamily:
     any_size: bool = False
     patches: bool = False
     readout: Readout | None = None
+    statistics: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,14 +100,26 @@ def _of_patches(
     return VisionFamily(model, pooling, processor, any_size=any_size, patches=True, readout=readout, **others)
 
 
+_ALONE = {"add_pooling_layer": False}
 _CLIP = _of_patches("CLIPVisionModel", "pooler", "clip")
 _SIGLIP = _of_patches("SiglipVisionModel", "pooler", "siglip", "head")
+_METACLIP = _of_patches("MetaClip2VisionModel", "pooler", "metaclip_2")
 _SAM = VisionFamily("SamVisionModel", "spatial-mean", "sam", width="output_channels")
 
 # By the `model_type` of config.json.
 VISION_FAMILIES: dict[str, VisionFamily] = {
-    "vit": _of_patches("ViTModel", "cls", "vit", options={"add_pooling_layer": False}),
+    "vit": _of_patches("ViTModel", "cls", "vit", options=_ALONE),
     "vit_mae": _of_patches("ViTMAEModel", "patch-mean", "vit", "mean", settings={"mask_ratio": 0.0}),
+    "deit": _of_patches("DeiTModel", "cls", "deit", options=_ALONE),
+    "vit_msn": _of_patches("ViTMSNModel", "cls", "vit"),
+    "ijepa": _of_patches("IJepaModel", "token-mean", "vit", "mean", options=_ALONE),
+    "data2vec-vision": VisionFamily(
+        "Data2VecVisionModel", "pooler", "beit", patches=True, options={"add_pooling_layer": True}
+    ),
+    "resnet": VisionFamily("ResNetModel", "pooler", "convnext", width="hidden_sizes", any_size=True, statistics=True),
+    "efficientnet": VisionFamily(
+        "EfficientNetModel", "pooler", "efficientnet", width="hidden_dim", any_size=True, statistics=True
+    ),
     "dinov2": _of_patches("Dinov2Model", "cls", "bit", any_size=True),
     "dinov2_with_registers": _of_patches("Dinov2WithRegistersModel", "cls", "bit", any_size=True),
     "dinov3_vit": _of_patches("DINOv3ViTModel", "cls", "dinov3", any_size=True),
@@ -111,6 +131,8 @@ VISION_FAMILIES: dict[str, VisionFamily] = {
     "beit": VisionFamily("BeitModel", "pooler", "beit", patches=True),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
+    "metaclip_2": _METACLIP,
+    "metaclip_2_vision_model": _METACLIP,
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
     "sam": _SAM,

@@ -16,7 +16,9 @@ from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, watch
 if TYPE_CHECKING:
     from acclimate.data.transforms import ImageTransform
 
-BLOCK = re.compile(r"\b(?:layers?|blocks?|stages?)\.(\d+)")  # what the families call their repeated parts
+BLOCK = re.compile(
+    r"\b(?:layers?|blocks?|stages?)\.(\d+)"
+)  # what the families call stages and blocks; ResNet has more inside
 
 
 class VisionNetwork(nn.Module):
@@ -50,13 +52,23 @@ class VisionNetwork(nn.Module):
             features: Tensor = POOLINGS[VISION_FAMILIES[self.model_type].pooling](self.model, pixels)
         return features
 
+    def train(self, mode: bool = True) -> VisionNetwork:
+        """Set the mode of learning, in which the statistics of batch norms stay those of pretraining."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
     def depths(self) -> tuple[list[int], int]:
         """Return how deep each learned weight stands, in the order of `parameters`, and how many blocks there are.
 
         What comes before the first block is 0, block k is k (counted over all stages), and what comes after is the
         number of blocks plus 1.
         """
-        keys = [tuple(BLOCK.findall(name)) for name, weight in self.model.named_parameters() if weight.requires_grad]
+        keys = [
+            tuple(BLOCK.findall(name)[:2]) for name, weight in self.model.named_parameters() if weight.requires_grad
+        ]
         blocks = {key: number for number, key in enumerate(dict.fromkeys(key for key in keys if key), start=1)}
         last = max((place for place, key in enumerate(keys) if key), default=-1)
         return [blocks[key] if key else (len(blocks) + 1) * (place > last) for place, key in enumerate(keys)], len(

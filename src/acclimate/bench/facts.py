@@ -41,6 +41,8 @@ def facts_of(data: ImageData, source: Source) -> dict[str, Any]:
         **task.facts_of(data),
     }
     facts |= _words(facts, source.templates)
+    if data.bands is not None:
+        facts["bands"] = list(data.bands)
     if list(data.class_names) != sorted(data.class_names):  # protocols may divide the classes by their order
         facts["classes"] = fingerprint(list(data.class_names))[:16]
     return facts

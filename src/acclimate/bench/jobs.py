@@ -267,7 +267,7 @@ def load_source(name: str, source: Source) -> ImageData:
     Raises:
         ConfigError: it cannot be loaded, or lacks a class that has words.
     """
-    how = ("layout", "images_root", "multi_label", "split_seed", "split_rule", "split_from")
+    how = ("layout", "images_root", "multi_label", "split_seed", "split_rule", "split_from", "bands")
     with at(f"data.{name}", *how):
         data = open_data(source.path, **{option: getattr(source, option) for option in how})
         if source.templates and not task_of(data).has_classes:

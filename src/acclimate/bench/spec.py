@@ -73,6 +73,7 @@ class Source:
         path: folder or manifest.
         layout, images_root, split_seed, split_rule, split_from: as in `load_data`.
         multi_label: whether images may have several labels, as in `load_data`.
+        bands: those of each image that are shown, as in `load_data`; none: the first ones.
         domain: domain of its templates; none guesses it.
         templates: sentences in place of those of the domain, or none.
         names: words for its classes, by class name, or none.
@@ -87,6 +88,7 @@ class Source:
     split_rule: Rule = STABLE
     split_from: str | None = None
     multi_label: bool = False
+    bands: str | None = None
     domain: str | None = None
     templates: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -198,6 +200,7 @@ class _Source(Entry):
     split_rule: Open[Text]
     split_from: Open[Text]
     multi_label: Open[bool]
+    bands: Open[Text]
     domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
     templates: Open[Annotated[Many[Text], AfterValidator(lambda given: check_templates(given, "sentence"))]]
     names: Open[Names[Text]]

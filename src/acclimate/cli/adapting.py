@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import tell
 from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
@@ -61,6 +61,7 @@ def adapt(
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
     multi_label: opt.MultiLabel = False,
+    bands: opt.Bands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -85,12 +86,12 @@ def adapt(
     from acclimate.runs.several import open_sets
     from acclimate.tasks import method_for, task_of
 
-    opt.use_plugins(plugin)
+    meanings.use_plugins(plugin)
     assigned = [*_timed(time, method), *(set_ or ())]
     if language_model is not None:
         backbone = f"{backbone or 'mini-clip'}{JOIN}{language_model}"
     kind = get_method(method)
-    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt, bands)
     sets = open_sets(data, **how, multi_label=multi_label)
     kind = method_for(sets[0], kind)
     method, backbone = kind.name, kind.default_backbone if backbone is None else backbone
@@ -100,7 +101,7 @@ def adapt(
     given: dict[str, Any] = {"domain_encoder": domain_encoder, "reference_prompts": reference_prompts, "start": start}
     given |= {"look_at": look_at, "templates": sentences, "scorer": scorer}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    drawn, settings, cache = task.parse_shots(shots), parse_assignments(assigned), opt.feature_cache(no_cache)
+    drawn, settings, cache = task.parse_shots(shots), parse_assignments(assigned), meanings.feature_cache(no_cache)
     out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *assigned)
     classes = dict.fromkeys(name for one in sets for name in one.class_names)
     told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
@@ -191,6 +192,7 @@ def evaluate(
     floor: opt.Floor = 0.8,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    bands: opt.SavedBands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -207,10 +209,10 @@ def evaluate(
     from acclimate.runs import evaluate_beside, load
     from acclimate.tasks import open_data, task_of
 
-    opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, opt.feature_cache(no_cache), domain_encoder, swap, classes_of)
-    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = open_data(data, **how, allow_one_class=True, **model.task.options)
+    meanings.use_plugins(plugin)
+    model = load(run, backbone, device.value, meanings.feature_cache(no_cache), domain_encoder, swap, classes_of, bands)
+    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    images = model.shown(open_data(data, **how, allow_one_class=True, **model.task.options))
     task = task_of(images, type(model.method))
     if rebind and task.has_classes:
         model.rebind(images.class_names)
@@ -240,6 +242,7 @@ def predict(
     adapt_to_folder: opt.AdaptToFolder = False,
     hierarchy: opt.Hierarchy = None,
     floor: opt.Floor = 0.8,
+    bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -251,8 +254,8 @@ def predict(
     from acclimate.cli.progress import Progress
     from acclimate.runs import load
 
-    opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    meanings.use_plugins(plugin)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import show_line
 
@@ -31,7 +31,7 @@ def ask(
     from acclimate.errors import ConfigError
     from acclimate.runs import load
 
-    opt.use_plugins(plugin)
+    meanings.use_plugins(plugin)
     *files, question = images
     if not files:
         raise ConfigError(f"'{question}' is alone; give an image, and behind it the question, in quotes")

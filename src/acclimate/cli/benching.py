@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import console
+from acclimate.cli import console, meanings
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import command, given_words
 
@@ -48,7 +48,7 @@ def bench(
     from acclimate.cli import results
     from acclimate.cli.live import LiveBench
 
-    plugins = opt.use_plugins(plugin)
+    plugins = meanings.use_plugins(plugin)
     read = read_spec(spec, data_root)
     metric, reference = check_choice(read, metric, compare)
     out = out or Path("runs") / f"bench-{spec.stem}"
@@ -61,7 +61,7 @@ def bench(
         return
     try:
         with LiveBench(planned, out, jobs, quiet) as live:
-            cache = opt.feature_cache(no_cache)
+            cache = meanings.feature_cache(no_cache)
             outcome = run_bench(read, planned, out, live, jobs, device.value, cache, plugins=plugins)
     except KeyboardInterrupt as stop:  # what is done may be looked at before the next start
         done = sum(job.is_done(out) for job in planned)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import next_command
 from acclimate.cli.verdicts import show_commands
@@ -81,7 +81,7 @@ def classifier(
     from acclimate.data import load_data
     from acclimate.runs.classifiers import pretrain_classifier
 
-    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     images = [load_data(path, **how, allow_one_class=multi_label) for path in data]
     settings: dict[str, Any] = dict(parse_assignments(set_ or ()))
     settings |= {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from acclimate.cli import console, ranking, tables
+from acclimate.cli import console, meanings, ranking, tables
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import command, given_words, next_command
 from acclimate.cli.verdicts import show_commands
@@ -18,6 +18,7 @@ def check(
     data: opt.DataPath,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    bands: opt.Bands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -27,7 +28,8 @@ def check(
     console.show_notes(quiet=as_json, without="in_check")
     from acclimate.data import check_data, load_data
 
-    report = check_data(load_data(data, **opt.reading(layout, images_root, split_seed, split_rule, split_from)))
+    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, bands=bands)
+    report = check_data(load_data(data, **how))
     tables.show_check(report, as_json)
     if not as_json:
         given = given_words(context)
@@ -45,7 +47,7 @@ def methods(
     as_json: opt.Json = False,
 ) -> None:
     """List the methods, or the settings of one."""
-    opt.use_plugins(plugin)
+    meanings.use_plugins(plugin)
     if name is None:
         tables.show_methods(as_json)
     else:
@@ -74,6 +76,7 @@ def backbones(
     seed: Annotated[int, typer.Option(help="Seed of the shots.", rich_help_panel=opt.LEARNING)] = 1,
     layout: opt.Layout = "auto",
     images_root: opt.ImagesRoot = None,
+    bands: opt.Bands = None,
     split_seed: opt.SplitSeed = 0,
     split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
     split_from: opt.SplitFrom = None,
@@ -96,10 +99,12 @@ def backbones(
     from acclimate.data import load_data, parse_shots
     from acclimate.runs import rank_backbones
 
-    data = load_data(on, **opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt))
+    data = load_data(on, **meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt, bands))
     told: dict[str, Any] = {"only": only, "shots": parse_shots(shots), "seed": seed, "device": device.value}
     with Progress(quiet) as progress:
-        found = rank_backbones(data, backbone or (), **told, cache_dir=opt.feature_cache(no_cache), progress=progress)
+        found = rank_backbones(
+            data, backbone or (), **told, cache_dir=meanings.feature_cache(no_cache), progress=progress
+        )
     ranking.show_ranking(found, as_json)
     if not as_json:
         words = (*ranking.words_for(found[0]), "--out", "runs/mine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -48,10 +48,14 @@ DATA = "Data"
 OUTPUT = "Output"
 MACHINE = "Machine"
 
-DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a CSV, JSONL or Parquet table.")]
+DataPath = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards.")
+]
 SeveralData = Annotated[
     list[Path],
-    typer.Argument(metavar="DATA...", help="Folder of images, or a CSV, JSONL or Parquet table; several: together."),
+    typer.Argument(
+        metavar="DATA...", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards; several: together."
+    ),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
 SavedBackbone = Annotated[
@@ -221,6 +225,20 @@ MultiLabel = Annotated[
     bool,
     typer.Option("--multi-label", help="Images may have several labels, with | between.", rich_help_panel=DATA),
 ]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4,3,2",
+        help="Bands of each image that are shown as red, green and blue, from 1; one: as grey.",
+        rich_help_panel=DATA,
+    ),
+]
+SavedBands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4,3,2", help="Bands of the images, where they are others than the run's.", rich_help_panel=DATA
+    ),
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split, where the data have none.", rich_help_panel=DATA)]
 SplitRuleOption = Annotated[
     SplitRule,
@@ -268,38 +286,3 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_pane
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no notes, warnings only.", rich_help_panel=OUTPUT)
 ]
-
-
-def use_plugins(plugins: list[str] | None) -> list[str]:
-    """Import modules with methods, and return how other processes find them."""
-    if not plugins:
-        return []  # without torch
-    from acclimate.methods import load_plugin
-
-    return [load_plugin(name) for name in plugins]
-
-
-def reading(
-    layout: str,
-    images_root: Path | None,
-    split_seed: int,
-    split_rule: SplitRule,
-    split_from: Path | None,
-    on_corrupt: OnCorrupt = OnCorrupt.error,
-) -> dict[str, Any]:
-    """Return what these options mean for `load_data` and whatever else reads DATA."""
-    return {
-        "layout": layout,
-        "images_root": images_root,
-        "split_seed": split_seed,
-        "split_rule": split_rule.value,
-        "split_from": split_from,
-        "on_corrupt": on_corrupt.value,
-    }
-
-
-def feature_cache(no_cache: bool) -> Path | None:
-    """Return the folder of the feature cache, or none."""
-    from acclimate.data.cache import default_cache_dir
-
-    return None if no_cache else default_cache_dir() / "features"

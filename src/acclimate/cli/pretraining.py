@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import next_command
 from acclimate.cli.verdicts import show_commands
@@ -75,7 +75,7 @@ def mae(
     from acclimate.data.unlabelled import load_unlabelled
     from acclimate.runs.pretraining import pretrain_mae
 
-    how = opt.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
+    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
     images = load_unlabelled(data, **how)
     given = {"image_size": image_size, "patch_size": patch_size, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     settings: dict[str, Any] = {"size": size.value, "mask_ratio": mask_ratio}

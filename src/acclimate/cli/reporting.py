@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import console
+from acclimate.cli import console, meanings
 from acclimate.cli import options as opt
 from acclimate.cli.console import out as shown
 from acclimate.cli.console import tell
@@ -40,8 +40,8 @@ def report(
     console.show_notes(quiet)
     from acclimate.reports import write_report
 
-    opt.use_plugins(plugin)
+    meanings.use_plugins(plugin)
     told = {"features": features, "metric": metric, "against": against}
     told |= {"backbone": backbone, "domain_encoder": domain_encoder}
-    path = write_report(runs, out, cache_dir=opt.feature_cache(no_cache), **told)
+    path = write_report(runs, out, cache_dir=meanings.feature_cache(no_cache), **told)
     tell(shown, f"{path} is the report, {path.stat().st_size / 1e6:.1f} MB; open it in a browser.")

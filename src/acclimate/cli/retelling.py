@@ -9,11 +9,21 @@ from typing import Any
 
 import typer
 
-ABOUT_DATA = ("layout", "images_root", "split_seed", "split_rule", "split_from", "on_corrupt", "domain", "names")
+ABOUT_DATA = (
+    "layout",
+    "images_root",
+    "split_seed",
+    "split_rule",
+    "split_from",
+    "on_corrupt",
+    "domain",
+    "names",
+    "bands",
+)
 """Options that say how DATA are read, divided and called: a command on the same data needs them again."""
 ABOUT_METHODS = ("plugin",)
 """Options without which a method is not known: every command on a run needs them again."""
-ABOUT_RUN = ("backbone", "domain_encoder", "swap", "classes_of", *ABOUT_METHODS)
+ABOUT_RUN = ("backbone", "domain_encoder", "swap", "classes_of", "bands", *ABOUT_METHODS)
 """Options that say where the parts of a saved run are: a command on the same run needs them again."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import out as shown
 from acclimate.cli.console import tell
@@ -43,6 +43,7 @@ def look(
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
     classes_of: opt.ClassesOf = None,
+    bands: opt.SavedBands = None,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
     as_json: opt.Json = False,
@@ -55,8 +56,8 @@ def look(
     from acclimate.runs.saliency import look_at_images
     from acclimate.runs.saliency_files import MapFiles
 
-    opt.use_plugins(plugin)
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    meanings.use_plugins(plugin)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     rows: list[Row] = []
     unread: list[str] = []
     maps = look_at_images(model, images, class_name, "skip")

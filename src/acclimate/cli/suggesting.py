@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acclimate.cli import console, tables
+from acclimate.cli import console, meanings, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import out as shown
 from acclimate.cli.console import tell
@@ -34,6 +34,7 @@ def suggest(
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
     classes_of: opt.ClassesOf = None,
+    bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
     plugin: opt.Plugins = None,
@@ -46,9 +47,9 @@ def suggest(
     from acclimate.runs import load, suggest
     from acclimate.runs.suggestion_files import SuggestionFiles
 
-    opt.use_plugins(plugin)
+    meanings.use_plugins(plugin)
     files = SuggestionFiles.at(out) if out else None
-    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of)
+    model = load(run, backbone, device.value, None, domain_encoder, swap, classes_of, bands)
     with Progress(quiet) as progress:
         found = suggest(model, images, count, batch_size, progress)
     if files:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
+from acclimate.data.bands import Bands, named
 from acclimate.data.cache import row_key
 from acclimate.data.columns import integers, texts
+from acclimate.data.held.reading import image_at
 from acclimate.data.images import Notices, UnreadableImage, open_image
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark
-from acclimate.data.tiffs import reading
+from acclimate.data.tiffs import RULE, reading
 from acclimate.errors import DataError
 from acclimate.opening import read_bytes
 
@@ -45,11 +47,12 @@ class ImageData:
         split_made: how a made split was made, as plain values, see `SplitPlan`; none where it is given.
         skipped: corrupt files that were left out at load (`on_corrupt="skip"`), sorted.
         other_files: files of a folder source that are not images, sorted.
-        store: the encoded images of a source held in memory, else None: rows
-            `{"image": {"bytes": ..., "path": ...}}`, of which either may be None.
+        store: the encoded images of a source whose images are no files of their own, else None: rows
+            `{"image": {"bytes": ..., "path": ...}}`, of which either may be None; a row may raise an `OSError`.
         chosen: whether these are images that `split` or `select` has chosen, such as `data.train`; whoever gives them
             means all of them.
         remarks: what was noticed about the source at load, such as a class without an image that can be read.
+        bands: those of its images that are shown, see `acclimate.data.open_image`; none: the first ones.
         sets: of several data sets that were joined and stay apart, the classes of each, by its name; the table has a
             column `set` then.
     """
@@ -67,6 +70,7 @@ class ImageData:
     remarks: tuple[Remark, ...] = ()
     split_made: Mapping[str, Any] | None = None
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bands: Bands | None = None
     _digests: dict[str, str] = field(default_factory=dict)  # by key, shared with subsets
     _readings: dict[str, str] = field(default_factory=dict)  # likewise
     _notices: Notices = field(default_factory=Notices)  # shared with subsets, too
@@ -93,6 +97,14 @@ class ImageData:
     def paths(self) -> list[str | None]:
         """The file of every image; None where it is held in memory."""
         return list(self.column("path"))
+
+    @property
+    def places(self) -> list[str | None]:
+        """Where every image is: its file, or its name below that of a file with many; None where it is in memory."""
+        if self.store is None:
+            return self.paths
+        held = [None if path else image_at(self.store, row) for path, row in zip(self.paths, self._rows, strict=True)]
+        return [str(found) if found else path for path, found in zip(self.paths, held, strict=True)]
 
     @cached_property
     def groups(self) -> list[str]:
@@ -245,7 +257,8 @@ class ImageData:
         path = self.paths[index]
         try:
             content = path or self.image_bytes(index)
-            return open_image(content, min_side, name=path or self._place(index), notice=self._notices)
+            name = path or self._place(index)
+            return open_image(content, min_side, name=name, notice=self._notices, bands=self.bands)
         except UnreadableImage as error:
             raise self._unreadable(error.file, error.reason) from error
 
@@ -258,7 +271,10 @@ class ImageData:
         path = self.paths[index]
         if path is None:
             assert self.store is not None
-            cell = self.store[self.table["row"][index].as_py()]["image"] or {}
+            try:
+                cell = self.store[self.table["row"][index].as_py()]["image"] or {}
+            except OSError as error:
+                raise self._unreadable(self._place(index), (error.strerror or str(error)).lower()) from error
             if cell.get("bytes") is not None:
                 return bytes(cell["bytes"])
             path = cell.get("path")
@@ -282,7 +298,12 @@ class ImageData:
 
         The digest alone serves images that every release has read alike.
         """
-        return row_key(self.digest(index), self._readings[self.keys[index]])
+        digest, view = self.digest(index), self._readings[self.keys[index]]
+        return row_key(digest, view if self.bands is None else f"{view or RULE} bands {named(self.bands)}")
+
+    @property
+    def _rows(self) -> list[int]:
+        return list(self.table["row"].to_pylist())
 
     def _place(self, index: int) -> str:
         return f"{self.name} row {self.keys[index]}"

@@ -12,30 +12,37 @@ from PIL import Image
 
 from acclimate.counting import counted
 from acclimate.data.formats import IMAGE_SUFFIXES
+from acclimate.data.held import HeldImage, find_shards, held_images
 from acclimate.data.unread import Kind, in_words, kind_of_file
 from acclimate.data.walking import walk
 from acclimate.errors import DataError
 
 log = logging.getLogger("acclimate.data")
 
-ImageSource = str | os.PathLike[str] | Image.Image | bytes
+ImageSource = str | os.PathLike[str] | Image.Image | bytes | HeldImage
 
 
 def find_images(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
     """Yield images of files, folders (searched to any depth, in name order) and glob patterns, one after another.
 
+    Of files that hold many images, see `acclimate.data.held`, the images in them are yielded; one of these is named
+    by the path of the file with its own name below it.
+
     Raises:
         DataError: for a path or pattern that matches nothing, or a folder without images.
     """
     for source in sources:
-        if isinstance(source, Image.Image | bytes):
+        if isinstance(source, Image.Image | bytes | HeldImage):
             yield source
             continue
         path = Path(source)
-        if path.is_dir():
+        shards = find_shards(path)
+        if shards:
+            yield from held_images(shards)
+        elif path.is_dir():
             yield from _in_folder(path)
         elif path.exists() or not glob.has_magic(str(path)):
-            yield path
+            yield path if path.exists() else HeldImage.at(path) or path
         else:
             matches = sorted(glob.glob(str(path), recursive=True))
             if not matches:

@@ -13,6 +13,8 @@ from acclimate import arguments
 from acclimate.data.dataset import ImageData
 from acclimate.data.finding import ImageSource
 from acclimate.data.frames import is_frame, of_datasets, read_frame
+from acclimate.data.held.frames import FrameImages
+from acclimate.data.held.reading import image_at
 from acclimate.errors import DataError
 
 KINDS = (
@@ -41,7 +43,8 @@ def each_image(images: Several) -> Iterator[ImageSource]:
     if isinstance(images, ImageData):
         return _rows(images)
     if is_frame(images):
-        return _paths(images)
+        held = FrameImages.of(images)
+        return _paths(images) if held is None else (_cell(cell["image"], row) for row, cell in enumerate(held))
     if of_datasets(images) and hasattr(images, "column_names"):
         return _encoded(images)
     if not _is_one(images):
@@ -143,7 +146,12 @@ def _picture(array: np.ndarray, place: str) -> Image.Image:
 
 def _rows(data: ImageData) -> Iterator[ImageSource]:
     for row, path in enumerate(data.paths):
-        yield data.image_bytes(row) if path is None else path
+        yield path or _stored(data, row)
+
+
+def _stored(data: ImageData, row: int) -> ImageSource:
+    """Return an image that has no file of its own: by its place in a file of many, or as its bytes."""
+    return image_at(data.store, data.table["row"][row].as_py()) or data.image_bytes(row)
 
 
 def _paths(frame: Any) -> Iterator[str]:

@@ -51,10 +51,7 @@ UNFILLED = (
 FOURTH_BAND = "it has a fourth band, which is not read; save the three bands to learn from as RGB"
 FRAMES = "it holds several pages or frames, of which the first is read; save others as images of their own"
 
-OF_BANDS = (
-    "it has {} bands, of which 1, 2 and 3 are shown as red, green and blue; save others as a file of their own "
-    "(`gdal_translate -b 4 -b 3 -b 2`) to learn from them"
-)
+OF_BANDS = "it has {} bands, of which 1, 2 and 3 are shown as red, green and blue; choose others with `bands='4,3,2'`"
 
 _PAGE_KIND, _COPY = 254, 1 | 4  # the tag of a TIFF that says of a page that it is a reduced copy, or a mask
 _MOST_COPIES = 32

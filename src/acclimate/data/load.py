@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from acclimate import arguments
 from acclimate.counting import counted
 from acclimate.data import layouts, manifests, metadata, split_lists, tables
+from acclimate.data.bands import parse_bands
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import ImageData
 from acclimate.data.frames import is_frame, of_datasets, read_frame
+from acclimate.data.held import find_shards, read_held
+from acclimate.data.held.frames import FrameImages, read_frame_images
 from acclimate.data.images import UnreadableImage
 from acclimate.data.kept import keep_split
 from acclimate.data.memory import read_datasets
 from acclimate.data.ordering import some
-from acclimate.data.rows import IN_CHECK, Remark, Rows, spelled, spelled_differently
+from acclimate.data.rows import IN_CHECK, Remark, Rows, on_spelling
 from acclimate.data.several import MultiLabelData
 from acclimate.data.splits import STABLE, Rule, SplitPlan, make_splits
 from acclimate.data.units import warn_of_crossing
@@ -50,6 +53,7 @@ def load_data(
     on_corrupt: Literal["error", "skip"] = "error",
     allow_one_class: bool = False,
     multi_label: bool = False,
+    bands: str | Sequence[int] | None = None,
 ) -> ImageData:
     """Load labelled images; their files are read when they are used.
 
@@ -59,10 +63,11 @@ def load_data(
 
     Args:
         source: a folder of images, a folder with `labels.csv` (or .tsv, .jsonl, .parquet), a manifest with the columns
-            `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains, a
-            `datasets` data set, a table in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns
-            of a manifest, whose paths are relative to the working directory, or `ImageData`, which is returned as it is
-            unless `split_from` is given.
+            `path,label[,domain,group,split]`, a published split list (.json) or a folder of those of several domains,
+            files that hold many images or a pattern of them (see `acclimate.data.held`), a `datasets` data set, a table
+            in memory (a DataFrame of pandas or polars, or an Arrow table) with the columns of a manifest, whose paths
+            are relative to the working directory, or with a column of images, or `ImageData`, which is returned as it
+            is unless `split_from` is given.
         layout: what the folders above the images mean, one of "class", "split/class", "class/split", "domain/class",
             "split/domain/class", "domain/split/class"; "manifest" for `labels.*`; "auto" finds out.
         images_root: the folder to which the paths of a manifest or a split list are relative; by default its own.
@@ -77,6 +82,8 @@ def load_data(
         allow_one_class: take data of a single class, as for measuring an adapter that knows others too.
         multi_label: whether images may have several labels, written with "|" between; "|" alone is none of them. What
             is returned is `MultiLabelData` then.
+        bands: three bands of each image that are shown as red, green and blue, such as "4,3,2", or one that is shown as
+            grey, counted from 1; none: the first ones, or those of `ImageData`.
 
     Raises:
         DataError: a source that is missing, empty, or contradicts itself; the message names the file, the row and the
@@ -90,15 +97,16 @@ def load_data(
         )
     if on_corrupt not in ("error", "skip"):
         raise ConfigError(f"`on_corrupt={arguments.shown(on_corrupt)}` is neither 'error' nor 'skip'")
-    seed = arguments.whole("split_seed", split_seed)
+    seed, shown = arguments.whole("split_seed", split_seed), parse_bands(bands)
     plan = SplitPlan(rule=split_rule, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     if isinstance(source, ImageData):
         source = MultiLabelData.of(source) if multi_label and type(source) is ImageData else source
+        source = source if shown is None else replace(source, bands=shown)
         return source if split_from is None else settle_split(source, plan, split_from)
     rows, store = _read(source, layout, None if images_root is None else _images_root(images_root))
     if not len(rows):
         raise DataError(f"{rows.name}: there is no image in these data; give at least one of every class")
-    data = build_data(rows, store)
+    data = replace(build_data(rows, store), bands=shown)
     if on_corrupt == "skip":
         data = without_corrupt(data)
     if multi_label:
@@ -115,8 +123,11 @@ def load_data(
 def _read(source: Any, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
     """Read a source of any kind; return its rows, and its encoded images where it holds them."""
     if is_path(source):
-        return _read_path(Path(os.path.expanduser(source)), layout, images_root), None
+        return _read_path(Path(os.path.expanduser(source)), layout, images_root)
     if is_frame(source):
+        held = FrameImages.of(source)
+        if held is not None:
+            return read_frame_images(source, held)
         title, columns, records = read_frame(source, (*manifests.REQUIRED, *manifests.OPTIONAL))
         return manifests.collect(title, "table", columns, records, images_root or Path.cwd()), None
     if isinstance(source, Mapping) or of_datasets(source):
@@ -146,7 +157,16 @@ def _images_root(images_root: str | os.PathLike[str]) -> Path:
     return root
 
 
-def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
+def _read_path(path: Path, layout: str, images_root: Path | None) -> tuple[Rows, Sequence[Mapping[str, Any]] | None]:
+    files = find_shards(path) if layout == "auto" else []
+    manifest = manifests.find_manifest(path) if files else None
+    if files and (manifest is None or manifest in files):
+        return read_held(path, files)
+    return _read_files(path, layout, images_root), None
+
+
+def _read_files(path: Path, layout: str, images_root: Path | None) -> Rows:
+    """Read a source that names the files of its images."""
     if not os.path.exists(path):
         raise DataError(
             f"{path}: no such file or folder; name a folder of images or a manifest (a Hub data set: "
@@ -181,8 +201,18 @@ def _read_path(path: Path, layout: str, images_root: Path | None) -> Rows:
             f"{path}: `images_root` belongs to a manifest, and this folder has no labels.csv; name the manifest or "
             "leave `images_root` out"
         )
-    rows = layouts.read_folder(path.resolve(), layout)
-    rows.remarks += [] if found is None else [found]
+    return _read_folder(path.resolve(), layout, found)
+
+
+def _read_folder(path: Path, layout: str, remark: Remark | None) -> Rows:
+    """Read a folder of images; the remark says why a table in it is not read."""
+    try:
+        rows = layouts.read_folder(path, layout)
+    except DataError as error:
+        if remark is None:
+            raise
+        raise DataError(f"{error}; {remark.text.partition(';')[0]}") from error
+    rows.remarks += [] if remark is None else [remark]
     return rows
 
 
@@ -209,7 +239,7 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         table = table.append_column("row", integers(range(len(rows))))
     names = rows.classes or tuple(sorted(set(rows.labels)))
     table = table.take(integers(order))
-    remarks = (*rows.remarks, *_on_spelling(names, "class", "classes"), *_on_spelling(set(rows.domains), "domain"))
+    remarks = (*rows.remarks, *on_spelling(names, "class", "classes"), *on_spelling(set(rows.domains), "domain"))
     for remark in remarks[:MOST_REMARKS]:
         level = logging.INFO if remark.level == "info" else logging.WARNING
         log.log(level, "%s: %s", rows.name, remark.text, extra=IN_CHECK)
@@ -218,15 +248,6 @@ def build_data(rows: Rows, store: Sequence[Mapping[str, Any]] | None) -> ImageDa
         log.warning("%s: and %s", rows.name, more, extra=IN_CHECK)
     origin, others = "given" if given else "made", tuple(rows.other_files)
     return ImageData(rows.name, table, names, origin, other_files=others, store=store, remarks=remarks)
-
-
-def _on_spelling(names: Iterable[str], *what: str) -> list[Remark]:
-    alike = spelled_differently(sorted(names))
-    if not alike:
-        return []
-    shown = some([" = ".join(found) for found in alike])
-    text = f"{spelled(len(alike), *what)}: {shown}; spell alike what is the same"
-    return [Remark("warning", "spelling", text, tuple(name for found in alike for name in found))]
 
 
 def without_corrupt(data: ImageData) -> ImageData:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
+from acclimate.data.held.labelling import LABELS, in_usual_order
 from acclimate.data.manifests import OPTIONAL, REQUIRED, collect
 from acclimate.data.ordering import some
 from acclimate.data.rows import Gaps, Rows, split_of, tidy
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     import datasets
 
 log = logging.getLogger("acclimate.data")
-
-_IMAGE_NAMES = ("image", "img", "picture", "photo", "pixels", "jpg", "png")
-_LABEL_NAMES = ("label", "labels", "class", "category", "target", "fine_label", "cls", "y")
 
 
 def read_datasets(source: Any, images_root: Path | None = None) -> tuple[Rows, datasets.Dataset | None]:
@@ -109,9 +107,7 @@ def image_column(part: datasets.Dataset) -> str | None:
 
     found = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]
     if len(found) > 1:
-        found.sort(
-            key=lambda name: _IMAGE_NAMES.index(name.lower()) if name.lower() in _IMAGE_NAMES else len(_IMAGE_NAMES)
-        )
+        found = in_usual_order(found)
         log.info("reading images from column %r, not %s", found[0], some(found[1:]))
     return found[0] if found else None
 
@@ -121,7 +117,7 @@ def _label_column(name: str, part: datasets.Dataset, image: str) -> str:
 
     columns = {column.lower(): column for column in reversed(part.column_names) if column != image}
     classes = [column for column in columns.values() if isinstance(part.features[column], datasets.ClassLabel)]
-    usual = [columns[word] for word in _LABEL_NAMES if word in columns]
+    usual = [columns[word] for word in LABELS if word in columns]
     candidates = [column for column in usual if column in classes] or usual or classes
     if not candidates or (not usual and len(classes) > 1):
         raise DataError(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from acclimate.data.held.labelling import usual_label
 from acclimate.data.manifests import OPTIONAL, collect
 from acclimate.data.ordering import some
 from acclimate.data.rows import Remark, Rows, split_of
@@ -33,14 +34,14 @@ def read_metadata(folder: Path, files: list[Path]) -> Rows | Remark:
     """Read the tables as a manifest; where they have no labels, return what to say about it.
 
     Raises:
-        DataError: as for a manifest.
+        DataError: as for a manifest, or several columns may be that of labels.
     """
     label = ""
     records: list[Record] = []
     for file in files:
         columns, rows = read_table(file, (FILE_NAME, *LABELS, *OPTIONAL))
         found = {column.strip().lower(): column for column in reversed(columns)}
-        label = next((found[name] for name in LABELS if name in found), "")
+        label = usual_label(str(file.relative_to(folder)), columns, LABELS) or ""
         if FILE_NAME not in found or not label:
             text = (
                 f"{file.relative_to(folder)} is not used, for among its columns {some(columns, 10)} there is no "

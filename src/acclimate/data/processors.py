@@ -27,6 +27,8 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "siglip": {**_BICUBIC, **_HALF},
     "clip": {**_EDGE_AND_CROP, **_CLIP},
     "bit": {**_EDGE_AND_CROP, **_CLIP},
+    "metaclip_2": {**_EDGE_AND_CROP, **_CLIP},
+    "efficientnet": {**_BICUBIC, "size": 346, "crop_size": 289, **_HALF, "include_top": True},
     "vit": {**_BILINEAR, **_HALF},
     "deit": {**_EDGE_AND_CROP, **_HALF, "size": 256},
     "beit": {**_BICUBIC, **_HALF, "crop_size": 224},
@@ -63,12 +65,14 @@ def transform_fields(config: Mapping[str, Any], default: str = "clip") -> dict[s
         raise BackboneError(f"{FILE}: do_pad=true is not supported; set it to false")
     elif family == "convnext" and isinstance(geometry["resize"], int):
         geometry |= _cropped(geometry["resize"], full)
+    if full.get("rescale_offset"):
+        raise BackboneError(f"{FILE}: rescale_offset=true is not supported; set it to false")
     normalise, rescale = full.get("do_normalize", True), full.get("do_rescale", True)
     return {
         **geometry,
         "resample": _resample(full["resample"]),
         "mean": _three(full["image_mean"]) if normalise else (0.0, 0.0, 0.0),
-        "std": _three(full["image_std"]) if normalise else (1.0, 1.0, 1.0),
+        "std": _spread(full) if normalise else (1.0, 1.0, 1.0),
         "rescale": float(full.get("rescale_factor", 1 / 255)) if rescale else 1.0,
     }
 
@@ -119,6 +123,12 @@ def _resample(value: Any) -> str:
     if name not in RESAMPLE:
         raise BackboneError(f"{FILE}: resample={value!r} is unknown; write a number from 0 to 5")
     return name
+
+
+def _spread(full: Mapping[str, Any]) -> tuple[float, float, float]:
+    """What pixels are divided by: the deviation, and by it once more where EfficientNet's processor says so."""
+    red, green, blue = _three(full["image_std"])
+    return (red**2, green**2, blue**2) if full.get("include_top") else (red, green, blue)
 
 
 def _three(value: Any) -> tuple[float, float, float]:

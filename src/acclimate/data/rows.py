@@ -153,3 +153,13 @@ class Rows:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.keys)
+
+
+def on_spelling(names: Iterable[str], *what: str) -> list[Remark]:
+    """Return what to say of names that are spelled in several ways; `what` they name as in `counted`."""
+    alike = spelled_differently(sorted(names))
+    if not alike:
+        return []
+    shown = some([" = ".join(found) for found in alike])
+    text = f"{spelled(len(alike), *what)}: {shown}; spell alike what is the same"
+    return [Remark("warning", "spelling", text, tuple(name for found in alike for name in found))]

@@ -11,6 +11,7 @@ from typing import Literal
 from acclimate.data import layouts, manifests, split_lists
 from acclimate.data.dataset import ImageData
 from acclimate.data.finding import find_images
+from acclimate.data.held import find_shards, has_labels, read_held
 from acclimate.data.load import build_data, load_data, without_corrupt
 from acclimate.data.rows import Rows, split_of
 from acclimate.data.splits import STABLE, Rule
@@ -45,12 +46,15 @@ def load_unlabelled(
         DataError: a source that is missing or holds no images, or as in `load_data`.
         ConfigError: `split_from` for images without classes.
     """
-    rows = None
+    rows, store = None, None
     if isinstance(source, str | os.PathLike) and str(source).strip():
         path = Path(source).expanduser()
-        if glob.has_magic(str(path)) and not path.exists():
+        shards = find_shards(path) if layout in ("auto", PLAIN) else []
+        if shards and (layout == PLAIN or not has_labels(shards)):
+            rows, store = read_held(path, shards, labelled=False)
+        elif not shards and glob.has_magic(str(path)) and not path.exists():
             rows = _read_pattern(path)
-        elif path.is_dir() and (layout == PLAIN or (layout == "auto" and _is_plain(path))):
+        elif not shards and path.is_dir() and (layout == PLAIN or (layout == "auto" and _is_plain(path))):
             rows = _read_plain(path.resolve())
     if rows is None:
         return load_data(
@@ -65,7 +69,7 @@ def load_unlabelled(
         )
     if split_from is not None:
         raise ConfigError(f"{rows.name} has no classes, so it gets no split; leave `split_from` out")
-    data = build_data(rows, None)
+    data = build_data(rows, store)
     return without_corrupt(data) if on_corrupt == "skip" else data
 
 

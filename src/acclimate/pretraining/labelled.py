@@ -80,6 +80,7 @@ class LabelledSet:
             "several": self.several,
             "images": {name: len(part) for name, part in self.parts.items()},
             "splits_hash": assignment_hash(split_table(self.parts, digests=True)),
+            **({"bands": list(self.train.bands)} if self.train.bands else {}),
         }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.data import check_data
 from acclimate.data.frozen import joined_sets
+from acclimate.data.held import is_place
 from acclimate.errors import AcclimateError
 from acclimate.reports.features import as_data
 
@@ -25,10 +25,10 @@ def check_of(run: RunFacts) -> dict[str, Any] | None:
     several data sets, or are more than `MOST`, which take too long here.
     """
     rows = _rows(run) if run.task.exclusive else []
-    if not 0 < len(rows) <= MOST or not all(Path(row["path"]).is_file() for row in rows):
+    if not 0 < len(rows) <= MOST or not all(is_place(row["path"]) for row in rows):
         return None
     try:
-        found = check_data(replace(as_data(rows), split_origin=run.record["data"]["split"]))
+        found = check_data(replace(as_data(rows, run.bands), split_origin=run.record["data"]["split"]))
     except AcclimateError:  # what cannot be checked can be reported on
         return None
     told = [{"level": one.level, "message": one.message} for one in found.findings]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.data import ImageData
-from acclimate.data.columns import text_table
+from acclimate.data.bands import Bands
+from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS
+from acclimate.data.held import PlacedImages, is_place
 from acclimate.errors import AcclimateError
 from acclimate.reports.maps import draw_maps
 from acclimate.runs import load
@@ -143,13 +145,13 @@ class Onlooker:
             None where the backbone cannot be loaded or has no such features, or images are not where they were.
         """
         learned = self.run.learned(test, LEARNED)
-        wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and Path(row["path"]).is_file()}
+        wanted = {row["path"] for row in (*shown, *mapped, *learned) if row["path"] and is_place(row["path"])}
         model = self.serving(test) if wanted else None
         if model is None or IMAGE not in model.backbone.widths:
             return None
         paths = sorted(wanted)
         try:
-            images = as_data([{"key": path, "path": path} for path in paths])
+            images = as_data([{"key": path, "path": path} for path in paths], model.bands)
             values = image_features(model.backbone, images, self.cache_dir).numpy()
             maps = draw_maps(model, shown)
         except AcclimateError as error:
@@ -160,7 +162,15 @@ class Onlooker:
         return Features(rows, values, [one for one in learned if one["path"] in rows], maps)
 
 
-def as_data(rows: Sequence[Row]) -> ImageData:
-    """Return rows with some of the columns of image data, of which `key` and `path` must be there, as image data."""
+def as_data(rows: Sequence[Row], bands: Bands | None = None) -> ImageData:
+    """Return rows with some of the columns of image data, of which `key` and `path` must be there, as image data.
+
+    Args:
+        rows: of images, whose paths may be places in files that hold many.
+        bands: those that are shown, as in `load_data`.
+    """
     columns = {name: [str(row.get(name) or "") for row in rows] for name in COLUMNS}
-    return ImageData("report", text_table(columns), tuple(sorted(set(columns["label"]))))
+    places, classes = columns["path"], tuple(sorted(set(columns["label"])))
+    files: list[str | None] = [place if Path(place).is_file() else None for place in places]
+    table = text_table({**columns, "path": files}).append_column("row", integers(range(len(places))))
+    return ImageData("report", table, classes, store=PlacedImages(places), bands=bands)

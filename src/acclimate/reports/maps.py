@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.data.held import is_place
 from acclimate.reports.pictures import SIDE, embedded
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import draw_map
@@ -23,7 +23,7 @@ def draw_maps(model: AdaptedModel, rows: Sequence[Mapping[str, Any]]) -> dict[st
         model: what gave the answers. One that is looked at by occlusion has no maps here: each takes dozens of passes.
         rows: of the images, the most wanted first.
     """
-    paths = [*dict.fromkeys(row["path"] for row in rows if row["path"] and Path(row["path"]).is_file())][:MOST]
+    paths = [*dict.fromkeys(row["path"] for row in rows if row["path"] and is_place(row["path"]))][:MOST]
     if not model.class_names or not paths:
         return {}
     drawn: dict[str, str] = {}

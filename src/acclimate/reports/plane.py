@@ -15,7 +15,7 @@ from acclimate.reports.pictures import SMALL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from acclimate.reports.pictures import Thumbnails
+    from acclimate.reports.pictures import Thumbnail
 
 FEWEST = 4  # images that a map needs
 WIDTH, HEIGHT, SIDE = 460, 340, 34  # of the map with images, and of an image in it
@@ -23,13 +23,13 @@ WIDTH, HEIGHT, SIDE = 460, 340, 34  # of the map with images, and of an image in
 Row = Mapping[str, Any]
 
 
-def describe_plane(looked: Features, rows: Sequence[Row], thumbnails: Thumbnails) -> dict[str, Any] | None:
+def describe_plane(looked: Features, rows: Sequence[Row], thumbnail: Thumbnail) -> dict[str, Any] | None:
     """Return two maps of test images, one of them with images too, and which colour and mark is which class.
 
     Args:
         looked: features of the images.
         rows: of the images.
-        thumbnails: make small copies of images.
+        thumbnail: makes a small copy of an image.
 
     Returns:
         None where there are too few.
@@ -49,7 +49,7 @@ def describe_plane(looked: Features, rows: Sequence[Row], thumbnails: Thumbnails
     return {
         "principal": charts.points(principal_plane(features), kinds, hollow),
         "neighbours": charts.points(near, kinds, hollow),
-        "images": _images(near, rows, kinds, thumbnails),
+        "images": _images(near, rows, kinds, thumbnail),
         "size": {"width": WIDTH, "height": HEIGHT, "side": SIDE},
         "legend": [{"name": name, "colour": colour, "sign": sign} for name, colour, sign in signs],
         "count": len(rows),
@@ -57,7 +57,7 @@ def describe_plane(looked: Features, rows: Sequence[Row], thumbnails: Thumbnails
 
 
 def _images(
-    places: NDArray[np.float64], rows: Sequence[Row], kinds: Sequence[int], thumbnails: Thumbnails
+    places: NDArray[np.float64], rows: Sequence[Row], kinds: Sequence[int], thumbnail: Thumbnail
 ) -> list[dict[str, Any]]:
     """Return images that lie beside each other on the map and cover none, with their places in its pixels."""
     low, high = places.min(axis=0), places.max(axis=0)
@@ -69,7 +69,7 @@ def _images(
     for row, place, kind in zip(rows, pixels, kinds, strict=True):
         if any(np.abs(place - other).max() < SIDE + 2 for other in taken):
             continue
-        if image := thumbnails.of(row, SMALL):
+        if image := thumbnail(row, SMALL):
             taken.append(place)
             colour = charts.PALETTE[min(kind, len(charts.PALETTE) - 1)]
             told = {"name": row["key"], "label": row["label"], "wrong": row["label"] != row["predicted"]}

@@ -64,7 +64,7 @@ def nearest_domains(model: AdaptedModel, rows: Sequence[Row], domains: Sequence[
     method = model.method
     if not isinstance(method, DomainAttributor) or len(domains) < 2 or not rows:
         return None
-    feed, _, _ = model.feed_for(method, as_data(rows))
+    feed, _, _ = model.feed_for(method, as_data(rows, model.bands))
     found = [method.domain_distances(batch.to(model.backbone.device)) for batch in chunks(feed, BATCH)]
     distances = [one for one in found if one is not None]
     if not distances:

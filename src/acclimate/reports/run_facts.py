@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.data.bands import Bands, parse_bands
 from acclimate.data.frozen import joined_sets, load_splits, splits_of_set
 from acclimate.errors import RunError
 from acclimate.files import read_json
@@ -56,6 +57,11 @@ class RunFacts:
             raise RunError(f"{path / folder.RECORD}: not the record of a run on images; {NEXT}")
         splits = load_splits(path / folder.SPLITS) if (path / folder.SPLITS).exists() else {}
         return cls(path, record, adapter, splits, read_predictions(path))
+
+    @property
+    def bands(self) -> Bands | None:
+        """The bands of images that it was shown; none: the first ones."""
+        return parse_bands(self.record["data"].get("bands"))
 
     @cached_property
     def task(self) -> Task[Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acclimate.data.bands import named
 from acclimate.methods import get_method
 from acclimate.options import make_config
 from acclimate.reports import charts
@@ -23,7 +25,7 @@ from acclimate.telling.tables import figures_table
 from acclimate.telling.words import expectation_sentence, shots_text, verdict_sentence
 
 if TYPE_CHECKING:
-    from acclimate.reports.pictures import Thumbnails
+    from acclimate.reports.pictures import Thumbnail, Thumbnails
     from acclimate.reports.run_facts import RunFacts
 
 WIDEST = 30  # classes of a confusion matrix that is shown whole
@@ -43,7 +45,7 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, onlooker: Onlooker | Non
     """
     record, method = run.record, get_method(run.record["method"])
     splits, counts = run.split_counts()
-    seconds = record["cost"]["seconds"]
+    seconds, thumbnail = record["cost"]["seconds"], partial(thumbnails.of, bands=run.bands)
     return {
         "path": str(run.path),
         "name": f"{record['method']} on {record['data']['name']}",
@@ -55,7 +57,7 @@ def describe_run(run: RunFacts, thumbnails: Thumbnails, onlooker: Onlooker | Non
             "skipped": record["data"].get("skipped", []),
             "check": check_of(run),
         },
-        "tests": [_test(run, name, thumbnails, onlooker) for name, _ in run.measured()],
+        "tests": [_test(run, name, thumbnail, onlooker) for name, _ in run.measured()],
         "expectation": expectation_sentence(record),
         "curve": charts.learning_curve(record["learning_curve"]) if record.get("learning_curve") else "",
         "words": nearest_words(model, run.domains) if (model := onlooker and onlooker.model) else None,
@@ -74,6 +76,7 @@ def _facts(run: RunFacts) -> dict[str, str]:
         "learned from": f"{shots_text(record['shots'])}, seed {record['seed']}",
         "split": _split_rule(record["data"]),
         "backbone": record["backbone"]["id"],
+        "bands": named(run.bands) if run.bands else "",
         "domain encoder": (record.get("domain_encoder") or {}).get("id", ""),
         "domain of the words": record.get("domain", ""),
         "learned numbers": f"{record['cost']['learned_parameters']:,}",
@@ -93,7 +96,7 @@ def _split_rule(data: Mapping[str, Any]) -> str:
     return f"made by acclimate, rule {made['rule']}, seed {made['seed']}" if made else str(data["split"])
 
 
-def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker | None) -> dict[str, Any]:
+def _test(run: RunFacts, test: str, thumbnail: Thumbnail, onlooker: Onlooker | None) -> dict[str, Any]:
     metrics, task = dict(run.measured())[test], run.task
     verdict, rows = run.verdict(test), run.said(test)
     head, details = task.details(metrics) or ([], [])
@@ -114,12 +117,12 @@ def _test(run: RunFacts, test: str, thumbnails: Thumbnails, onlooker: Onlooker |
         "kept": run.predictions is not None,
     }
     if rows:
-        found |= _shown(run, test, rows, thumbnails, onlooker)
+        found |= _shown(run, test, rows, thumbnail, onlooker)
     return found
 
 
 def _shown(
-    run: RunFacts, test: str, rows: Sequence[Row], thumbnails: Thumbnails, onlooker: Onlooker | None
+    run: RunFacts, test: str, rows: Sequence[Row], thumbnail: Thumbnail, onlooker: Onlooker | None
 ) -> dict[str, Any]:
     """Return the galleries, the chart of reliability and the map of images whose predictions were kept."""
     one_each = run.task.exclusive and "probability" in rows[0]
@@ -134,34 +137,32 @@ def _shown(
     mapped = [row for row in rows[::step] if row["path"]] if one_each else []
     chosen = [row for some in zip_longest(*(one.rows for one in galleries)) for row in some if row is not None]
     looked = onlooker.look_at(test, chosen, mapped) if onlooker else None
-    found: dict[str, Any] = {"galleries": [_gallery(one, thumbnails, looked) for one in galleries]}
+    found: dict[str, Any] = {"galleries": [_gallery(one, thumbnail, looked) for one in galleries]}
     found["looked"] = bool(looked and looked.maps)
     if one_each:
         confidence = np.array([row["probability"] for row in rows], dtype=float)
         right = np.array([row["label"] == row["predicted"] for row in rows])
         found["reliability"] = charts.reliability(confidence, right)
     if looked:
-        found["map"] = describe_plane(looked, mapped, thumbnails)
+        found["map"] = describe_plane(looked, mapped, thumbnail)
     if model := onlooker and onlooker.serving(test):
         found["domains"] = nearest_domains(model, [row for row in mapped if Path(row["path"]).is_file()], run.domains)
     return found
 
 
-def _gallery(gallery: Gallery, thumbnails: Thumbnails, looked: Features | None) -> dict[str, Any]:
+def _gallery(gallery: Gallery, thumbnail: Thumbnail, looked: Features | None) -> dict[str, Any]:
     """Return the images of a gallery, each with where the model looked, its words and its nearest training images."""
     cells = []
     for row in gallery.rows:
         near = looked.nearest(row["path"]) if looked else []
         cells.append(
             {
-                "image": thumbnails.of(row),
+                "image": thumbnail(row),
                 "map": looked.maps.get(row["path"], "") if looked else "",
                 "name": row["key"],
                 "lines": _words(row),
                 "wrong": "predicted" in row and row["label"] != row["predicted"],
-                "near": [
-                    {"image": thumbnails.of(one, SMALL), "label": one["label"], "name": one["key"]} for one in near
-                ],
+                "near": [{"image": thumbnail(one, SMALL), "label": one["label"], "name": one["key"]} for one in near],
             }
         )
     return {"title": gallery.title, "about": gallery.about, "total": gallery.total, "cells": cells}
@@ -210,6 +211,7 @@ def _command(run: RunFacts) -> str:
     options = [("method", record["method"]), ("backbone", record["backbone"]["id"])]
     options += [("shots", record["shots"]), ("seed", record["seed"])]
     options += [("domain-encoder", encoder.get("id")), ("domain", record.get("domain"))]
+    options += [("bands", named(run.bands) if run.bands else None)]
     config = run.adapter["config"].items()
     changed = [(name, value) for name, value in config if name not in usual or _plain(usual[name]) != _plain(value)]
     options += [("set", f"{name}={value}") for name, value in changed]

@@ -37,7 +37,7 @@ def ask_about(
     asking = Asking(arguments.text("question", question), arguments.whole("max_tokens", max_tokens, 1))
     asking.check_predicts(self.method)
     arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-    return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt))
+    return list(stream_predictions(asking, self.method, each_image(images), on_corrupt=on_corrupt, bands=self.bands))
 
 
 def within_of(

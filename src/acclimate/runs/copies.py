@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.data.bands import Bands
 from acclimate.methods import Classifier, Labeller
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def reduced(model: AdaptedModel) -> tuple[Callable[..., AdaptedModel], tuple[Any
     tensors = {name: tensor.detach().cpu() for name, tensor in method.learned_state().items()}
     bound = (model.trained_classes, model.class_names, model.sets, model.serves)
     seen = (model.frozen, model.seen_before, model.left_out, model.trust, model.laid_aside, model.predictions)
-    return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, model.cache_dir)
+    shown = (model.cache_dir, model.bands)
+    return revive, (type(model), made, tensors, bound, model.record, model.journal, seen, shown)
 
 
 def revive(
@@ -67,11 +69,12 @@ def revive(
         Trust | None,
         Table | None,
     ],
-    cache_dir: Path | None,
+    shown: tuple[Path | None, Bands | None],
 ) -> AdaptedModel:
     """Return the model that `reduced` described."""
     trained, names, sets, serves = bound
-    model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=cache_dir)
+    model = kind(assemble(made, tensors, trained), record, journal=journal, cache_dir=shown[0])
+    model.bands = shown[1]
     model.frozen, model.seen_before, model.left_out, trust, model.laid_aside, model.predictions = seen
     if isinstance(model.method, Classifier):
         model.method.trust = trust

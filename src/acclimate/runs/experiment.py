@@ -139,6 +139,8 @@ class Experiment:
             common["domain_encoder"] = [encoder.identity, encoder.transform.fingerprint]
         if self.reference_prompts is not None:
             common["reference_prompts"] = self.reference_prompts.fingerprint
+        if shown := {name: list(part.bands) for name, part in self.splits.items() if part.bands}:
+            common["bands"] = shown
         if self.scorer is not None:
             common["scorer"] = [self.scorer.identity, self.scorer.transform.fingerprint]
         return fingerprint(self.task.decisive(common, self.splits))

@@ -32,7 +32,7 @@ def predictions_table(
     """
     count = len(data)
     where: dict[str, Any] = {"test": [test] * count, "ablation": [without] * count, "key": data.keys}
-    where |= {"path": data.paths, "group": data.groups, "domain": data.domains}
+    where |= {"path": data.places, "group": data.groups, "domain": data.domains}
     return pa.table({name: column(values) for name, values in (where | dict(found)).items()})
 
 

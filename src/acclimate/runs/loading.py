@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
+from acclimate.data.bands import parse_bands
 from acclimate.errors import RunError
 from acclimate.files import read_json
 from acclimate.methods import Classifier, get_method
@@ -152,6 +153,7 @@ def load(
     domain_encoder: str | os.PathLike[str] | DomainEncoder | None = None,
     swap: bool = False,
     classes_of: str | None = None,
+    bands: str | Sequence[int] | None = None,
 ) -> AdaptedModel:
     """Load an adapted model from its run folder.
 
@@ -165,12 +167,15 @@ def load(
         swap: take another domain encoder than that of the adapter, with features as wide and the same preprocessing,
             such as one that goes on from it on images of another acquisition domain.
         classes_of: of a run on several data sets, the one whose classes are told apart; none: those of all of them.
+        bands: those of images of many that the model is shown, such as "5,4,3" of a sensor that has there what the run
+            has learned from elsewhere; none: those that it has learned from.
 
     Raises:
         RunError: when files are missing or damaged, or when the backbone or the domain encoder is not found, cannot be
             loaded, or is not that of the adapter, or is no other that could stand in for it.
         ConfigError: an argument of a wrong type, a device that this machine does not have, or no such data set.
     """
+    shown = parse_bands(bands)
     path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
     arguments.optional(arguments.encoder, "backbone", backbone)
     arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
@@ -200,6 +205,7 @@ def load(
     )
     journal = folder.read_lines(path / folder.LOG)
     model = AdaptedModel(method, record, journal=journal, cache_dir=cache_dir, run=path)
+    model.bands = shown or model.bands
     if not (path / folder.SPLITS).exists():
         model.frozen = None
     model.seen_before, model.sets = frozenset(read_images(path)), saved.sets

@@ -6,12 +6,14 @@ import copy
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
 from acclimate.data import ImageData, each_image
+from acclimate.data.bands import Bands, parse_bands
 from acclimate.data.frozen import load_splits, splits_document
 from acclimate.data.given import Several
 from acclimate.data.hierarchy import Hierarchy
@@ -62,6 +64,7 @@ class AdaptedModel:
         sets: the classes and words of several data sets that it has learned from together, by their names.
         serves: which of these it is bound to; none: the classes of all of them, or what `rebind` was given.
         seen_before: sha256 of images that what it began with had seen.
+        bands: those that it is shown of images of many, which it has learned from or `load` was given; none: the first.
         laid_aside: the `trust` of a loaded model that does without its domain encoder; it is saved, and not used.
     """
 
@@ -70,6 +73,7 @@ class AdaptedModel:
     left_out: dict[str, Any] | None = None
     sets: Mapping[str, ClassSet] = {}
     serves: str | None = None
+    bands: Bands | None
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class AdaptedModel:
         self.method, self.record, self.splits, self.run = method, record, splits, run
         self.whole, self.prompts = whole, method.prompts
         self.journal, self.cache_dir = list(journal), cache_dir
+        self.bands = parse_bands(record.get("data", {}).get("bands"))
         learned = get_task(record.get("task", ImageData.task))
         self.task = learned if learned.has_classes or not self.class_names else get_task(ImageData.task)
 
@@ -201,7 +206,7 @@ class AdaptedModel:
         """
         resamples = arguments.whole("resamples", resamples, 1)
         arguments.progress("progress", progress)
-        data = open_data(data, **{"allow_one_class": True, **self.task.options, **options})
+        data = self.shown(open_data(data, **{"allow_one_class": True, **self.task.options, **options}))
         method, task = self.method, task_of(data, type(self.method))
         task.check(type(method), data.name)
         if adapt_to_folder:
@@ -226,6 +231,10 @@ class AdaptedModel:
         made_of = (self.backbone, method.domain_encoder, None, method.config, self.cache_dir, progress or Silent())
         given = Given(*made_of, scorer=scorer)
         return evaluation_feed(method.inputs.prediction, data, given, method.reading), data, given
+
+    def shown(self, data: Images) -> Images:
+        """Return images with the bands of the model shown, where they do not name their own."""
+        return replace(data, bands=self.bands) if data.bands is None and self.bands is not None else data
 
     def choose_images(self, data: Images, split: str = "auto") -> Images:
         """Return the images of a data set that the model is measured on; see `choose_evaluation_images`."""
@@ -296,7 +305,7 @@ class AdaptedModel:
             predictor = predictor.adapting_to_folder(self.method)
         for level, note in predictor.notes():
             logger.log(level, "%s", note)
-        found = stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt)
+        found = stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt, self.bands)
         return iter(predictor.complete(self.method, found))
 
     @cached_property

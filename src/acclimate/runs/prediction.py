@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from acclimate.data import open_image
+from acclimate.data.bands import Bands
 from acclimate.data.finding import ImageSource, find_images
+from acclimate.data.held import HeldImage
 from acclimate.data.images import Notices, decoding, to_rgb
 from acclimate.errors import DataError
 from acclimate.training.batch import Batch
@@ -49,6 +51,7 @@ def stream_predictions(
     sources: Iterable[ImageSource],
     batch_size: int = 32,
     on_corrupt: str = "error",
+    bands: Bands | None = None,
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, holding two batches at a time.
 
@@ -58,6 +61,7 @@ def stream_predictions(
         sources: images, the bytes of files, files, folders and patterns; see `find_images`.
         batch_size: images a pass.
         on_corrupt: `error` raises at the first image that cannot be read; `skip` yields a prediction with its `error`.
+        bands: those of each file that are shown, see `open_image`; Pillow images are taken as they are.
 
     Raises:
         DataError: see `find_images`, and for an unreadable image where `on_corrupt` is `error`.
@@ -66,7 +70,7 @@ def stream_predictions(
         method.eval()
     images = enumerate(find_images(sources), start=1)
     given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = Reader(method, given, task.reads)
+    reader = Reader(method, given, task.reads, bands)
     with ThreadPoolExecutor(max_workers=DECODERS) as pool:
         window: list[tuple[list, list]] = []
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
@@ -87,7 +91,8 @@ class Decoded(NamedTuple):
 class Reader:
     """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
 
-    def __init__(self, method: Method, given: Given, beside: frozenset[str]) -> None:
+    def __init__(self, method: Method, given: Given, beside: frozenset[str], bands: Bands | None = None) -> None:
+        self.bands = bands
         self.given, names = given, method.inputs.prediction | beside
         self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
         self.others = [find_kind(name) for name in other_names(names, self.encoders)]
@@ -104,7 +109,10 @@ class Reader:
         if isinstance(image, Image.Image):
             with decoding(_in_memory(number)):
                 return to_rgb(image)
-        return open_image(image, name=_in_memory(number) if isinstance(image, bytes) else None, notice=self.notices)
+        if isinstance(image, HeldImage):
+            return image.open(notice=self.notices, bands=self.bands)
+        name = _in_memory(number) if isinstance(image, bytes) else None
+        return open_image(image, name=name, notice=self.notices, bands=self.bands)
 
     def decode(self, image: ImageSource, number: int) -> Decoded:
         """Return one image, through the transform of each encoder; see `open`."""
@@ -131,9 +139,14 @@ def _in_memory(number: int) -> str:
     return f"number {number} (in memory)"
 
 
-def printable(path: str | os.PathLike[str]) -> str:
+def _named(image: ImageSource, number: int) -> ImageSource:
+    """Return an image as what looks at names may know it."""
+    return _in_memory(number) if isinstance(image, bytes) else str(image) if isinstance(image, HeldImage) else image
+
+
+def printable(path: str | os.PathLike[str] | HeldImage) -> str:
     """Return a path as text that any file can hold; bytes of a name that are no UTF-8 are written as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path) if isinstance(path, HeldImage) else path).decode("utf-8", "backslashreplace")
 
 
 @torch.no_grad()
@@ -153,7 +166,7 @@ def _predict_batch(
     fine = [place for place, reason in enumerate(errors) if not reason]
     rows: Iterator[Any] = iter(())
     if fine:
-        known = [_in_memory(number) if isinstance(image, bytes) else image for number, image in chunk]
+        known = [_named(image, number) for number, image in chunk]
         batch = reader.batch([known[place] for place in fine], pixels)
         rows = task.predict(method, batch, [paths[place] for place in fine])
     for path, reason in zip(paths, errors, strict=True):

@@ -108,6 +108,7 @@ class MaskedPretraining(Run[dict[str, Any]]):
             {
                 "pretraining": KIND,
                 "images": fingerprint(self.images),
+                **({"bands": list(self.chosen.train.bands)} if self.chosen.train.bands else {}),
                 "config": dict(vars(self.config)),
                 "augmentation": self.augmentation.fingerprint,
                 "seed": self.seed,

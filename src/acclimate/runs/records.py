@@ -53,6 +53,7 @@ def make_record(
             "images": {name: len(part) for name, part in experiment.splits.items()},
             "splits_hash": experiment.splits_hash,
             "skipped": list(train.skipped),
+            **({"bands": list(train.bands)} if train.bands else {}),
         },
         "shots": experiment.shots,
         "seed": experiment.seed,

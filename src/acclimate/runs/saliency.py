@@ -136,7 +136,7 @@ def look_at_images(
     if class_name is not None and class_name not in names:
         raise ConfigError(f"`class_name={class_name!r}`: the run knows {', '.join(names)}; name one of these")
     arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-    return _each(_Looker(method, class_name), each_image(images), on_corrupt)
+    return _each(_Looker(model, class_name), each_image(images), on_corrupt)
 
 
 def _each(looker: _Looker, images: Iterator[ImageSource], on_corrupt: str) -> Iterator[SaliencyMap]:
@@ -155,12 +155,13 @@ def _each(looker: _Looker, images: Iterator[ImageSource], on_corrupt: str) -> It
 class _Looker:
     """Makes maps of images, one at a time."""
 
-    def __init__(self, method: Classifier, class_name: str | None) -> None:
+    def __init__(self, model: AdaptedModel, class_name: str | None) -> None:
+        method: Any = model.method
         if method.training:
             method.eval()
         self.method, self.class_name = method, class_name
         self.given = Given(method.backbone, method.domain_encoder, config=method.config)
-        self.reader = Reader(method, self.given, frozenset())
+        self.reader = Reader(method, self.given, frozenset(), model.bands)
         tiles = all(isinstance(kind, TiledInput) for kind in self.reader.others)
         self.has_relevance = tiles and method.backbone.kind in (DUAL, GENERATIVE)
 

@@ -17,10 +17,12 @@ from torch.nn import functional as F
 
 from acclimate import arguments
 from acclimate.data import each_image
+from acclimate.data.bands import Bands
 from acclimate.data.check.duplicates import near_pairs
 from acclimate.data.check.facts import Fact, measure
 from acclimate.data.finding import ImageSource, find_images
 from acclimate.data.given import Several
+from acclimate.data.held import HeldImage
 from acclimate.errors import ConfigError, DataError
 from acclimate.opening import read_bytes
 from acclimate.runs.herding import herd, kernel_radius, margin_uncertainty, similarities
@@ -70,6 +72,7 @@ class Suggestions:
         copies: of these, exact copies of others.
         compared: images among which was chosen.
         unreadable: why images could not be read, one reason each.
+        bands: those that are shown of the images, none for the first ones.
     """
 
     rows: list[Suggestion] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Suggestions:
     copies: int = 0
     compared: int = 0
     unreadable: list[str] = field(default_factory=list)
+    bands: Bands | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -122,7 +126,8 @@ def suggest(
     pool = _Pool(model)
     progress = arguments.progress("progress", progress) or Silent()
     progress.start("images", None)
-    for found in stream_predictions(pool, model.method, pool.passing(each_image(images)), batch_size, "skip"):
+    seen = pool.passing(each_image(images))
+    for found in stream_predictions(pool, model.method, seen, batch_size, "skip", model.bands):
         pool.take(found)
         progress.advance(1)
     progress.finish()
@@ -133,6 +138,7 @@ def suggest(
             f"none of the {told.images} images is without a label: they are those of the run; name others, or adapt "
             "again with more `shots`"
         )
+    told.bands = model.bands
     told.rows = _choose(candidates, count) if told.compared else []
     return told
 
@@ -228,6 +234,8 @@ def _digest(image: ImageSource) -> str:
 
 
 def _content(image: Any) -> bytes:
+    if isinstance(image, HeldImage):
+        return image.read()
     return image if isinstance(image, bytes) else read_bytes(image)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from acclimate.data import open_image
+from acclimate.data.held import open_place
 from acclimate.errors import DataError, RunError
 from acclimate.files import replace_file
 from acclimate.runs.contact_sheet import draw_contact_sheet
 from acclimate.runs.prediction_files import SUFFIXES, open_writer
-from acclimate.runs.suggesting import COLUMNS, Suggestion, Suggestions
+from acclimate.runs.suggesting import COLUMNS, Suggestions
 
 SIDE = 256  # pixels that the shorter side of a JPEG keeps at least when it is decoded for the sheet
 
@@ -62,13 +62,13 @@ class SuggestionFiles:
         except BaseException:
             writer.abandon()
             raise
-        replace_file(self.sheet, draw_contact_sheet(_cells(found.rows)))
+        replace_file(self.sheet, draw_contact_sheet(_cells(found)))
 
 
-def _cells(rows: list[Suggestion]) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
-    for row in rows:
+def _cells(found: Suggestions) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
+    for row in found.rows:
         try:
-            image = open_image(row.path, SIDE)
+            image = open_place(row.path, SIDE, found.bands)
         except DataError as error:  # it was there a moment ago
             logger.warning("not on the sheet: %s", error)
             continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from acclimate.data import ImageData
+from acclimate.data.bands import parse_bands
 from acclimate.errors import ConfigError
 from acclimate.methods import Method, get_method
 from acclimate.options import nearest
@@ -68,9 +70,10 @@ def open_data(source: ImageData | str | os.PathLike[str] | Any, **options: Any) 
         source: anything that `load_data`, `load_captions` or `load_questions` reads.
         options: as in `load_data`; a layout that is named, or several labels of an image, means labelled images.
     """
+    bands = parse_bands(options.pop("bands", None))
     if isinstance(source, ImageData):
-        return source
+        return source if bands is None else replace(source, bands=bands)
     labelled = options.get("layout", "auto") != "auto" or options.get("multi_label", False)
     candidates = () if labelled else list_tasks()
     task = next((task for task in candidates if task.recognises(source)), get_task(ImageData.task))
-    return task.load(source, **options)
+    return replace(task.load(source, **options, bands=bands), bands=bands)  # tables of texts do not know of bands

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from acclimate.backbones.families.base import Family
 from acclimate.backbones.families.clip import ClipFamily
+from acclimate.backbones.families.metaclip2 import MetaClip2Family
 from acclimate.backbones.families.siglip import SiglipFamily
 
-FAMILIES: dict[str, type[Family]] = {family.name: family for family in (ClipFamily, SiglipFamily)}
+FAMILIES: dict[str, type[Family]] = {family.name: family for family in (ClipFamily, SiglipFamily, MetaClip2Family)}
 
-__all__ = ["FAMILIES", "ClipFamily", "Family", "SiglipFamily"]
+__all__ = ["FAMILIES", "ClipFamily", "Family", "MetaClip2Family", "SiglipFamily"]

@@ -33,9 +33,13 @@ class ClipFamily(Family):
 
     @property
     def architecture(self) -> Architecture:
-        """What the forward pass takes from config.json, with the token that ends texts; the last one is usual."""
+        """What the forward pass takes from config.json, with the token that ends texts."""
+        return super().architecture.plus("text", "eos_token_id", *self._end_of_text())
+
+    def _end_of_text(self) -> tuple[int, int]:
+        """Return the token that ends texts, and the one that usually does: the last one."""
         last = self.text_model.embeddings.token_embedding.num_embeddings - 1
-        return super().architecture.plus("text", "eos_token_id", last if self.eos == LEGACY_EOS else self.eos, last)
+        return last if self.eos == LEGACY_EOS else self.eos, last
 
     def enter_vision(self, x: Tensor) -> Tensor:
         """The norm before the first layer."""

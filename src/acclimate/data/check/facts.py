@@ -80,7 +80,7 @@ def read_facts(
 
     def one(row: int) -> Fact | None:
         try:
-            return measure(data.image_bytes(row), data.keys[row])
+            return measure(data.image_bytes(row), data.keys[row], data.bands)
         except UnreadableImage as error:
             reasons[row] = error.reason
             return None
