@@ -14,6 +14,7 @@ from PIL import Image
 
 from acclimate.runs import look_at_images
 from acclimate.runs.saliency_files import draw_beside, draw_map
+from acclimate.serving import works
 from tests.helpers.command import acclimate as command
 from tests.helpers.runs import quick
 from tests.helpers.serving import png, refused, serving
@@ -103,6 +104,14 @@ def test_maps_are_those_of_look(server, model, files):
     assert "river" in refused(server.post("/explain", files[:1], **{"class": "moon"}), 422)
     assert "one image a request" in refused(server.post("/explain", files[:2]), 422)
     assert "cannot read" in refused(server.post("/explain", [("x.png", b"x")]), 422)
+
+
+def test_large_images_are_explained_in_a_smaller_size(server, model, files, monkeypatch):
+    monkeypatch.setattr(works, "MOST_EXPLAINED", 100)
+    told = server.post("/explain", files[:1], view="map")
+    with Image.open(files[0]) as image, Image.open(io.BytesIO(told.content)) as drawn:
+        assert drawn.width * drawn.height <= 100 < image.width * image.height
+        assert drawn.width / drawn.height == pytest.approx(image.width / image.height, rel=0.2)
 
 
 def test_questions_are_answered_by_runs_that_write(pictures, files, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from acclimate.serving import Limits
 from acclimate.serving.protocol import PunctualProtocol
-from acclimate.serving.uploads import Upload
+from acclimate.serving.upload import Upload
 from tests.helpers.dicom import dicom
 from tests.helpers.serving import png, refused, rest, serving
 from tests.helpers.waiting import HANG, wait_until
@@ -226,6 +226,8 @@ def test_pages_from_elsewhere_and_foreign_names_are_refused(model):
         refused(client.get("/runs", Origin="http://evil.example"), 403)
         refused(client.get("/runs", Origin="null"), 403)
         assert client.get("/runs", Host="proxy.example:8000").status_code == 200
+        assert client.get("/runs", Origin="https://proxy.example").status_code == 200
+        refused(client.get("/runs", Origin="http://localhost:1"), 403)  # another server of this machine
         assert client.get("/runs", Origin=client.url).status_code == 200
 
 

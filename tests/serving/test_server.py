@@ -12,6 +12,7 @@ import requests
 
 from acclimate.errors import ConfigError
 from acclimate.serving import Limits, serve
+from acclimate.serving.refusals import refusal_of
 from acclimate.serving.server import name_runs, read_token
 from tests.helpers.command import acclimate as command
 from tests.helpers.command import start
@@ -53,6 +54,12 @@ def test_a_request_must_fit_into_the_queue():
         Limits(max_files=9, max_queue=8)
     with pytest.raises(ConfigError, match="max_pixels=0 is out of range"):
         Limits(max_pixels=0)
+
+
+def test_a_fault_of_the_server_tells_nothing_of_it():
+    refusal = refusal_of(RuntimeError("/secret/place"))
+    assert refusal.status == 500
+    assert str(refusal) == "the server failed on this request (RuntimeError); its log says why"
 
 
 @pytest.mark.parametrize(

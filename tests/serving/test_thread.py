@@ -8,7 +8,7 @@ import pytest
 
 from acclimate.serving.gauges import Gauges
 from acclimate.serving.thread import Busy, ModelThread
-from acclimate.serving.uploads import Upload
+from acclimate.serving.upload import Upload
 from tests.helpers.waiting import HANG
 
 

@@ -22,13 +22,13 @@ from acclimate.errors import AcclimateError
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.prediction_files import csv_cells
 from acclimate.serving import asked
+from acclimate.serving.forms import read_form
 from acclimate.serving.gauges import Gauges
 from acclimate.serving.guard import Guard
 from acclimate.serving.limits import Limits
 from acclimate.serving.page import page
 from acclimate.serving.refusals import Refusal, answer_error
 from acclimate.serving.served import ServedRun
-from acclimate.serving.uploads import read_form
 from acclimate.serving.works import Explaining, Saying
 from acclimate.training.feeds import DECODERS
 

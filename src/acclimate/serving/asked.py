@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 
 from acclimate.methods.trust import UNKNOWN
-from acclimate.serving.uploads import FILES as FIELD
-from acclimate.serving.uploads import FORM, LONGEST_FIELD
+from acclimate.serving.forms import FILES as FIELD
+from acclimate.serving.forms import FORM, LONGEST_FIELD
 
 __all__ = ["UNKNOWN"]
 

@@ -46,6 +46,7 @@ class Guard:
     ) -> None:
         self.app, self.limits, self.gauges, self.token = app, limits, gauges, token
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
+        self.proxies = (self.hosts or set()) - set(LOOPBACK)  # a page that came through one has its name
         self.paths, self.inside, self.held = frozenset(paths), 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,14 +91,15 @@ class Guard:
         if self.token is not None and scope["path"] not in OPEN and not self._shows_token(headers):
             told = {"WWW-Authenticate": "Bearer"}
             raise Refusal(401, "token", "this server asks for a token; send it as Authorization: Bearer TOKEN", told)
-        if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > self.limits.body:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self.limits.body:
             raise self.too_large()
 
     def _check_names(self, headers: Headers) -> None:
-        host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
+        host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower().partition("://")
         if self.hosts is not None and _without_port(host) not in self.hosts:
             raise Refusal(403, "host", "this server is not asked under that name; see its option for other hosts")
-        if origin and origin.partition("://")[2] != host:
+        if origin[0] and origin[2] != host and _without_port(origin[2]) not in self.proxies:
             raise Refusal(403, "origin", "pages from elsewhere may not ask this server")
 
     def _shows_token(self, headers: Headers) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -19,11 +20,13 @@ POLICY = (
 def page() -> HTMLResponse:
     """Return the page. It is the same for everybody: what it shows of runs it asks for, with the token if need be."""
     nonce = secrets.token_urlsafe(16)
-    text = _environment().get_template("page.html").render(nonce=nonce, version=__version__)
+    text = _template().render(nonce=nonce, version=__version__)
     headers = {"Content-Security-Policy": POLICY.format(nonce=nonce), "Referrer-Policy": "no-referrer"}
     return HTMLResponse(text, headers=headers)
 
 
-def _environment() -> Any:
+@cache
+def _template() -> Any:
     loader = jinja2.PackageLoader("acclimate.serving")
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template("page.html")

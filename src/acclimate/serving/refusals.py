@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from fastapi import Request
@@ -9,7 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from acclimate.data.images import UnreadableImage
+from acclimate.data.opening import TooManyPixels
 from acclimate.errors import AcclimateError, on_a_screen
+
+logger = logging.getLogger("acclimate.serving")
 
 
 class Refusal(Exception):
@@ -42,6 +47,9 @@ def refusal_of(error: Exception) -> Refusal:
         return Refusal(422, "parameter", f"{place}: {first['msg']}; see /openapi.json")
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, "request", f"{error.detail}; see /openapi.json", error.headers)
+    if isinstance(error, UnreadableImage):
+        large = isinstance(error.__cause__, TooManyPixels)
+        return Refusal(413 if large else 422, "pixels" if large else "image", str(error))
     if isinstance(error, AcclimateError):
         return Refusal(422, "request", str(error))
     return Refusal(500, "failure", f"the server failed on this request ({type(error).__name__}); its log says why")
@@ -51,4 +59,6 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Return the response to an error, and note its reason for the metrics."""
     refusal = refusal_of(error)
     request.scope["refused"] = refusal.reason
+    if refusal.status == 500:
+        logger.error("%s failed: %s: %s", request.url.path, type(error).__name__, error, exc_info=error)
     return as_response(refusal)

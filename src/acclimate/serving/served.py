@@ -10,14 +10,14 @@ from typing import Any
 
 from acclimate.counting import counted
 from acclimate.data.images import UnreadableImage
-from acclimate.errors import AcclimateError, ConfigError
+from acclimate.errors import ConfigError
 from acclimate.methods import Classifier, Generator
 from acclimate.runs.model import AdaptedModel
 from acclimate.serving.gauges import Gauges
 from acclimate.serving.limits import Limits
 from acclimate.serving.refusals import Refusal
 from acclimate.serving.thread import Busy, ModelThread, Work
-from acclimate.serving.uploads import Upload, look_at, refused_image
+from acclimate.serving.upload import Upload, look_at
 from acclimate.serving.works import Drawn, Explaining, Saying
 from acclimate.tasks.asking import Asking
 
@@ -108,12 +108,13 @@ class ServedRun:
         """Return what is said of each image, with an `error` where it cannot be read.
 
         Raises:
-            Refusal: none can be read, or there is no place or no time.
+            UnreadableImage: none can be read.
+            Refusal: the same, or there is no place or no time.
         """
         looked = await self._look_at(uploads)
         readable = [one for one in looked if isinstance(one, Upload)]
         if not readable:
-            raise refused_image(next(one for one in looked if isinstance(one, UnreadableImage)))
+            raise next(one for one in looked if isinstance(one, UnreadableImage))
         found = iter(await self._done(work, readable))
         rows = [
             next(found) if isinstance(one, Upload) else work.task.unreadable(upload.name, str(one))
@@ -129,11 +130,12 @@ class ServedRun:
         """Return the map of an image.
 
         Raises:
-            Refusal: it cannot be read, or there is no place or no time.
+            UnreadableImage: it cannot be read.
+            Refusal: there is no place or no time.
         """
         (looked,) = await self._look_at([upload])
         if isinstance(looked, UnreadableImage):
-            raise refused_image(looked)
+            raise looked
         (drawn,) = await self._done(work, [looked])
         self.gauges.images.labels(self.name).inc()
         return drawn
@@ -168,7 +170,3 @@ class ServedRun:
                 f"no answer within {self.limits.max_seconds:g} s; try again, or send fewer images",
                 {"Retry-After": "5"},
             ) from None
-        except UnreadableImage as error:
-            raise refused_image(error) from error
-        except AcclimateError as error:
-            raise Refusal(500, "failure", str(error)) from error

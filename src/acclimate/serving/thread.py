@@ -17,8 +17,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from acclimate.counting import counted
 from acclimate.serving.gauges import Gauges
-from acclimate.serving.uploads import Upload
+from acclimate.serving.upload import Upload
 
 PATIENCE = 0.004  # seconds in which an idle thread waits for more images
 WEIGHT = 0.2  # of the last batch in the mean time of an image
@@ -206,7 +207,8 @@ class ModelThread:
             for order, part in batch.parts:
                 order.receive([next(rest) for _ in part])
         except Exception as error:  # whatever it is, the others that wait must not wait for ever
-            logger.error("%s: %s images failed: %s: %s", self.name, len(images), type(error).__name__, error)
+            what = f"{counted(len(images), 'image')} failed: {type(error).__name__}: {error}"
+            logger.error("%s: %s", self.name, what, exc_info=True)
             self._fail(batch, error)
         seconds = time.monotonic() - started
         self.pace += WEIGHT * (seconds / len(images) - self.pace)

@@ -11,10 +11,11 @@ from acclimate.runs.model import AdaptedModel
 from acclimate.runs.prediction import Decoded, Predictor, Reader, predict_decoded
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import SIDE, as_png, draw_beside, draw_map
-from acclimate.serving.uploads import Upload
+from acclimate.serving.upload import Upload
 from acclimate.training.inputs import Given
 
 BATCH = 32  # images a pass, as in `predict`
+MOST_EXPLAINED = 2**22  # pixels of an image that is explained; occlusion holds many copies of one
 
 
 class Saying:
@@ -89,6 +90,9 @@ class Explaining:
         return [self._draw(image) for image in images]
 
     def _draw(self, image: Upload) -> Drawn:
-        (found,) = look_at_images(self.model, open_image(image.content, name=image.name), self.class_name)
+        rgb = open_image(image.content, name=image.name)
+        if image.pixels > MOST_EXPLAINED:
+            rgb.thumbnail([int(side * (MOST_EXPLAINED / image.pixels) ** 0.5) or 1 for side in rgb.size])
+        (found,) = look_at_images(self.model, rgb, self.class_name)
         png = draw_beside(found) if self.beside else as_png(draw_map(found, SIDE))
         return Drawn(png, found.class_name, found.probability, found.how)

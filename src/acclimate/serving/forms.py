@@ -1,4 +1,4 @@
-"""Images that clients send: read from the body of a request, and looked at before anything is decoded."""
+"""Forms that clients send: images and a few fields, read from the body of a request."""
 
 from __future__ import annotations
 
@@ -11,27 +11,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from acclimate.counting import counted
-from acclimate.data.images import UnreadableImage, decoding
-from acclimate.data.opening import TooManyPixels, header
 from acclimate.errors import brief
 from acclimate.serving.limits import Limits
 from acclimate.serving.refusals import Refusal
+from acclimate.serving.upload import Upload
 
 FORM = "multipart/form-data"
 FILES = "files"  # the field that has the images
 OTHER_FIELDS, LONGEST_FIELD = 8, 2**16
 LONGEST_NAME = 200
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax of DICOM files that are compressed as a whole
-PREAMBLE = 2**12  # bytes at the beginning of a DICOM file that have its transfer syntax
-
-
-@dataclass(frozen=True, eq=False)
-class Upload:
-    """The bytes of an image, what its sender calls it, and how many pixels it has by its header."""
-
-    name: str
-    content: bytes
-    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,22 +69,3 @@ def _files(form: FormData) -> list[UploadFile]:
 async def _upload(file: UploadFile, number: int) -> Upload:
     name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in file.filename or "")
     return Upload(brief(name, LONGEST_NAME) or f"image {number}", await file.read())
-
-
-def look_at(upload: Upload, most_pixels: int) -> Upload:
-    """Return an image with the number of its pixels, from its header.
-
-    Raises:
-        UnreadableImage: it is none, or too large.
-    """
-    if DEFLATED in upload.content[:PREAMBLE]:
-        reason = "it is a DICOM file that is deflated as a whole, for which there is no bound"
-        raise UnreadableImage(upload.name, reason, "save it in another transfer syntax")
-    with decoding(upload.name, upload.content), header(upload.content, most_pixels=most_pixels) as image:
-        return Upload(upload.name, upload.content, image.width * image.height)
-
-
-def refused_image(error: UnreadableImage) -> Refusal:
-    """Return what a client is told whose images cannot be read: the first of the reasons."""
-    large = isinstance(error.__cause__, TooManyPixels)
-    return Refusal(413 if large else 422, "pixels" if large else "image", str(error))
