@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -13,7 +15,7 @@ class Gauges:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry, "namespace": "acclimate"}
+        own: dict[str, Any] = {"registry": self.registry, "namespace": "acclimate"}
         self.requests = Counter("requests", "Requests that were answered.", ("path", "status"), **own)
         self.seconds = Histogram("request_seconds", "Time to an answer.", ("path",), buckets=LATENCIES, **own)
         self.refusals = Counter("refusals", "Requests and images without an answer.", ("reason",), **own)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from acclimate.data.images import open_image
 from acclimate.runs.model import AdaptedModel
-from acclimate.runs.prediction import Decoded, Predictor, Reader, predict_decoded
+from acclimate.runs.prediction import Decoded, Reader, predict_decoded
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import SIDE, as_png, draw_beside, draw_map
 from acclimate.serving.upload import Upload
@@ -22,7 +22,7 @@ class Saying:
     """What a task, or a question, says of images, see `acclimate.runs.prediction`.
 
     Args:
-        task: says what a prediction is.
+        task: a `Predictor`, such as a task or a question.
         model: whose method is ready to predict.
         decoders: threads that decode.
         most_pixels: of an image.
@@ -30,7 +30,7 @@ class Saying:
 
     most = BATCH
 
-    def __init__(self, task: Predictor, model: AdaptedModel, decoders: Executor, most_pixels: int) -> None:
+    def __init__(self, task: Any, model: AdaptedModel, decoders: Executor, most_pixels: int) -> None:
         self.task, self.method, self.decoders, self.most_pixels = task, model.method, decoders, most_pixels
         given = Given(self.method.backbone, self.method.domain_encoder, config=self.method.config)
         self.reader = Reader(self.method, given, task.reads)
@@ -92,7 +92,8 @@ class Explaining:
     def _draw(self, image: Upload) -> Drawn:
         rgb = open_image(image.content, name=image.name)
         if image.pixels > MOST_EXPLAINED:
-            rgb.thumbnail([int(side * (MOST_EXPLAINED / image.pixels) ** 0.5) or 1 for side in rgb.size])
+            scale = (MOST_EXPLAINED / image.pixels) ** 0.5
+            rgb.thumbnail((rgb.width * scale, rgb.height * scale))
         (found,) = look_at_images(self.model, rgb, self.class_name)
         png = draw_beside(found) if self.beside else as_png(draw_map(found, SIDE))
         return Drawn(png, found.class_name, found.probability, found.how)
