@@ -16,7 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
-    ("reports",),
+    ("reports", "serving"),
     ("bench",),
     ("runs",),
     ("protocols", "pretraining", "describing"),
@@ -183,6 +183,7 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["predict", "--help"],
         ["suggest", "--help"],
         ["look", "--help"],
+        ["serve", "--help"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

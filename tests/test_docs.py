@@ -562,3 +562,12 @@ def test_data_page_has_every_kind_of_finding():
     kinds = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|"info"|level),\s*"(\w+)"', source))
     assert {"corrupt", "imbalance"} <= kinds
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
+
+
+def test_the_citation_says_what_the_package_does():
+    project, cited = tomllib.loads(read("pyproject.toml"))["project"], yaml.safe_load(read("CITATION.cff"))
+    assert (cited["title"], cited["abstract"], cited["license"]) == tuple(
+        project[name] for name in ("name", "description", "license")
+    )
+    assert cited["authors"] == project["authors"]
+    assert cited["keywords"] == project["keywords"]

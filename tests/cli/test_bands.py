@@ -22,6 +22,7 @@ from acclimate.runs import look_at_images, suggest
 from tests.helpers.command import QUICK
 from tests.helpers.command import acclimate as command
 from tests.helpers.pictures import picture
+from tests.helpers.serving import serving
 
 LABELS = ("cat", "dog")
 
@@ -145,3 +146,14 @@ def test_other_bands_are_other_runs_and_jobs(scenes, tiny, tmp_path):
     found = [facts_of(load_source(name, source), source) for name, source in read.data.items()]
     assert ("bands" in found[0], found[1]["bands"]) == (False, [6, 5, 4])
     assert found[0] == {name: value for name, value in found[1].items() if name != "bands"}
+
+
+def test_a_server_shows_them_too(scenes, learned, tiny):
+    files = sorted((scenes / "cat").glob("*.tif"))
+    with serving({"scenes": acclimate.load(learned, tiny, device="cpu")}) as server:
+        told = server.post("/predict", files).json()["predictions"]
+        assert server.post("/explain", files[:1]).status_code == 200
+    printed = [json.loads(line) for line in command("predict", learned, *files, "--json").out.splitlines()]
+    assert [row["probabilities"] for row in told] == [row["probabilities"] for row in printed]
+    other = acclimate.load(learned, tiny, device="cpu", bands=(1, 2, 3)).predict(files)
+    assert [row["probabilities"]["cat"] for row in told] != [row.probabilities[0] for row in other]

@@ -46,9 +46,22 @@ class Seen:
         return found
 
 
+def requested(driver: Any) -> list[str]:
+    """Return the addresses that were asked for since this was called last, but for what stands in a page."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith(("data:", "blob:"))]
+
+
 @contextmanager
-def browse(page: Path, width: int) -> Iterator[Seen]:
-    """Open a page in a window of some width; the test is skipped where there is no browser."""
+def browse(page: Path | str, width: int, downloads: Path | None = None) -> Iterator[Seen]:
+    """Open a page in a window of some width; the test is skipped where there is no browser.
+
+    Args:
+        page: a file, or the address of a page.
+        width: of the window, in pixels.
+        downloads: folder for what the page gives out, if it may.
+    """
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(programs.values()):
         pytest.skip("needs chromium and chromedriver, Debian's packages chromium and chromium-driver")
@@ -67,10 +80,12 @@ def browse(page: Path, width: int) -> Iterator[Seen]:
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False},
         )  # a window is never as narrow as a phone
-        driver.get(page.as_uri())
-        messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
-        elsewhere = [url for url in asked if not url.startswith("data:") and url != page.as_uri()]
+        address = page if isinstance(page, str) else page.as_uri()
+        if downloads is not None:
+            where = {"behavior": "allow", "downloadPath": str(downloads)}
+            driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+        driver.get(address)
+        elsewhere = [url for url in requested(driver) if url != address]
         yield Seen(driver, [entry["message"] for entry in driver.get_log("browser")], elsewhere)
     finally:
         driver.quit()

@@ -25,6 +25,7 @@ from acclimate.cli import (
     pretraining,
     reporting,
     saliency,
+    serving,
     suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -76,6 +77,7 @@ app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(saliency.look)
 app.command(cls=Verb)(suggesting.suggest)
 app.command(cls=Verb)(asking.ask)
+app.command(cls=Verb)(serving.serve)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 data_app = typer.Typer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from acclimate.data.tiffs import SEEN, Seen
 from acclimate.extras import require
 
 
-def read_dicom(source: str | os.PathLike[str] | bytes) -> Image.Image:
+def read_dicom(source: str | os.PathLike[str] | bytes, check_size: Callable[[int, int], None]) -> Image.Image:
     """Read a DICOM file of one frame as 8-bit grey or RGB; its `info` has `Seen`.
 
     Stored values become those of the modality (rescale slope and intercept, or its table). The first window of the
@@ -23,6 +24,7 @@ def read_dicom(source: str | os.PathLike[str] | bytes) -> Image.Image:
 
     Args:
         source: path of a file, or the bytes of one.
+        check_size: told width and height before anything is decoded; raises for those that are not read.
 
     Raises:
         ValueError: the file holds several frames, or no image.
@@ -34,6 +36,7 @@ def read_dicom(source: str | os.PathLike[str] | bytes) -> Image.Image:
         raise ValueError(f"it is a DICOM file of {frames} frames, and only files of one are read (save frames as PNG)")
     if "PixelData" not in file:
         raise ValueError("it is a DICOM file without pixels that are read")
+    check_size(int(file.get("Columns") or 0), int(file.get("Rows") or 0))
     stored = require("pydicom.pixels", "dicom").pixel_array(file)
     if stored.ndim == 3:
         levels, seen = colour_levels(stored), Seen(stored.shape[1::-1], 3, stored.dtype != np.uint8)

@@ -36,7 +36,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from acclimate.data.formats import is_there
 from acclimate.data.levels import is_stretched, valid_of
-from acclimate.data.opening import check_bands, header
+from acclimate.data.opening import MAX_PIXELS, check_bands, header
 from acclimate.data.tiffs import SEEN, Seen
 from acclimate.data.unread import HEAD, Kind, kind_of_content
 from acclimate.data.wide import ORIENTATION, WIDE, grey_of, no_data, restore_depth, wide_values
@@ -95,6 +95,7 @@ def open_image(
     name: str | None = None,
     notice: Callable[[str, str], None] = warn,
     bands: Sequence[int] | None = None,
+    most_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Decode an image to 8-bit RGB (see the rules at the top of this module).
 
@@ -107,15 +108,16 @@ def open_image(
         notice: called with the name, and with what is odd about the image, such as `FRAMES`.
         bands: three bands to be shown as red, green and blue, or one to be shown as grey, counted from 1; none for the
             first three.
+        most_pixels: largest width x height that is opened.
 
     Raises:
-        DataError: the file is missing, no image, damaged, cut short, or too large (`MAX_PIXELS`, `MAX_SIDE`).
+        DataError: the file is missing, no image, damaged, cut short, or too large (`most_pixels`, `MAX_SIDE`).
     """
     label = name or ("<bytes>" if isinstance(source, bytes) else os.fspath(source))
-    with decoding(label, source), header(source, bands) as image:
+    with decoding(label, source), header(source, bands, most_pixels) as image:
         if min_side is not None and image.format == "JPEG":
             image.draft(None, (min_side, min_side))
-        developed = develop(image, lambda: header(source), bands)
+        developed = develop(image, lambda: header(source, most_pixels=most_pixels), bands)
     for oddity in developed.oddities:
         notice(label, oddity)
     return developed.rgb

@@ -32,6 +32,10 @@ _WITH_ORIENTATION = (b"XML:com.adobe.xmp\x00", b"Raw profile type exif\x00")  # 
 _guard = threading.Lock()
 
 
+class TooManyPixels(ValueError):
+    """An image that is larger than what is opened."""
+
+
 def _new_guard() -> None:
     """Replace the lock in a forked child, where the thread that may have held it does not exist."""
     global _guard  # noqa: PLW0603
@@ -42,7 +46,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_guard)
 
 
-def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None) -> Image.Image:
+def header(
+    source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None, most_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Open an image without decoding its pixels; the caller closes it. Raises what Pillow and the system raise.
 
     What Pillow does not read, or not with all its bands, is decoded here, see `acclimate.data.tiffs.read_bands`.
@@ -50,10 +56,14 @@ def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None =
     Args:
         source: path of a file, or the bytes of one.
         bands: those that are wanted, from 1; none for the first ones.
+        most_pixels: largest width x height that is opened.
+
+    Raises:
+        TooManyPixels: it is larger, by what its file says of itself; nothing of it was decoded.
     """
     form = _form(source)
     if form is not None and (form.beyond_pillow or (bands is not None and form.bands > 3)):
-        return _bands(source, form, bands)
+        return _bands(source, form, bands, most_pixels)
     if form is not None and form.is_large:
         raise ValueError(
             f"{form.width} x {form.height} pixels, more than the {LARGE:,} of such a TIFF (cut it into tiles)"
@@ -62,26 +72,26 @@ def header(source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None =
         image = _open(_usable(source))
     except UnidentifiedImageError:
         if form is not None and form.of_bands:
-            return _bands(source, form, bands)
-        found = _through_extras(source)
+            return _bands(source, form, bands, most_pixels)
+        found = _through_extras(source, most_pixels)
         if found is None:
             raise
         image = found
     try:
-        _check_size(*image.size)
+        _check_size(*image.size, most_pixels)
     except ValueError:
         image.close()
         raise
     return image
 
 
-def _through_extras(source: str | os.PathLike[str] | bytes) -> Image.Image | None:
+def _through_extras(source: str | os.PathLike[str] | bytes, most_pixels: int) -> Image.Image | None:
     """Open an image of a kind that a package reads which is installed; none for others."""
     kind = kind_of_content(source[:HEAD] if isinstance(source, bytes) else _head(source))
     if kind is None or not kind.extra or not is_there(kind.extra):
         return None
     if kind is DICOM:
-        return read_dicom(source)
+        return read_dicom(source, lambda width, height: _check_size(width, height, most_pixels))
     require("pillow_heif", "heif").register_heif_opener()
     return _open(io.BytesIO(source) if isinstance(source, bytes) else Path(source), ("HEIF",))
 
@@ -91,8 +101,10 @@ def _head(source: str | os.PathLike[str]) -> bytes:
         return stream.read(HEAD)
 
 
-def _bands(source: str | os.PathLike[str] | bytes, form: Form, bands: Sequence[int] | None) -> Image.Image:
-    _check_size(form.width, form.height)
+def _bands(
+    source: str | os.PathLike[str] | bytes, form: Form, bands: Sequence[int] | None, most_pixels: int
+) -> Image.Image:
+    _check_size(form.width, form.height, most_pixels)
     check_bands(bands, form.bands)
     return read_bands(source, form, bands)
 
@@ -111,10 +123,10 @@ def _form(source: str | os.PathLike[str] | bytes) -> Form | None:
         return form_of(stream)
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        bound = f"{MAX_PIXELS:,} that are opened" if width * height > MAX_PIXELS else f"{MAX_SIDE:,} a side"
-        raise ValueError(f"{width} x {height} pixels, more than the {bound} (cut it into tiles)")
+def _check_size(width: int, height: int, most_pixels: int) -> None:
+    if width * height > most_pixels or max(width, height) > MAX_SIDE:
+        bound = f"{most_pixels:,} that are opened" if width * height > most_pixels else f"{MAX_SIDE:,} a side"
+        raise TooManyPixels(f"{width} x {height} pixels, more than the {bound} (cut it into tiles)")
 
 
 def _usable(source: str | os.PathLike[str] | bytes) -> Path | io.BytesIO:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -116,7 +116,10 @@ class Reader:
 
     def decode(self, image: ImageSource, number: int) -> Decoded:
         """Return one image, through the transform of each encoder; see `open`."""
-        rgb = self.open(image, number)
+        return self.views(self.open(image, number))
+
+    def views(self, rgb: Image.Image) -> Decoded:
+        """Return an image that is open already, through the transform of each encoder."""
         return Decoded([encoder.transform(rgb) for encoder, _ in self.encoders], rgb if self.looks else None)
 
     def batch(self, images: Sequence[ImageSource], decoded: Sequence[Decoded]) -> Batch:
@@ -149,10 +152,38 @@ def printable(path: str | os.PathLike[str] | HeldImage) -> str:
     return os.fsencode(str(path) if isinstance(path, HeldImage) else path).decode("utf-8", "backslashreplace")
 
 
-@torch.no_grad()
 def _predict_batch(
     task: Predictor, method: Method, reader: Reader, chunk: list, futures: list, on_corrupt: str
 ) -> Iterator[Any]:
+    paths = ["" if isinstance(image, Image.Image | bytes) else printable(image) for _, image in chunk]
+    known = [_named(image, number) for number, image in chunk]
+    return predict_decoded(task, method, reader, known, paths, futures, on_corrupt)
+
+
+@torch.no_grad()
+def predict_decoded(
+    task: Predictor,
+    method: Method,
+    reader: Reader,
+    images: Sequence[ImageSource],
+    paths: Sequence[str],
+    futures: Sequence[Future[Decoded]],
+    on_corrupt: str = "error",
+) -> Iterator[Any]:
+    """Yield one prediction an image, in order, of a batch that is being decoded.
+
+    Args:
+        task: says what a prediction is.
+        method: ready to predict.
+        reader: of what both read.
+        images: what inputs that know files are told; they look for their rows by it.
+        paths: what predictions call the images.
+        futures: what `Reader.decode` returns of each, when it is there.
+        on_corrupt: as in `stream_predictions`.
+
+    Raises:
+        DataError: an image cannot be read, and `on_corrupt` is `error`.
+    """
     pixels, errors = [], []
     for future in futures:
         try:
@@ -162,12 +193,10 @@ def _predict_batch(
             if on_corrupt == "error":
                 raise
             errors.append(str(error))
-    paths = ["" if isinstance(image, Image.Image | bytes) else printable(image) for _, image in chunk]
     fine = [place for place, reason in enumerate(errors) if not reason]
     rows: Iterator[Any] = iter(())
     if fine:
-        known = [_named(image, number) for number, image in chunk]
-        batch = reader.batch([known[place] for place in fine], pixels)
+        batch = reader.batch([images[place] for place in fine], pixels)
         rows = task.predict(method, batch, [paths[place] for place in fine])
     for path, reason in zip(paths, errors, strict=True):
         yield task.unreadable(path, reason) if reason else next(rows)

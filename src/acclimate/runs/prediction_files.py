@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +59,12 @@ def open_writer(path: Path, columns: Mapping[str, type]) -> PredictionWriter:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
+def csv_cells(row: Row, columns: Iterable[str]) -> list[str | float | None]:
+    """Return the cells of a row of CSV, of which none is a formula to a spreadsheet."""
+    cells = (row.get(name) for name in columns)
+    return [as_text(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
 class _FileWriter:
     """Common part: rows go to a temporary file that is moved into place at the end."""
 
@@ -105,8 +111,7 @@ class _CsvWriter(_FileWriter):
         self.rows.writerow(map(as_text, self.columns))
 
     def add(self, row: Row) -> None:
-        cells = (row.get(name) for name in self.columns)
-        self.rows.writerow(as_text(cell) if isinstance(cell, str) else cell for cell in cells)
+        self.rows.writerow(csv_cells(row, self.columns))
 
     def end(self) -> None:
         self.file.close()

@@ -43,8 +43,13 @@ def draw_beside(found: SaliencyMap) -> bytes:
     sheet = Image.new("RGB", (2 * image.width + GAP, image.height), "white")
     sheet.paste(image, (0, 0))
     sheet.paste(drawn, (image.width + GAP, 0))
+    return as_png(sheet)
+
+
+def as_png(image: Image.Image) -> bytes:
+    """Return an image as the bytes of a PNG file."""
     stream = io.BytesIO()
-    sheet.save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
 
 
