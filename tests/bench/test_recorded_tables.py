@@ -15,6 +15,7 @@ RECORDED = {
     "aape_settings": "aape-settings",
     "aape_text": "aape-text-mini",
     "auto": "auto-mini",
+    "auto_rs": "auto-rs",
     "baselines": "baselines-mini",
     "gdpl": "gdpl-mini",
     "gdpl_ablation": "gdpl-ablation",

@@ -118,6 +118,8 @@ def test_what_the_models_do_not_allow_is_no_candidate(world):
     bare, _ = without_domain_encoder(world)
     assert make(bare, "auto", folds=2, trained="suitable").trained.keys() == TRAINED.keys() - {"gdpl"}
     assert make(world, "auto", folds=2, trained="suitable").trained.keys() == TRAINED.keys()
+    with pytest.raises(ConfigError, match="trained='coop,gdpl': gdpl reads the features of a domain encoder and none"):
+        make(bare, "auto", trained="coop,gdpl")
 
 
 def test_one_image_a_class_leaves_nothing_out(world):

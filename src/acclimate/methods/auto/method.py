@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from acclimate.errors import ConfigError
 from acclimate.methods.auto.candidates import GRID, IMAGES, SOLVED, TEXT, TRAINED, Candidate
-from acclimate.methods.auto.config import AutoConfig
+from acclimate.methods.auto.config import ALL, AutoConfig
 from acclimate.methods.auto.trials import Trials
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
@@ -92,6 +92,22 @@ class Auto(Classifier):
         trained = [TRAINED[name].method for name in cast("AutoConfig", config).names]
         return Inputs(cls.inputs.prediction.union(*(method.inputs.prediction for method in trained)))
 
+    @classmethod
+    def check_domain_encoder(cls, config: object, domain_encoder: object | None) -> None:
+        """Refuse candidates that are named and need a domain encoder, where there is none.
+
+        Raises:
+            ConfigError: so they do.
+        """
+        super().check_domain_encoder(config, domain_encoder)
+        asked = cast("AutoConfig", config)
+        needing = [name for name in asked.names if TRAINED[name].domain]
+        if needing and asked.trained != ALL and domain_encoder is None:
+            raise ConfigError(
+                f"trained={asked.trained!r}: {needing[0]} reads the features of a domain encoder and none is there; "
+                f"give `domain_encoder`, or leave {needing[0]} out"
+            )
+
     @property
     def views(self) -> Views | None:
         """Random views, fresh in every epoch, where something descends gradients; what is solved at once sees none."""
@@ -99,10 +115,10 @@ class Auto(Classifier):
 
     def _settings(self, name: str, one: Candidate) -> Any:
         """Return the settings of a part; one that is solved reads what is before the projection, where there is one."""
-        before = {"features": "before" if POOLED in self.backbone.widths else "projected"}
-        return make_config(
-            one.method.Config, (before if name in SOLVED and not one.domain else {}) | dict(one.settings)
-        )
+        settings = dict(one.settings)
+        if name in SOLVED and not one.domain:
+            settings["features"] = "before" if POOLED in self.backbone.widths else "projected"
+        return make_config(one.method.Config, settings)
 
     def _read(self) -> None:
         """Read what the parts read, without those that have descended gradients and got no weight."""
