@@ -1,0 +1,94 @@
+"""Every method that classifies, as a graph: what onnxruntime says is what the method says, in batches of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+import torch
+
+from acclimate.errors import ConfigError
+from acclimate.exporting import ClassifierGraph
+from acclimate.exporting.onnx import TOLERANCE, compare, open_session, write_graph
+from acclimate.methods import AnsweringClassifier, Classifier, get_method, list_methods
+from tests.helpers.methods import FACTS, learn, make, whole
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+QUICK = ("zero-shot", "kernel-ridge")  # constants alone, and tiles of two encoders
+METHODS = [
+    pytest.param(one.name, marks=() if one.name in QUICK else pytest.mark.slow)
+    for one in list_methods()
+    if issubclass(one, Classifier) and not issubclass(one, AnsweringClassifier)
+]
+
+
+def taught(world, name):
+    """A method that has learned for two epochs, where it descends gradients."""
+    wanted = {"epochs": 2, "context_tokens": 4, "lr": 0.02, "warmup_epochs": 0, "fine_tuned": True}
+    known = {field.name for field in dataclasses.fields(get_method(name).Config)}
+    method = make(world, name, **{key: value for key, value in wanted.items() if key in known})
+    learn(world, method, FACTS, world.val)
+    return method
+
+
+@pytest.fixture(scope="module")
+def clip(worlds):
+    return worlds("clip")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_onnxruntime_says_what_the_method_says(name, clip, tmp_path):
+    method = taught(clip, name)
+    graph = ClassifierGraph(method)
+    write_graph(graph, tmp_path / "model.onnx")
+    session = open_session(tmp_path / "model.onnx")
+    assert [one.name for one in session.get_inputs()] == [view.name for view in graph.views]
+    for one, view in zip(session.get_inputs(), graph.views, strict=True):
+        assert one.type == "tensor(float)"
+        assert isinstance(one.shape[0], str)  # any number of images
+        assert tuple(one.shape[1:]) == view.shape
+    found = compare(graph, session, (1, 4, 7))
+    assert found.images == 12
+    assert found.difference <= TOLERANCE
+    assert all(parameter.grad is None for parameter in method.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zero-shot", "vpt", "cocoop"])
+def test_siglip(name, worlds, tmp_path):
+    graph = ClassifierGraph(taught(worlds("siglip"), name))
+    write_graph(graph, tmp_path / "model.onnx")
+    assert compare(graph, open_session(tmp_path / "model.onnx"), (1, 4, 7)).difference <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["auto", "gda", "coop", "fine-tune"])
+def test_the_graph_says_in_torch_what_the_method_says_of_the_images(name, clip):
+    """Tiles, features and pixels reach the method under the names, and in the order, that its own feed gives them."""
+    method = make(clip, name).eval()
+    graph = ClassifierGraph(method)
+    views = []
+    for view in graph.views:
+        from acclimate.data.tiles import cut
+
+        crops = [[image, *(tile for grid in view.grids for tile in cut(image, grid)[1:])] for image in images(clip)]
+        pixels = torch.stack([torch.stack([view.encoder.transform(part) for part in parts]) for parts in crops])
+        pixels = view.encoder.transform.normalise(pixels)
+        views.append(pixels if view.grids else pixels[:, 0])
+    with torch.no_grad():
+        logits, probabilities = graph(*views)
+        expected = method.logits(whole(clip.test))
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(probabilities, expected.softmax(-1), atol=1e-5, rtol=1e-4)
+
+
+def images(world):
+    return [world.data.test.image(row) for row in range(len(world.test))]
+
+
+def test_what_answers_in_words_is_refused(worlds):
+    method = next(one for one in list_methods() if issubclass(one, AnsweringClassifier))
+    with pytest.raises(ConfigError, match=rf"{re.escape(method.name)} answers through a language model"):
+        ClassifierGraph(make(worlds("llava"), method.name))
