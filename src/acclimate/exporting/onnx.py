@@ -93,7 +93,8 @@ def write_graph(graph: ClassifierGraph, path: Path) -> None:
                 verbose=False,
             )
         except Exception as error:  # whatever a model of transformers, the tracer or a translation stumbles over
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            cause = error.__cause__ or error
+            reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
             raise ConfigError(
                 f"{graph.method.name} on '{graph.method.backbone.name}' has no form in ONNX ({reason[:200]}); predict "
                 "with `acclimate predict`, or adapt with another method"
