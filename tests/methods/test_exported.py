@@ -11,6 +11,7 @@ import torch
 from acclimate.data.tiles import cut
 from acclimate.errors import ConfigError, RunError
 from acclimate.exporting import ClassifierGraph
+from acclimate.exporting.folder import WEIGHTS
 from acclimate.exporting.onnx import TOLERANCE, compare, open_session, write_graph
 from acclimate.methods import AnsweringClassifier, Classifier, get_method, list_methods
 from tests.helpers.methods import FACTS, learn, make, whole
@@ -65,6 +66,18 @@ def holds(path, weight):
     wanted = weight.detach().numpy()
     found = [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
     return any(np.array_equal(one, wanted) or np.array_equal(one, wanted.T) for one in found)
+
+
+@pytest.mark.slow
+def test_weights_that_one_file_cannot_hold_stand_beside_it(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.exporting.onnx.LARGEST", 1000)
+    folder, moved = tmp_path / "folder", tmp_path / "moved"
+    folder.mkdir()
+    graph = ClassifierGraph(make(clip, "zero-shot"))
+    write_graph(graph, folder / "model.onnx")
+    assert {file.name for file in folder.iterdir()} == {"model.onnx", WEIGHTS}
+    folder.rename(moved)
+    assert compare(graph, open_session(moved / "model.onnx")).difference <= TOLERANCE
 
 
 @pytest.mark.slow

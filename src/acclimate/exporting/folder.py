@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from acclimate import __version__, arguments
 from acclimate.errors import ConfigError, DataError, RunError
@@ -112,7 +113,7 @@ def try_script(model: AdaptedModel, folder: Path, session: Any, paths: Sequence[
 
     readable = []
     for path in paths:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Image.DecompressionBombError):
             infer.opened(path)
             readable.append(path)
     if not readable:

@@ -84,7 +84,7 @@ def main(paths: list[str], folder: Path) -> None:
     names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     try:
         found = probabilities(paths, folder)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise SystemExit(f"error: {error}") from None
     for path, row in zip(paths, found, strict=True):
         sys.stdout.write(f"{path}\t{names[row.argmax()]}\t{row.max():.6f}\n")
