@@ -89,6 +89,7 @@ def write_graph(graph: ClassifierGraph, path: Path) -> None:
                 input_names=[view.name for view in graph.views],
                 output_names=list(OUTPUTS),
                 opset_version=OPSET,
+                dynamo=True,
                 verbose=False,
             )
         except Exception as error:  # whatever a model of transformers, the tracer or a translation stumbles over
