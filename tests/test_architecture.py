@@ -18,6 +18,7 @@ ORDER = (
     ("cli",),
     ("reports", "serving"),
     ("bench",),
+    ("exporting",),
     ("runs",),
     ("protocols", "pretraining", "describing"),
     ("tasks",),

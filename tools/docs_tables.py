@@ -7,7 +7,7 @@ A table stands between two marks, the first of which says what it is:
 
 `method NAME` says what a method is, `settings NAME` are its settings (those of `Recipe`, for NAME `training`), `options
 VERB` those of a command, `protocol NAME` those of a protocol; `methods` and `capabilities` list the methods, short and
-long.
+long, `exports` those that have an ONNX export.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.cli.app import commands
-from acclimate.methods import Classifier, Method, get_method, list_methods
+from acclimate.methods import AnsweringClassifier, Classifier, Method, get_method, list_methods
 from acclimate.options import describe_options
 from acclimate.protocols import get_protocol
 from acclimate.training.recipe import Recipe
@@ -159,8 +159,18 @@ def capabilities(_: str, page: Path) -> str:
     return markdown(("method", "learns", "reads", "other classes", "arXiv"), rows)
 
 
+def exports(_: str, page: Path) -> str:
+    """Return which methods have an ONNX export, what the graph reads, and whether the text tower is in it."""
+    rows = []
+    for method in list_methods():
+        if issubclass(method, Classifier) and not issubclass(method, AnsweringClassifier):
+            read = sorted(name.replace("_", " ") for name in method.inputs_of(method.Config()).prediction)
+            rows.append((_name(method, page), ", ".join(read), "yes" if method.prompts_per_image else "no"))
+    return markdown(("method", "the graph computes and reads", "text tower in the graph"), rows)
+
+
 TABLES: dict[str, Callable[[str, Path], str]] = {
-    table.__name__: table for table in (settings, options, protocol, method, methods, capabilities)
+    table.__name__: table for table in (settings, options, protocol, method, methods, capabilities, exports)
 }
 
 

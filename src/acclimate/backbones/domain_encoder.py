@@ -28,6 +28,7 @@ from acclimate.backbones.fingerprint import digest_of_values
 from acclimate.backbones.hub import Place, find_folder
 from acclimate.backbones.preprocessing import image_transform
 from acclimate.backbones.recording import frozen
+from acclimate.backbones.towers import split
 from acclimate.backbones.vision_families import (
     POOLINGS,
     VISION_FAMILIES,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 SELF = "self"
 SPARE = "mask_token"  # stands for hidden patches in pretraining; nothing is hidden here
 PIXELS = 128 * 224 * 224  # that run through the encoder at once, which bounds the memory of large images
-
 SMALL = 64  # pixels a side; smaller ones are tried on loading, larger ones are enough for every family
 
 
@@ -175,13 +175,13 @@ class DomainEncoder(Shared):
                 f"the domain encoder takes pixels of shape (B, 3, {height}, {width}), got {tuple(pixels.shape)}; "
                 "prepare images with its own transform"
             )
-        if not len(pixels):
+        if pixels.shape[0] == 0:
             width = self.widths["domain_tokens" if patches else "domain_features"]
             return torch.zeros(0, width, device=self.device, dtype=self.dtype)
         at_once = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
         read = partial(patch_tokens, self._holder, self.patches) if patches else self._read
         with frozen():
-            parts = [self._pass(read, some.to(self.device, self.dtype), patches) for some in pixels.split(at_once)]
+            parts = [self._pass(read, some.to(self.device, self.dtype), patches) for some in split(pixels, at_once)]
             return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _pass(self, read: Callable[[Tensor], Tensor], pixels: Tensor, patches: bool) -> Tensor:

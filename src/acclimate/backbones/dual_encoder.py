@@ -255,7 +255,7 @@ class DualEncoder(Shared):
         """
         n = context.shape[-2]
         check_context(context, prompts or (), per, classes=len(names), width=self.text_width)
-        if per == "image" and not len(context):
+        if per == "image" and context.shape[0] == 0:
             return context.new_zeros(0, len(names), self.embed_dim if project else self.text_width)
         layout = self._layout(names, n, position, per == "class", max_tokens)
         vectors = [broadcast_context(v, per) for v in (context, *(prompts or ()))]

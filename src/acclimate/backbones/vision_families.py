@@ -39,7 +39,7 @@ def _hidden(model: Any, pixels: Tensor) -> Tensor:
     # A masked autoencoder shuffles its patches by the order of some noise; rising noise leaves them in place. With
     # `mask_ratio` 0 (set on loading) it drops none.
     count = model.embeddings.patch_embeddings.num_patches
-    noise = torch.arange(count, dtype=torch.float32, device=pixels.device).expand(len(pixels), count)
+    noise = torch.arange(count, dtype=torch.float32, device=pixels.device).expand(pixels.shape[0], count)
     return model(pixel_values=pixels, noise=noise).last_hidden_state
 
 

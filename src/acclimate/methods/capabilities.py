@@ -56,6 +56,7 @@ class Classifier(Method):
         self.class_names: tuple[str, ...] = ()
         self.trained_classes: tuple[str, ...] = ()
         self._kept: dict[str, Tensor] = {}
+        self._numbers: dict[str, list[float]] = {}
 
     @final
     def bind(self, class_names: Sequence[str]) -> None:
@@ -159,9 +160,22 @@ class Classifier(Method):
                 held[name] = compute()
         return held[name]
 
+    def numbers(self, name: str) -> list[float]:
+        """Return the values of a learned tensor (N,) as plain numbers, which are kept like `kept`.
+
+        They decide which sums are made at all, and a graph that is traced knows no numbers that are not read before.
+
+        Args:
+            name: of the attribute.
+        """
+        held = self._numbers
+        if name not in held:
+            held[name] = getattr(self, name).tolist()
+        return held[name]
+
     def drop_kept(self) -> None:
         """Forget what was kept."""
-        self._kept = {}
+        self._kept, self._numbers = {}, {}
 
 
 class Retriever(Method):

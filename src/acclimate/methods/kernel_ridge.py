@@ -126,7 +126,7 @@ class KernelRidge(Labeller):
     def base(self, batch: Batch) -> Tensor:
         """Return f0(x) (B, C)."""
         if self.config.base == "uniform":
-            return torch.full((len(batch), len(self.known)), 1.0 / len(self.known), device=self.known.device)
+            return torch.full((batch.size, len(self.known)), 1.0 / len(self.known), device=self.known.device)
         whole = getattr(batch, input_of(self.config, self.config.kind)).float()
         whole = whole if self.config.tiles == "none" else whole[:, 0]
         if self.config.kind == POOLED:
@@ -148,7 +148,7 @@ class KernelRidge(Labeller):
     def _learned(self, batch: Batch) -> Tensor:
         """Return f(x) - f0(x) (B, C)."""
         seen, points = (some.split(self.sizes, dim=-1) for some in (self.features(batch), self.points))
-        return kernels.kernel_of(seen, points, self.betas.tolist(), self.shares.tolist()) @ self.coefficients
+        return kernels.kernel_of(seen, points, self.numbers("betas"), self.numbers("shares")) @ self.coefficients
 
     def usual_shares(self) -> list[float]:
         """Return the share of each kernel where leave-one-out has nothing to say; all encoders have the same."""
@@ -176,6 +176,7 @@ class KernelRidge(Labeller):
         self.replace("coefficients", solved.coefficients.float())
         self.betas.copy_(torch.tensor(choice.betas))
         self.shares.copy_(torch.tensor(choice.shares))
+        self.drop_kept()
         self.temperature.fill_(solved.temperature)
         self.known.copy_((targets.values.sum(0) > 0) | (self.config.base == "zero-shot"))
         if self.apart:

@@ -59,7 +59,8 @@ class ProLIP(TemplateClassifier):
 
     def make(self) -> None:
         """Make D, the same for all classes."""
-        self.register_buffer("pretrained", self.backbone.vision_projection.float(), persistent=False)  # W0 (E, Dv)
+        pretrained = self.backbone.vision_projection.detach().float()  # W0 (E, Dv)
+        self.register_buffer("pretrained", pretrained, persistent=False)
         self.change = nn.Parameter(torch.zeros_like(self.pretrained))  # D (E, Dv)
         self.strength = 1.0 if self.config.regularisation is None else self.config.regularisation
 

@@ -44,9 +44,9 @@ class Batch:
 
     def __init__(self, reader: str = "", /, **fields: Tensor | None) -> None:
         found = {name: value for name, value in fields.items() if value is not None}
-        lengths = {name: len(value) for name, value in found.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"the fields of a batch differ in length: {lengths}")
+        lengths = [value.shape[0] for value in found.values()]  # no plain numbers where a graph is traced
+        if any(length != lengths[0] for length in lengths[1:]):
+            raise ValueError(f"the fields of a batch differ in length: {dict(zip(found, lengths, strict=True))}")
         vars(self).update(found, reader=reader)
 
     @property
@@ -77,7 +77,12 @@ class Batch:
 
     def __len__(self) -> int:
         """Return the number of images, 0 without fields."""
-        return next((len(value) for value in self._fields.values()), 0)
+        return int(self.size)
+
+    @property
+    def size(self) -> int:
+        """The number of images, 0 without fields; where a graph of any number is traced, the symbol of it."""
+        return next((value.shape[0] for value in self._fields.values()), 0)
 
     def __or__(self, other: Batch) -> Batch:
         """Return what both know of the same images; where both know the same field, this one's."""

@@ -81,6 +81,7 @@ from acclimate.backbones.towers.contexts import (
 )
 from acclimate.backbones.towers.layout import Layout, make_layout
 from acclimate.backbones.towers.running import run_layout, run_texts
+from acclimate.backbones.towers.steps import split, steps
 from acclimate.backbones.towers.tower import Block, Tower, quick_gelu
 
 __all__ = [
@@ -101,4 +102,6 @@ __all__ = [
     "quick_gelu",
     "run_layout",
     "run_texts",
+    "split",
+    "steps",
 ]

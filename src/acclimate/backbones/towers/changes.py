@@ -144,7 +144,7 @@ def append_prompts(x: Tensor, prompts: Sequence[Tensor]) -> tuple[Tensor, DeepPr
     count, start, width = x.shape
     n = prompts[0].shape[-2]
     for index, vectors in enumerate(prompts):
-        if tuple(vectors.shape) not in {(n, width), (count, n, width)}:
+        if tuple(vectors.shape) != ((n, width) if vectors.ndim == 2 else (count, n, width)):
             raise BackboneError(
                 f"image prompt {index} has shape {tuple(vectors.shape)}, expected {(n, width)}, "
                 f"or {(count, n, width)} for prompts per image"

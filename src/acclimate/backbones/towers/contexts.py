@@ -94,7 +94,7 @@ def check_context(context: Tensor, prompts: Sequence[Tensor], per: ContextAxis, 
         wanted = {"shared": "(n, D)", "class": f"({classes} classes, n, D)", "image": "(images, n, D)"}[per]
         raise BackboneError(f"context has shape {tuple(context.shape)}; per={per!r} takes {wanted}, D={width}")
     for index, vectors in enumerate(prompts):
-        if tuple(vectors.shape) not in {plain, tuple(context.shape)}:
+        if tuple(vectors.shape) != (plain if vectors.ndim == 2 else tuple(context.shape)):
             raise BackboneError(f"deep prompt {index} has shape {tuple(vectors.shape)}, not that of the context")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acclimate.backbones.towers.changes import DeepPrompts, LowRankDeltas
 from acclimate.backbones.towers.layout import Layout, Part, make_layout
+from acclimate.backbones.towers.steps import steps
 from acclimate.backbones.towers.tower import PrefixCache, Tower
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ def run_layout(
         max_tokens: most tokens that run at once, unless one image has more.
         checkpoint: recompute activations in the backward pass.
     """
-    images = max((len(v) for v in vectors), default=1)
+    images = next((v.shape[0] for v in vectors if v.shape[0] != 1), 1)
     step = max(1, max_tokens // max(part.packing.token_count for part in layout.parts))
     in_prefix = len(layout.context_positions)  # vectors that stand in the prefix; the parts take the others
     batches = []
-    for start in range(0, images, step):
-        batch = [v if len(v) == 1 else v[start : start + step] for v in vectors]
-        size = min(step, images - start)
+    for few in steps(images, step):
+        batch = [v if v.shape[0] == 1 else v[few] for v in vectors]
+        size = few.stop - few.start
         cache = _run_prefix(tower, layout, [v[:, 0, :in_prefix] for v in batch], size, deltas)
         first, pooled = 0, []
         for part in layout.parts:
@@ -127,7 +128,7 @@ def _deep_prompts(vectors: Sequence[Tensor], rows: Tensor, tokens: int) -> DeepP
     """What overwrites the same rows in each of B copies of so many tokens from layer 1 on; each vector is (B, M, D)."""
     if len(vectors) < 2:
         return None
-    starts = torch.arange(len(vectors[0]), device=rows.device)[:, None] * tokens
+    starts = torch.arange(vectors[0].shape[0], device=rows.device)[:, None] * tokens
     return DeepPrompts([None, *(v.flatten(0, 1) for v in vectors[1:])], (starts + rows).flatten())
 
 

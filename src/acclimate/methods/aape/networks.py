@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acclimate.backbones.towers import steps
+
 REDUCTION = 16  # E / 16 hidden numbers, as in CoCoOp's meta-network: the published counts fit no other
 NARROWEST = 8
 HELD = 2**22  # numbers of hidden layers that are held at once: 16 MiB
@@ -86,10 +88,9 @@ class Projection(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             of_template = F.linear(templates.float(), self.first.weight[:, : self.width], self.first.bias)
             of_prompt = F.linear(prompts.float(), self.first.weight[:, self.width :])
-            step = max(1, HELD // of_template.numel())
             parts = []
-            for first in range(0, max(1, len(images)), step):  # no images make an empty table
-                few = slice(first, first + step)
+            count, most = max(1, images.shape[0]), max(1, HELD // of_template.numel())
+            for few in steps(count, most):  # no images make an empty table
                 hidden = F.relu(of_template + of_prompt[few, None])  # (b, C, H)
                 parts.append(self._cosines(images[few].float(), templates.float(), hidden))
             return torch.cat(parts)

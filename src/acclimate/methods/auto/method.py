@@ -18,7 +18,7 @@ from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.kernel_ridge import KernelRidge
 from acclimate.methods.parts import folds
-from acclimate.methods.parts.ensembles import fuse, log_loss, select, temperature
+from acclimate.methods.parts.ensembles import fuse, log_loss, mix, select, temperature
 from acclimate.methods.parts.scores import BATCH
 from acclimate.methods.registry import register
 from acclimate.options import make_config
@@ -198,14 +198,16 @@ class Auto(Classifier):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return log sum_k w_k p_k / T (B, C)."""
-        learned = bool(self.weights.any())
-        weights = self.weights if learned else torch.full_like(self.weights, 1.0 / len(self.weights))
-        warm = (self.temperatures, self.temperature) if learned else (torch.ones_like(weights), 1.0)
-        used = weights.nonzero()[:, 0]
         members = list(self.members.values())
-        logits = torch.stack([members[place].logits(batch).double() for place in used.tolist()])
-        scores = (logits / warm[0][used, None, None]).log_softmax(-1)
-        return (fuse(scores, weights[used].double()) / warm[1]).float()
+        used = [place for place, weight in enumerate(self.numbers("weights")) if weight]
+        if used:
+            weights, tempers, last = self.weights[used], self.temperatures[used], self.temperature
+        else:  # nothing is learned yet
+            used, tempers, last = list(range(len(members))), torch.ones_like(self.weights), torch.ones(())
+            weights = torch.full_like(self.weights, 1.0 / len(members))
+        logits = torch.stack([members[place].logits(batch).double() for place in used])
+        scores = (logits / tempers[:, None, None]).log_softmax(-1)
+        return (mix(scores, weights.double()) / last.to(weights.device)).float()
 
     def stages(self, facts: TrainingFacts) -> Sequence[Stage]:
         """Return what parts that descend gradients learn, and then what all others learn and the choice of weights."""
@@ -274,6 +276,7 @@ class Auto(Classifier):
         self.weights.copy_(torch.tensor([weights.get(name, 0.0) for name in self.parts]))
         self.temperatures.copy_(torch.tensor([tempers.get(name, 1.0) for name in self.parts]))
         self.temperature.fill_(last)
+        self.drop_kept()
 
     def _told(self, losses: Mapping[str, float], count: int) -> dict[str, Any]:
         """Return what the log says of the choice: folds, and of each part its weight and its log loss out of fold."""

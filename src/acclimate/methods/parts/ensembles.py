@@ -39,7 +39,12 @@ def temperature(scores: Tensor, labels: Tensor) -> float:
 def fuse(scores: Tensor, weights: Tensor) -> Tensor:
     """Return log sum_k w_k p_k(c|x) (N, C) of log p_k(c|x) (K, N, C) and weights (K,) that sum to 1."""
     used = weights > 0
-    return (scores[used] + weights[used].log()[:, None, None]).logsumexp(0)
+    return mix(scores[used], weights[used])
+
+
+def mix(scores: Tensor, weights: Tensor) -> Tensor:
+    """Return what `fuse` does, of weights (K,) that are all above 0."""
+    return (scores + weights.log()[:, None, None]).logsumexp(0)
 
 
 def select(scores: Tensor, labels: Tensor, first: Sequence[float]) -> Tensor:

@@ -24,7 +24,7 @@ def kernel_of(
     one: Sequence[Tensor], other: Sequence[Tensor], betas: Sequence[float], shares: Sequence[float]
 ) -> Tensor:
     """Return sum_k mu_k exp(-beta_k |x_k - y_k|^2) (N, M) of points (N, F_k) and (M, F_k) in several spaces k."""
-    kernel = one[0].new_zeros(len(one[0]), len(other[0]))
+    kernel = one[0].new_zeros(one[0].shape[0], other[0].shape[0])
     for x, y, beta, share in zip(one, other, betas, shares, strict=True):
         if share:
             kernel += share * torch.exp(-beta * squared_distances(x, y))

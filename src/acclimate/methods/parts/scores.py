@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from acclimate.backbones.towers import steps
 from acclimate.training.feeds import Feed, chunks
 
 if TYPE_CHECKING:
@@ -39,10 +40,8 @@ def cosines_per_image(images: Tensor, classes: int, directions: Callable[[slice]
         classes: C.
         directions: maps a slice of b images to their w_c(x) (b, C, E), L2-normalised.
     """
-    step = max(1, PAIRS // classes)
     parts = []
-    for first in range(0, max(1, len(images)), step):  # no images make an empty table
-        few = slice(first, first + step)
+    for few in steps(max(1, images.shape[0]), max(1, PAIRS // classes)):  # no images make an empty table
         weights = directions(few)
         with torch.autocast(images.device.type, enabled=False):
             parts.append(torch.einsum("be,bce->bc", images[few].float(), weights.float()))

@@ -141,7 +141,7 @@ class SPG(TextClassifier, WordLearner, DomainAttributor):
         shares = draws.float().log_softmax(dim=-1)  # (K, B, C)
         mean = shares.logsumexp(dim=0) - torch.log(torch.tensor(float(len(shares))))
         winners = mean.argmax(dim=-1)
-        of_winner = shares.exp()[:, torch.arange(len(winners), device=winners.device), winners]  # (K, B)
+        of_winner = shares.exp()[:, torch.arange(winners.shape[0], device=winners.device), winners]  # (K, B)
         return mean, of_winner.std(dim=0)
 
     def image_prompts(self, images: Tensor, draw: int = 0) -> Tensor:

@@ -192,7 +192,7 @@ class ConditionalGAN(PromptSource):
 
     def forward(self, images: Tensor, labels: PromptLabels, draw: int = 0) -> Tensor:
         """Return prompts (B, n D), with the noise of prediction."""
-        return self.generate(images, self._test_noise(len(images), draw))
+        return self.generate(images, self._test_noise(images.shape[0], draw))
 
     def generate(self, images: Tensor, noise: Tensor) -> Tensor:
         """Return prompts (B, n D) of image features (B, E), L2-normalised, and noise (B, Z)."""
