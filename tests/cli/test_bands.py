@@ -17,6 +17,7 @@ from acclimate.bench.spec import read_spec
 from acclimate.data import join_data, load_data
 from acclimate.data.bands import parse_bands
 from acclimate.errors import ConfigError, DataError
+from acclimate.exporting import export_onnx
 from acclimate.reports import write_report
 from acclimate.runs import look_at_images, suggest
 from tests.helpers.command import QUICK
@@ -157,3 +158,9 @@ def test_a_server_shows_them_too(scenes, learned, tiny):
     assert [row["probabilities"] for row in told] == [row["probabilities"] for row in printed]
     other = acclimate.load(learned, tiny, device="cpu", bands=(1, 2, 3)).predict(files)
     assert [row["probabilities"]["cat"] for row in told] != [row.probabilities[0] for row in other]
+
+
+def test_an_export_says_that_it_cannot_choose_them(learned, tiny, tmp_path, caplog):
+    export_onnx(acclimate.load(learned, tiny, device="cpu"), tmp_path / "out")
+    assert "the run is shown the bands 6,5,4 of its images, which the script cannot choose" in caplog.text
+    assert json.loads((tmp_path / "out" / "preprocess.json").read_text())["bands"] == [6, 5, 4]

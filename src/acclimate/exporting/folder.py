@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from acclimate import __version__, arguments
+from acclimate.data.bands import named
 from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.exporting.graph import ClassifierGraph
 from acclimate.exporting.onnx import EXTRA, Parity, compare, open_session, write_graph
@@ -29,6 +31,8 @@ FILES = (MODEL, PREPROCESS, LABELS, SCRIPT)
 WEIGHTS = MODEL + ".data"  # of graphs that are too large for one file
 USUAL = "onnx"  # name of the folder in that of the run
 MOST_IMAGES = 32  # test images that the script is tried on
+
+logger = logging.getLogger("acclimate.exporting")
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,12 @@ def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None) 
     if model.backbone.device.type != "cpu":
         raise ConfigError(f"the model is on {model.backbone.device}; load it with `device='cpu'` to export it")
     graph = ClassifierGraph(model.method)
+    if model.bands:
+        logger.warning(
+            "the run is shown the bands %s of its images, which the script cannot choose; give it images that have "
+            "these three alone, as red, green and blue",
+            named(model.bands),
+        )
     with _whole(_target(model, out)) as (target, part):
         random, tested = _written(model, graph, part)
         size = sum(file.stat().st_size for file in part.iterdir())
@@ -87,7 +97,8 @@ def _written(model: AdaptedModel, graph: ClassifierGraph, folder: Path) -> tuple
     """Write the files into a folder, and return how far they agree with the run, see `Exported`."""
     write_graph(graph, folder / MODEL)
     takes = {view.name: view.encoder.transform.to_dict() | {"grids": list(view.grids)} for view in graph.views}
-    write_json(folder / PREPROCESS, {"acclimate": __version__, "method": model.method.name, "inputs": takes})
+    how = {"acclimate": __version__, "method": model.method.name, "bands": model.bands, "inputs": takes}
+    write_json(folder / PREPROCESS, how)
     write_json(folder / LABELS, list(model.class_names))
     script = resources.files("acclimate.exporting").joinpath(SCRIPT).read_text(encoding="utf-8")
     (folder / SCRIPT).write_text(script, encoding="utf-8")
