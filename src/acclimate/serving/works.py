@@ -41,8 +41,13 @@ class Saying:
         return [self.decoders.submit(self._decode, image) for image in images]
 
     def _decode(self, image: Upload) -> Decoded:
-        how = {"notice": self.reader.notices, "most_pixels": self.most_pixels, "bands": self.bands}
-        rgb = open_image(image.content, name=image.name, **how)
+        rgb = open_image(
+            image.content,
+            name=image.name,
+            notice=self.reader.notices,
+            bands=self.bands,
+            most_pixels=self.most_pixels,
+        )
         return self.reader.views(rgb)
 
     def finish(self, images: Sequence[Upload], begun: Sequence[Future[Decoded]]) -> list[Any]:
