@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -13,7 +14,8 @@ import time
 import pytest
 from rich.console import Console
 
-from acclimate.cli import progress, tables
+from acclimate import cli
+from acclimate.cli import app, progress, tables
 from acclimate.cli.console import THEME
 from tests.helpers.command import finish, start
 from tests.helpers.pictures import make_pictures
@@ -50,7 +52,8 @@ def test_names_that_an_encoding_does_not_have(run, tmp_path, encoding, options):
 def test_an_interrupt_during_the_first_imports(picture_folder, tmp_path, after):
     """From the moment that Python has found the program; before, there is nobody to catch it."""
     code = "import acclimate.cli, sys; sys.stderr.write('ready\\n'); sys.stderr.flush(); acclimate.cli.main()"
-    words = ("adapt", str(picture_folder), "--out", str(tmp_path / "run"), "--no-cache", "--set", "epochs=100000", "-q")
+    words = ["adapt", str(picture_folder), "--method", "coop", "--set", "epochs=100000", "--no-cache", "-q"]
+    words += ["--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -62,6 +65,29 @@ def test_an_interrupt_during_the_first_imports(picture_folder, tmp_path, after):
     assert process.returncode == 130, (out, err)
     assert err.startswith("error: interrupted")
     assert err.count("\n") == 1
+
+
+def test_what_an_interrupted_import_leaves_behind_is_an_interrupt(monkeypatch, capsys):
+    """numpy, half imported, asks itself for a name until the stack is full, and says nothing of the interrupt."""
+
+    def stumble():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError("maximum recursion depth exceeded")
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        monkeypatch.setattr(app, "main", stumble)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 130
+        assert capsys.readouterr().err == "error: interrupted\n"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        monkeypatch.setattr(app, "main", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # of itself it is none
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
