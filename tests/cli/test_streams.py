@@ -76,6 +76,7 @@ def test_what_an_interrupted_import_leaves_behind_is_an_interrupt(monkeypatch, c
         raise RecursionError("maximum recursion depth exceeded")
 
     before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setattr(app, "main", stumble)
         with pytest.raises(SystemExit) as ended:
@@ -86,6 +87,7 @@ def test_what_an_interrupted_import_leaves_behind_is_an_interrupt(monkeypatch, c
         monkeypatch.setattr(app, "main", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):  # of itself it is none
             cli.main()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -31,6 +31,9 @@ def main() -> None:
         if not interrupts:
             raise
         _end()
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # whoever has called it gets its own handler back
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(notes: Sequence[str] = ()) -> NoReturn:
