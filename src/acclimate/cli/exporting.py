@@ -41,7 +41,7 @@ def export(
     """Write a run as a folder that predicts without acclimate and torch."""
     console.show_notes(quiet)
     from acclimate.exporting import export_onnx
-    from acclimate.exporting.folder import SCRIPT, plain
+    from acclimate.exporting.folder import SCRIPT, USUAL, plain
     from acclimate.runs import load
 
     meanings.use_plugins(plugin)
@@ -57,5 +57,4 @@ def export(
         images = counted(found.tested.images, "test image")
         tell(shown, f"{agreed} and to {found.tested.difference:.1g} on {images}, with the same labels.", "note")
     tell(shown, "Next, with numpy, onnxruntime and Pillow alone:")
-    folder = out if out is not None else run / "onnx"
-    show_commands(shlex.join(["python", str(folder / SCRIPT), "IMAGE"]))
+    show_commands(shlex.join(["python", str((out or run / USUAL) / SCRIPT), "IMAGE"]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acclimate.data.bands import named
 from acclimate.data.columns import integers, text_table
 from acclimate.data.dataset import COLUMNS, ImageData
-from acclimate.data.held.chained import ChainedImages
+from acclimate.data.held.stores import ChainedImages
 from acclimate.data.ordering import some
 from acclimate.data.rows import spelled, spelled_differently
 from acclimate.errors import DataError

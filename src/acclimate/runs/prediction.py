@@ -107,11 +107,11 @@ class Reader:
             DataError: it cannot be read.
         """
         if isinstance(image, Image.Image):
-            with decoding(_in_memory(number)):
+            with decoding(in_memory(number)):
                 return to_rgb(image)
         if isinstance(image, HeldImage):
             return image.open(notice=self.notices, bands=self.bands)
-        name = _in_memory(number) if isinstance(image, bytes) else None
+        name = in_memory(number) if isinstance(image, bytes) else None
         return open_image(image, name=name, notice=self.notices, bands=self.bands)
 
     def decode(self, image: ImageSource, number: int) -> Decoded:
@@ -137,14 +137,14 @@ class Reader:
         return batch
 
 
-def _in_memory(number: int) -> str:
+def in_memory(number: int) -> str:
     """Return what messages call an image that has no file."""
     return f"number {number} (in memory)"
 
 
 def _named(image: ImageSource, number: int) -> ImageSource:
     """Return an image as what looks at names may know it."""
-    return _in_memory(number) if isinstance(image, bytes) else str(image) if isinstance(image, HeldImage) else image
+    return in_memory(number) if isinstance(image, bytes) else str(image) if isinstance(image, HeldImage) else image
 
 
 def printable(path: str | os.PathLike[str] | HeldImage) -> str:

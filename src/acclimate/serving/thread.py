@@ -201,21 +201,26 @@ class ModelThread:
 
     def _finish(self, batch: Batch, begun: Any) -> None:
         """Give the orders of a batch their results, or the error that kept them from any."""
-        images, started = batch.images, time.monotonic()
+        images, started, failure = batch.images, time.monotonic(), None
+        parts: list[list[Any]] = []
         try:
             rest = iter(batch.work.finish(images, begun))
-            for order, part in batch.parts:
-                order.receive([next(rest) for _ in part])
+            parts = [[next(rest) for _ in part] for _, part in batch.parts]
         except Exception as error:  # whatever it is, the others that wait must not wait for ever
             what = f"{counted(len(images), 'image')} failed: {type(error).__name__}: {error}"
             logger.error("%s: %s", self.name, what, exc_info=True)
-            self._fail(batch, error)
+            failure = error
         seconds = time.monotonic() - started
         self.pace += WEIGHT * (seconds / len(images) - self.pace)
         self.gauges.batches.labels(self.name).observe(len(images))
         self.gauges.batch_seconds.labels(self.name).observe(seconds)
-        with self._changed:
+        with self._changed:  # before anybody is told: who has its answer waits no more
             self.waiting -= len(images)
+        if failure is not None:
+            self._fail(batch, failure)
+            return
+        for (order, _), results in zip(batch.parts, parts, strict=True):
+            order.receive(results)
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         with self._changed:

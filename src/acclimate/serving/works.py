@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from acclimate.data.images import open_image
 from acclimate.runs.model import AdaptedModel
-from acclimate.runs.prediction import Decoded, Reader, predict_decoded
+from acclimate.runs.prediction import Decoded, Reader, in_memory, predict_decoded
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import SIDE, as_png, draw_beside, draw_map
 from acclimate.serving.upload import Upload
@@ -53,7 +53,7 @@ class Saying:
     def finish(self, images: Sequence[Upload], begun: Sequence[Future[Decoded]]) -> list[Any]:
         """Return the prediction of each image, with an `error` where it could not be decoded."""
         # What senders call an image is for people: an input that knows files by their names is told a number.
-        known = [f"number {number} (in memory)" for number, _ in enumerate(images, start=1)]
+        known = [in_memory(number) for number, _ in enumerate(images, start=1)]
         paths = [image.name for image in images]
         return list(predict_decoded(self.task, self.method, self.reader, known, paths, begun, "skip"))
 

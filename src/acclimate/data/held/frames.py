@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 from acclimate.data.frames import frame_columns, read_frame
 from acclimate.data.held.labelling import IMAGES, Facts, in_usual_order, usual_label
+from acclimate.data.held.stores import Images
 from acclimate.data.manifests import split_meant
 from acclimate.data.ordering import some
 from acclimate.data.rows import Gaps, Rows, tidy
@@ -15,7 +16,7 @@ from acclimate.errors import DataError
 _OTHERS = Facts._fields[1:]
 
 
-class FrameImages(Sequence[Mapping[str, Any]]):
+class FrameImages(Images):
     """A column of images as `ImageData.store` has them.
 
     Args:
@@ -37,12 +38,10 @@ class FrameImages(Sequence[Mapping[str, Any]]):
         """Return the number of rows."""
         return len(self._cells)
 
-    def __getitem__(self, row: Any) -> Any:
+    def cell(self, row: int) -> Any:
         """Return the image of a row."""
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
         found = _plain(self._cells[row])
-        return {"image": {"bytes": bytes(found), "path": None} if isinstance(found, bytes | bytearray) else found}
+        return {"bytes": bytes(found), "path": None} if isinstance(found, bytes | bytearray) else found
 
 
 def read_frame_images(frame: Any, images: FrameImages) -> tuple[Rows, FrameImages]:

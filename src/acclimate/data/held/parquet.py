@@ -16,10 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from acclimate.data.held.labelling import IMAGES, LABELS, Facts, in_usual_order, usual_label
 from acclimate.data.held.spool import Spool
+from acclimate.data.held.stores import Parts
 from acclimate.data.ordering import some
 from acclimate.data.tables import read_table
 from acclimate.errors import DataError
@@ -67,7 +66,7 @@ class ParquetShard:
         self._others = [name for name in parquet.schema_arrow.names if name not in columns]
         self._meanings = _class_names(parquet.schema_arrow)
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-        self._starts = np.cumsum([0, *sizes])
+        self._groups = Parts(sizes)
         self._read: dict[int, list[tuple[int, int, str | None]]] = {}  # of each row group the places in the spool
         self._lock = threading.Lock()
         self.names = [f"{row:09d}" for row in range(parquet.metadata.num_rows)]
@@ -122,11 +121,11 @@ class ParquetShard:
         Raises:
             OSError: the file is damaged, or the disk is full.
         """
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        group, place = self._groups.find(row)
         with self._lock:
             if group not in self._read:
                 self._read[group] = self._keep(group)
-        start, size, path = self._read[group][row - int(self._starts[group])]
+        start, size, path = self._read[group][place]
         content = self._spool.read(start, size) if size else None
         return {"bytes": content, "path": None if content or not path else str(self.file.parent / path)}
 

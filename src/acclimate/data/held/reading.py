@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
-import numpy as np
 from PIL import Image
 
-from acclimate.data.held.chained import ChainedImages, Store
 from acclimate.data.held.labelling import Facts
 from acclimate.data.held.names import TAR, find_shards, splits_of
 from acclimate.data.held.parquet import ParquetShard
 from acclimate.data.held.spool import Spool
+from acclimate.data.held.stores import ChainedImages, Images, Parts, Store
 from acclimate.data.held.webdataset import TarShard
 from acclimate.data.images import decoding, open_image, warn
 from acclimate.data.manifests import split_meant
@@ -40,38 +39,29 @@ class Shard(Protocol):
         ...
 
 
-class ShardImages(Sequence[Mapping[str, Any]]):
-    """The images of several shards, one after the other, as `ImageData.store` has them; read when they are asked for.
+class ShardImages(Images):
+    """The images of several shards, one after the other.
 
     Args:
         shards: one or more.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
-        self.shards = shards
-        self._starts = np.cumsum([0, *(len(shard.names) for shard in shards)])
+        self.shards, self._parts = shards, Parts(len(shard.names) for shard in shards)
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return int(self._starts[-1])
+        return len(self._parts)
 
-    @overload
-    def __getitem__(self, row: int) -> Mapping[str, Any]: ...
-
-    @overload
-    def __getitem__(self, row: slice) -> Sequence[Mapping[str, Any]]: ...
-
-    def __getitem__(self, row: int | slice) -> Any:
-        """Return the image of a row; raises an `OSError` where it cannot be read."""
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
+    def cell(self, row: int) -> dict[str, Any]:
+        """Return the image of a row."""
         found = self.image(row)
-        return {"image": found.shard.cell(found.row)}
+        return found.shard.cell(found.row)
 
     def image(self, row: int) -> HeldImage:
         """Return the image of a row by its place."""
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return HeldImage(self.shards[number], row - int(self._starts[number]))
+        number, place = self._parts.find(row)
+        return HeldImage(self.shards[number], place)
 
 
 @dataclass(frozen=True)
@@ -156,7 +146,7 @@ def is_place(path: str) -> bool:
     return os.path.isfile(path) or HeldImage.at(Path(path)) is not None
 
 
-class PlacedImages(Sequence[Mapping[str, Any]]):
+class PlacedImages(Images):
     """Images at places, see `open_place`, as `ImageData.store` has them.
 
     Args:
@@ -170,13 +160,11 @@ class PlacedImages(Sequence[Mapping[str, Any]]):
         """Return the number of images."""
         return len(self._places)
 
-    def __getitem__(self, row: Any) -> Any:
+    def cell(self, row: int) -> dict[str, Any]:
         """Return the image of a row."""
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
         place = self._places[row]
         held = HeldImage.at(Path(place))
-        return {"image": held.shard.cell(held.row) if held else {"bytes": None, "path": place}}
+        return held.shard.cell(held.row) if held else {"bytes": None, "path": place}
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts import folds
-from acclimate.training.feeds import Feed, RepeatedFeed
+from acclimate.training.feeds import Feed
 from acclimate.training.stages import GradientStage, SolverStage, Stage
 
 FOLDS = 3  # each candidate is learned so many times, and once more from all images
@@ -104,15 +104,17 @@ class Trials(nn.Module):
 
     def _expected(self, member: str, train: Feed) -> float:
         """Return how long all lessons of a candidate take by the time of one step of each of its stages."""
-        seconds, total = {}, 0.0
-        for fold, rows, stages in reversed(list(self._lessons(member))):
+        steps = {
+            number: step_seconds(self.members[member], stage, train)
+            for number, stage in enumerate(_stages(self.members[member], self.facts))
+            if isinstance(stage, GradientStage)
+        }
+        total = 0.0
+        for _, rows, stages in self._lessons(member):
             count = len(self.fold) if rows is None else len(rows)
             for number, stage in enumerate(stages):
-                if isinstance(stage, SolverStage):
-                    continue
-                if not fold:
-                    seconds[number] = step_seconds(self.members[member], stage, train)
-                total += seconds[number] * stage.epochs * math.ceil(count / stage.recipe.batch_size)
+                if isinstance(stage, GradientStage):
+                    total += steps[number] * stage.epochs * math.ceil(count / stage.recipe.batch_size)
         return total
 
     # ------------------------------------------------------------------------------------------------------ the result
@@ -123,17 +125,12 @@ class Trials(nn.Module):
         for place, (name, copies) in enumerate(self.copies.items()):
             if self.taken[place]:
                 self.members[name].eval()
-                found[name] = torch.cat(list(self._said(cast("nn.ModuleList", copies), train)))[self._order()]
+                found[name] = self._said(cast("nn.ModuleList", copies.eval()), train)
         return found
 
-    def _said(self, copies: nn.ModuleList, train: Feed) -> Iterator[Tensor]:
-        for copy, number in zip(copies, self.fold.unique(), strict=True):
-            rows = (self.fold == number).nonzero()[:, 0]
-            copy.eval()
-            yield folds.log_probabilities(cast("Classifier", copy), RepeatedFeed(train, rows))
-
-    def _order(self) -> Tensor:
-        return torch.cat([(self.fold == number).nonzero()[:, 0] for number in self.fold.unique()]).argsort()
+    def _said(self, copies: nn.ModuleList, train: Feed) -> Tensor:
+        ready = (cast("Classifier", copy) for copy in copies)  # in the order of the folds
+        return folds.left_out(lambda kept: next(ready), folds.log_probabilities, train, self.fold)
 
 
 def _stages(one: Classifier, facts: TrainingFacts) -> Sequence[GradientStage | SolverStage]:
