@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from acclimate.bench import read_spec
-from acclimate.bench.spec import _Method, _Source, _Spec, _Suite
+from acclimate.bench.resources import ResourcesEntry
+from acclimate.bench.schema import MethodEntry, SourceEntry, SpecEntry, SuiteEntry
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.metrics import MEASURES
@@ -234,7 +235,9 @@ def test_the_page_has_every_entry_and_its_spec_can_be_read(tmp_path):
     example = re.search(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     read = read_spec(write_spec(tmp_path / "spec.yaml", example[1]))
     assert len(read.suites) == 2
-    entries = {name for kind in (_Spec, _Suite, _Source, _Method) for name in kind.model_fields}
+    entries = {
+        name for kind in (SpecEntry, SuiteEntry, SourceEntry, MethodEntry, ResourcesEntry) for name in kind.model_fields
+    }
     assert [name for name in sorted(entries) if f"`{name}`" not in page] == []
     assert [name for name in MEASURES if f"`{name}`" not in page] == []
     assert [kind.name for kind in list_protocols() if f"`{kind.name}`" not in page] == []

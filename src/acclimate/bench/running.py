@@ -14,8 +14,10 @@ from filelock import FileLock, Timeout
 from acclimate.backbones.backbone import as_dual
 from acclimate.bench.entries import at
 from acclimate.bench.jobs import Job, load_source, plan
-from acclimate.bench.pool import Observer, Pool
+from acclimate.bench.launching import Launcher, Observer
+from acclimate.bench.pool import Pool
 from acclimate.bench.scores import RUN, Score
+from acclimate.bench.site import Site
 from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
 from acclimate.files import read_json
@@ -63,7 +65,7 @@ def run_bench(
     jobs: Sequence[Job],
     out: Path,
     observer: Observer,
-    processes: int = 1,
+    launcher: Launcher | None = None,
     device: str = "auto",
     cache_dir: Path | None = None,
     plugins: Sequence[str] = (),
@@ -75,7 +77,7 @@ def run_bench(
         jobs: its jobs, from `plan_bench`.
         out: folder of the bench; jobs lie in `out/jobs`.
         observer: told what becomes of the jobs.
-        processes: local processes, 1 or more.
+        launcher: who does the jobs; by default one local process.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: folder of the feature cache, or none.
         plugins: what `load_plugin` returned for modules with methods, which each process imports.
@@ -87,7 +89,8 @@ def run_bench(
     with _claimed(out):
         missing = [job for job in jobs if not job.is_done(out)]
         if missing:
-            Pool(spec.data, out, processes, device, cache_dir, plugins).run(missing, failures)
+            site = Site(spec.data, out, device, cache_dir, plugins)
+            (launcher or Pool()).run(site, missing, failures)
         return Outcome(list(jobs), collect(jobs, out), failures.list)
 
 
@@ -156,6 +159,7 @@ class _Failures:
         self.observer = observer
         self.list: list[tuple[Job, Sequence[str]]] = []
         self.started, self.progressed, self.finished = observer.started, observer.progressed, observer.finished
+        self.repeated = observer.repeated
 
     def failed(self, job: Job, lines: Sequence[str]) -> None:
         self.list.append((job, lines))
