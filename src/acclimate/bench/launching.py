@@ -51,7 +51,7 @@ class Launcher(Protocol):
 
 
 class Tries:
-    """Counts how often jobs were tried.
+    """Counts how often things were tried, such as jobs by their hash.
 
     Args:
         retries: how often each may be tried again.
@@ -60,10 +60,10 @@ class Tries:
     def __init__(self, retries: int) -> None:
         self.retries, self._failures = retries, Counter[str]()
 
-    def again(self, job: Job) -> bool:
-        """Count a failure of a job, and return whether it is tried again."""
-        self._failures[job.hash] += 1
-        return self._failures[job.hash] <= self.retries
+    def again(self, name: str) -> bool:
+        """Count a failure, and return whether it is tried again."""
+        self._failures[name] += 1
+        return self._failures[name] <= self.retries
 
 
 def threads_of(job: Job, usual: int) -> int:

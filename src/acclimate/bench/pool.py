@@ -118,7 +118,7 @@ class Pool:
 
     def _again(self, job: Job) -> bool:
         with self._lock:
-            return self.tries.again(job)
+            return self.tries.again(job.hash)
 
     def _tell(self, what: Callable[[Job, Any], None], job: Job, news: Any) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from acclimate.cli import (
     classifying,
     console,
     describing,
+    evaluating,
     exporting,
     looking,
     making,
@@ -72,7 +73,7 @@ app = typer.Typer(
 )
 app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
-app.command(cls=Verb)(adapting.evaluate)
+app.command(cls=Verb)(evaluating.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(saliency.look)

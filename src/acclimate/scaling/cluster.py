@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import acclimate
+from acclimate.bench.launching import THREADS
 from acclimate.bench.resources import Resources
-from acclimate.errors import ConfigError, RunError, brief
+from acclimate.errors import AcclimateError, ConfigError, RunError, brief
 from acclimate.extras import require
 
 EXTRA = "ray"
@@ -19,6 +21,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what asks for no GPU sees those that are there, as without Ray
 }
 STORE = 200 << 20  # bytes of the store of objects on this machine; what passes through it is small
+RETRIES = 2  # how often what failed is tried again
 PATIENCE = 1.0  # seconds in which nothing need be heard
 
 logger = logging.getLogger("acclimate.scaling")
@@ -136,6 +139,39 @@ class Cluster:
 def wanted(asked: Resources) -> dict[str, float]:
     """Return resources by Ray's names; a task has one core where nothing is said."""
     return {"CPU": asked.cpus or 1, "GPU": asked.gpus or 0, "memory": asked.memory or 0}
+
+
+def options(asked: Resources) -> dict[str, Any]:
+    """Return what Ray is told of a task or an actor with these resources, the number of its threads among it.
+
+    It computes on as many threads as it has cores; where nothing is said on one, or on those of OMP_NUM_THREADS.
+    """
+    needs = wanted(asked)
+    threads = str(asked.cpus or os.environ.get(THREADS[0]) or 1)
+    return {
+        "num_cpus": needs["CPU"],
+        "num_gpus": needs["GPU"],
+        "memory": needs["memory"] or None,
+        "runtime_env": {"env_vars": dict.fromkeys(THREADS, threads)},
+    }
+
+
+def enter(folder: str, version: str) -> None:
+    """Let a process of the cluster stand where the one stands that sends it work.
+
+    Args:
+        folder: the one from which relative paths count.
+        version: of acclimate there.
+
+    Raises:
+        AcclimateError: another version is installed here, or there is no such folder.
+    """
+    if version != acclimate.__version__:
+        raise AcclimateError(f"acclimate is {acclimate.__version__} here, and {version} where the command was given")
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise AcclimateError(f"{folder}: {error.strerror}; start in a folder that all machines share") from None
 
 
 def cores() -> int:

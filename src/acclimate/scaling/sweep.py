@@ -15,13 +15,12 @@ from typing import Any
 
 import acclimate
 from acclimate.bench import Job, Observer
-from acclimate.bench.launching import THREADS, Tries, threads_of
+from acclimate.bench.launching import Tries
 from acclimate.bench.site import Site
 from acclimate.bench.work import Worker, attempt, open_worker
 from acclimate.errors import AcclimateError
-from acclimate.scaling.cluster import Cluster, Lost, machine, wanted
+from acclimate.scaling.cluster import RETRIES, Cluster, Lost, enter, machine, options
 
-RETRIES = 2
 SEEN = 90.0  # seconds after which a shared file system shows what another machine has written
 LOOK = 0.5  # seconds between two looks
 
@@ -70,19 +69,13 @@ class RayTasks:
 
     def _submit(self, site: Site, job: Job) -> Any:
         """Hand a job to the cluster, and return the generator of what it says."""
-        needs = wanted(job.resources)
-        threads = str(threads_of(job, int(os.environ.get(THREADS[0]) or 1)))
         task = self.cluster.ray.remote(perform).options(
             name=f"acclimate {job.hash}",
-            num_cpus=needs["CPU"],
-            num_gpus=needs["GPU"],
-            memory=needs["memory"] or None,
             num_returns="streaming",
             max_retries=0,  # they are counted and told here
-            runtime_env={"env_vars": dict.fromkeys(THREADS, threads)},
+            **options(job.resources),
         )
-        place = {"folder": os.getcwd(), "version": acclimate.__version__}
-        return task.remote(json.dumps(site.plain(), sort_keys=True), asdict(job), place)
+        return task.remote(json.dumps(site.plain(), sort_keys=True), asdict(job), os.getcwd(), acclimate.__version__)
 
     def _is_over(self, site: Site, job: Job, answer: Any, observer: Observer, waiting: deque[Job]) -> bool:
         """Pass on what was heard of a job, and return whether it is done or gone."""
@@ -97,7 +90,7 @@ class RayTasks:
             return True
         else:
             lines = answer.get("failed") or [_unseen(site, answer["on"])]
-            if self.tries.again(job):
+            if self.tries.again(job.hash):
                 observer.repeated(job, lines)
                 waiting.append(job)
             else:
@@ -121,17 +114,18 @@ def _unseen(site: Site, where: str) -> str:
     return f"it is done on {where}, and {site.out} here does not show it; use a folder that all machines share"
 
 
-def perform(site: str, job: Mapping[str, Any], place: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def perform(site: str, job: Mapping[str, Any], folder: str, version: str) -> Iterator[dict[str, Any]]:
     """Do a job in this process, and yield that it has `started`, its `progress`, and what became of it.
 
     Args:
         site: what `Site.plain` has made plain, as JSON.
         job: a job as plain values.
-        place: the `folder` from which relative paths count, and the `version` of acclimate that has planned the job.
+        folder: the one from which relative paths count.
+        version: of acclimate, which has planned the job.
     """
     yield {"started": machine()}
     try:
-        worker = _worker(site, **place)
+        worker = _worker(site, folder, version)
     except AcclimateError as error:
         yield {"failed": [f"{machine()}: {error}"]}
         return
@@ -157,15 +151,8 @@ def _worker(site: str, folder: str, version: str) -> Worker:
     Raises:
         AcclimateError: this machine cannot take part in the bench.
     """
-    if version != acclimate.__version__:
-        raise AcclimateError(f"acclimate is {acclimate.__version__} here, and the bench began with {version}")
+    enter(folder, version)
     found = Site.of_plain(json.loads(site))
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise AcclimateError(
-            f"{folder}: {error.strerror}; start the bench in a folder that all machines share"
-        ) from None
     if not (found.out / "jobs").is_dir():
         raise AcclimateError(f"{found.out} is not here; name an `out` that all machines share")
     return open_worker(found)
