@@ -73,7 +73,7 @@ def parts(out):
     return {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.parquet")}
 
 
-def test_killed_and_started_again_with_a_machine_lost(run, sources, tmp_path, caplog):
+def test_killed_and_started_again_with_a_machine_lost(run, sources, tmp_path, caplog, capfd):
     out, words = tmp_path / "out", ("--rows", ROWS, "--batch-size", 4, "--cpus", 1, "--device", "cpu", "--quiet")
     with machines() as (address, worker):
         how = ("--launcher", "ray", "--address", address)
@@ -88,6 +88,7 @@ def test_killed_and_started_again_with_a_machine_lost(run, sources, tmp_path, ca
             how = {"load": {**load, "device": "cpu"}, "stream": STREAM, "rows": ROWS, "asked": Resources(cpus=1)}
             found = predict_on(cluster, run, sources, out, progress, **how)
     assert progress.lost
+    assert "raylet" not in "".join(capfd.readouterr())
     assert "is tried again (" in caplog.text
     assert found.before >= len(before) > 0  # what an actor was at when its master died may have been written yet
     assert {name: parts(out)[name] for name in before} == before

@@ -19,6 +19,7 @@ EXTRA = "ray"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what asks for no GPU sees those that are there, as without Ray
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray would print on standard output, such as of a machine that is lost
 }
 STORE = 200 << 20  # bytes of the store of objects on this machine; what passes through it is small
 RETRIES = 2  # how often what failed is tried again

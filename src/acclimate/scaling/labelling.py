@@ -183,6 +183,7 @@ class Crew:
         actor, part = self.calls[call]
         if isinstance(answer, Lost):
             del self.calls[call]
+            self.cluster.ray.kill(actor)  # it may only be out of reach
             self._lost(part, answer.reason, listener)
             return
         if "labelled" in answer:
