@@ -12,8 +12,10 @@ from acclimate.bench.site import Site
 from acclimate.bench.work import Worker
 from acclimate.scaling.cluster import Cluster
 from acclimate.scaling.sweep import RayTasks
-from tests.helpers.benches import COOP, Notes, children
+from tests.helpers.benches import COOP, Notes, children, entries, is_alive, write_spec
 from tests.helpers.clusters import lose, machines, raylet
+from tests.helpers.command import interrupted
+from tests.helpers.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,3 +68,20 @@ def test_a_sweep_ends_right_though_a_machine_is_lost(planned, spec, tmp_path, on
     rows = [[score for score in collect(jobs, place) if score.metric != "seconds"] for place in (out, there)]
     assert rows[0] == rows[1]
     assert len(rows[0]) > len(jobs)
+
+
+def test_interrupted_on_a_cluster_of_its_own(animals, tiny_folders, tmp_path):
+    forever = {**COOP, "settings": {**COOP["settings"], "epochs": 100_000}}
+    spec = write_spec(tmp_path / "spec.yaml", entries(animals, tiny_folders["clip"], methods=[forever], seeds=[1]))
+    out, before, begun = tmp_path / "out", {*children(os.getpid())}, set()
+
+    def learning():
+        begun.update({*children(os.getpid())} - before)
+        return any(path.stat().st_size for path in (out / "jobs").glob("*/log.jsonl"))
+
+    words = ("bench", spec, "--launcher", "ray", "--out", out, "--device", "cpu", "--no-cache", "--quiet")
+    done = interrupted(learning, *words)
+    assert (done.code, done.out) == (130, "")
+    assert done.error == "error: interrupted; 0 of 1 jobs are done; the same command goes on from there"
+    assert len(begun) > 1
+    wait_until(lambda: not any(map(is_alive, begun)), "end of Ray's processes")

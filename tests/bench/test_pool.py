@@ -103,6 +103,17 @@ def test_what_a_process_says_before_its_first_job_is_not_lost(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_job_is_tried_again_as_often_as_asked_on_the_threads_that_it_asks_for(planned, spec, tmp_path, monkeypatch):
+    program = "import os; os.write(2, os.environ['OMP_NUM_THREADS'].encode()); os._exit(3)"
+    monkeypatch.setattr("acclimate.bench.pool.WORKER", f"{program}  # {{path}}")
+    own = {"method": "zero-shot", "resources": {"cpus": 3}}
+    jobs, notes = planned(methods=[own, COOP], seeds=1), Notes()
+    Pool(2, retries=2).run(Site(spec().data, tmp_path / "out", "cpu"), jobs, notes)
+    assert [notes.broken[job.hash] for job in jobs] == [[said, "its process ended with code 3"] for said in "31"]
+    assert [len(notes.again[job.hash]) for job in jobs] == [2, 2]
+    assert sorted(notes.begun) == sorted([job.hash for job in jobs] * 3)
+
+
 class Fails(Notes):
     """Cannot write down what it is told."""
 
