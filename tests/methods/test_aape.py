@@ -206,7 +206,8 @@ def test_class_residual(world):
     with torch.no_grad():
         assert torch.equal(method.eval().logits(batch), plain.eval().logits(batch))
     (stage,) = stages_of(method.train())
-    assert stage.parameters[-1] is method.residuals and stage.rates[-1] == 7.0 and set(stage.rates[:-1]) == {1.0}
+    assert stage.parameters[-1] is method.residuals
+    assert (stage.rates[-1], set(stage.rates[:-1])) == (7.0, {1.0})
     (gradient,) = torch.autograd.grad(sum(stage.loss(whole(world.train)).values()), [method.residuals])
     assert float(gradient.abs().sum()) > 0
     with torch.no_grad():
