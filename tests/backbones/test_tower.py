@@ -177,10 +177,20 @@ def test_what_needs_a_causal_tower_is_refused(clip):
     x = torch.zeros(1, 3, clip.backbone.vision_width)
     with pytest.raises(ValueError, match="causal"):
         vision.cache_prefix(x)
+    cache = clip.towers.text.cache_prefix(torch.zeros(1, 2, clip.backbone.text_width))
     with pytest.raises(ValueError, match="causal"):
-        vision.run(x[0], packing=Packing.of([3]))
-    with pytest.raises(ValueError, match="pool=-1"):
-        clip.towers.text.run(torch.zeros(3, 32), packing=Packing.of([3]), pool=1)
+        vision.run(x, cache=cache)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+def test_packing_equals_whole_sequences_where_tokens_see_all(clip, lengths):
+    tower, packing = clip.towers.vision, Packing.of(lengths)
+    rows = [noise(length, clip.backbone.vision_width, seed=i) for i, length in enumerate(lengths)]
+    whole = [tower.run(row[None])[0] for row in rows]
+    close(tower.run(torch.cat(rows), packing=packing), torch.cat(whole))
+    close(tower.run(torch.cat(rows), packing=packing, pool=0), torch.stack([row[0] for row in whole]))
+    close(tower.run(torch.cat(rows), packing=packing, pool=-1), torch.stack([row[-1] for row in whole]))
 
 
 @pytest.mark.parametrize("per", ["shared", "image"])

@@ -77,7 +77,7 @@ def load_backbone(
         _check_tokenizer(folder, backbone, family)
     backbone.place = Place.of(str(name), folder)
     # What cannot be followed should fail here, not at the first image.
-    image_transform(folder, processor, family.name, (family.image_size, family.image_size))
+    image_transform(folder, processor, family.processor, (family.image_size, family.image_size))
     return backbone
 
 
@@ -106,14 +106,15 @@ def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
 
 
 def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family) -> None:
-    rows, eos = family.text_model.embeddings.token_embedding.num_embeddings, backbone.tokenizer.eos
+    rows, eos = len(family.token_table), backbone.tokenizer.eos
     ids = backbone.tokenizer.tokenizer.get_vocab().values()
     # A table of tokens may be rounded up, by far less than a third.
     if max(*ids, eos, backbone.tokenizer.pad) >= rows or 4 * len(ids) < 3 * rows:
         raise BackboneError(
             f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}; use the files of one model"
         )
-    if int(family.text_pool(torch.tensor([[*backbone.tokenizer.lead, eos]]))[0]) != len(backbone.tokenizer.lead):
+    whole = [*backbone.tokenizer.lead, eos]
+    if int(family.text_lengths(torch.tensor([whole]))[0]) != len(whole):
         raise BackboneError(
             f"{folder}: the tokenizer ends texts with id {eos}, config.json says text_config.eos_token_id="
             f"{family.text_config.eos_token_id}; set it to {eos}"

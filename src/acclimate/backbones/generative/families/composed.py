@@ -78,7 +78,7 @@ class ComposedFamily(VLMFamily):
         self.vocabulary = int(head.weight.shape[0])
         self.side, self.vision_width = dual.image_size, dual.vision_width
         self.image_tokens = self.vision_tokens = (self.side // int(self.vision_config.patch_size)) ** 2
-        self.processor = dual.family  # type: ignore[misc]  # of the image tower that it has
+        self.processor = dual._family.processor  # type: ignore[misc]  # of the image tower that it has
         self.model = Parts(self._tower, language, head, self.vision_width, self.token_width)
 
     @property
