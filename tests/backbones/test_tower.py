@@ -26,11 +26,9 @@ def low_rank(linear, seed, s=True):
 def merge(model, deltas, tower):
     """A copy of the model with the deltas added to its weights."""
     merged = copy.deepcopy(model)
-    places = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "out": "self_attn.out_proj"}
-    places |= {"fc1": "mlp.fc1", "fc2": "mlp.fc2"}
     for index, layer in enumerate(deltas.layers):
         for name, delta in layer.items():
-            linear = getattr(merged, tower).encoder.layers[index].get_submodule(places[name])
+            linear = plain.part_of(plain.layers_of(getattr(merged, tower))[index], name)
             s = torch.ones(len(delta.a)) if delta.s is None else delta.s
             linear.weight.data += delta.scale * delta.b @ torch.diag(s) @ delta.a
     return merged
@@ -68,9 +66,9 @@ def test_changes_of_norms_equal_changed_norms(pair):
             {name: NormChange(noise(width, seed=4 * i + j), noise(width, seed=90 + 4 * i + j)) for j, name in places}
             for i, places in enumerate([list(enumerate(NORMS)), [(0, "norm2")]])
         ]
-        for layer, entries in zip(getattr(merged, f"{tower}_model").encoder.layers, norms, strict=False):
+        for layer, entries in zip(plain.layers_of(getattr(merged, f"{tower}_model")), norms, strict=False):
             for name, change in entries.items():
-                norm = {"norm1": layer.layer_norm1, "norm2": layer.layer_norm2}[name]
+                norm = plain.part_of(layer, name)
                 norm.weight.data += change.weight
                 norm.bias.data += change.bias
         deltas = LowRankDeltas(norms=norms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Family(ABC):
         text_pool: position of the token that stands for a text, -1 for the last.
         context_length: text positions.
         embed_dim: width E of the joint space.
+        towers: of a family with towers of several kinds, their `model_type`s in each part of config.json; where none is
+            written there, it is the first.
         vision_pool: position of the token that stands for the image, None when a head pools all of them.
         logit_scale: factor of the cosine similarity, already exponentiated.
         logit_bias: added to the scaled similarity.
@@ -41,6 +43,7 @@ class Family(ABC):
     trims_text: ClassVar[bool]
     text_pool: ClassVar[int] = -1
     vision_pool: ClassVar[int | None]
+    towers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     embed_dim: int
 
     def __init__(self, model: Any) -> None:
@@ -65,6 +68,25 @@ class Family(ABC):
     @abstractmethod
     def model_class(cls) -> Any:
         """The transformers class that loads these weights."""
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, Any]) -> None:
+        """Refuse a config.json of this family with other towers than it serves, before weights are read.
+
+        Args:
+            config: its content.
+
+        Raises:
+            BackboneError: so it is.
+        """
+        for part, known in cls.towers.items():
+            inner = config.get(part)
+            kind = inner.get("model_type", known[0]) if isinstance(inner, Mapping) else inner
+            if kind not in known:
+                raise BackboneError(
+                    f"config.json: {part}.model_type {repr(kind)[:60]} is not supported as a tower of {cls.name}, only "
+                    f"{', '.join(known)}; use a model with these, or another of the same domain (acclimate backbones)"
+                )
 
     @property
     def processor(self) -> str:
@@ -134,6 +156,10 @@ class Family(ABC):
     @abstractmethod
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Pooled token (B, D), or all tokens where a head pools, to image features (B, E) or (B, D)."""
+
+    def pooled_vision(self, found: Any) -> Tensor:
+        """Image features (B, D) before the projection, of what the image tower's own forward has returned."""
+        return found.pooler_output
 
     def _text_blocks(self) -> list[Block]:
         return clip_blocks(self.text_model, self.text_config)
