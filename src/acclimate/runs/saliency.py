@@ -192,7 +192,7 @@ class _Looker:
             batch = self.reader.encoded([self.reader.decode(rgb, 1)])
             views = [whole] * len(passes)
             for kind in self.reader.others:
-                batch |= kind.batch([rgb], self.given)
+                batch |= kind.batch([kind.view(rgb, self.given)], self.given)
                 views += tile_boxes(rgb.size, kind.grid)  # type: ignore[attr-defined]
             logits = self._logits(batch)[0]
         views += [whole] * (len(passes) - len(views))  # the method's own passes
