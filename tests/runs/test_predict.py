@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acclimate.errors import DataError
+from acclimate.errors import ConfigError, DataError
 from acclimate.tasks.classification import probabilities
 from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed
@@ -251,3 +251,23 @@ def test_a_stream_that_is_left_begins_nothing_more(run):
     next(stream)
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("lane", "decode"))]
+
+
+def test_fewer_bits_say_nearly_the_same(run, folder):
+    plain, short = (run.model.predict(folder, precision=precision) for precision in ("fp32", "bf16"))
+    one, other = (np.stack([row.probabilities for row in rows]) for rows in (plain, short))
+    assert 0 < np.abs(one - other).max() < 0.02
+    assert [row.path for row in short] == [row.path for row in plain]
+    stream = run.model.stream(folder, batch_size=4, precision="bf16")
+    next(stream)
+    assert not torch.is_autocast_enabled("cpu")  # between two rows the caller's own setting holds
+    stream.close()
+    again = run.model.predict(folder)
+    np.testing.assert_array_equal(np.stack([row.probabilities for row in again]), one)
+
+
+def test_a_precision_that_the_device_has_no_use_for(run):
+    with pytest.raises(ConfigError, match="`precision='fp16'` needs a GPU"):
+        run.model.stream([], precision="fp16")
+    with pytest.raises(ConfigError, match="`precision='fp8'`: choose"):
+        run.model.predict([], precision="fp8")

@@ -27,6 +27,7 @@ from acclimate.training.inputs import Given, InputKind, find_kind
 from acclimate.training.lanes import Lanes
 
 if TYPE_CHECKING:
+    from acclimate.backbones import Encoder
     from acclimate.methods import Method
 
 
@@ -77,10 +78,21 @@ def stream_predictions(
     """
     if method.training:  # what was kept stays, also for others that predict at the same time
         method.eval()
+    reader = Reader.of(method, task.reads, bands, precision)
+    return stream_read(task, method, reader, sources, batch_size, on_corrupt)
+
+
+def stream_read(
+    task: Predictor,
+    method: Method | None,
+    reader: Reader,
+    sources: Iterable[ImageSource],
+    batch_size: int,
+    on_corrupt: str,
+) -> Iterator[Any]:
+    """Yield what a task says of each image that a reader reads, see `stream_predictions`."""
     images = enumerate(find_images(sources), start=1)
-    given = Given(method.backbone, method.domain_encoder, config=method.config)
-    reader = Reader(method, given, task.reads, bands, precision)
-    with ThreadPoolExecutor(DECODERS, "decode") as pool, Lanes(method.backbone.device) as lanes:
+    with ThreadPoolExecutor(DECODERS, "decode") as pool, Lanes(reader.given.backbone.device) as lanes:
         window: deque[Reading] = deque()
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
             decoded = [pool.submit(reader.decode, image, number) for number, image in chunk]
@@ -133,23 +145,45 @@ class Reading(NamedTuple):
 
 
 class Reader:
-    """Makes what a method reads of images: through the encoders, or by what input modules know of files."""
+    """Makes what is read of images: through encoders, or by what input modules know of files.
+
+    Args:
+        encoders: each with what is wanted of it, see `encoders_of`.
+        others: names of what no encoder gives of whole images.
+        given: what these are made of.
+        words: who reads it, for messages.
+        bands: those of each file that are shown.
+        precision: number format of the encoders.
+    """
 
     def __init__(
         self,
-        method: Method,
+        encoders: Sequence[tuple[Encoder, frozenset[str]]],
+        others: Iterable[str],
         given: Given,
-        beside: frozenset[str],
+        words: str = "",
         bands: Bands | None = None,
         precision: Precision = "fp32",
     ) -> None:
+        self.encoders, self.given, self.words = encoders, given, words
         self.bands, self.context = bands, in_precision(precision, given.backbone.device)
-        self.given, names = given, method.inputs.prediction | beside
-        self.encoders = encoders_of(names, given.backbone, given.domain_encoder)
-        self.others = [find_kind(name) for name in other_names(names, self.encoders)]
+        self.others = [find_kind(name) for name in others]
         self.looking = [kind for kind in self.others if kind.looks]
-        self.words = method.reading
         self.notices = Notices()
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        beside: frozenset[str] = frozenset(),
+        bands: Bands | None = None,
+        precision: Precision = "fp32",
+    ) -> Reader:
+        """Return the reader of what a method reads in prediction, and of something beside it."""
+        given = Given(method.backbone, method.domain_encoder, config=method.config)
+        names = method.inputs.prediction | beside
+        encoders = encoders_of(names, given.backbone, given.domain_encoder)
+        return cls(encoders, other_names(names, encoders), given, method.reading, bands, precision)
 
     def open(self, image: ImageSource, number: int) -> Image.Image:
         """Return one image, RGB; messages know it by its number where it has no file.
@@ -239,7 +273,7 @@ def printable(path: str | os.PathLike[str] | HeldImage) -> str:
 
 @torch.no_grad()
 def predict_read(
-    task: Predictor, method: Method, reader: Reader, reading: Reading, on_corrupt: str = "error"
+    task: Predictor, method: Method | None, reader: Reader, reading: Reading, on_corrupt: str = "error"
 ) -> Iterator[Any]:
     """Yield one prediction an image, in order, of a batch that is being read.
 

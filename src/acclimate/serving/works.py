@@ -12,7 +12,6 @@ from acclimate.runs.prediction import Decoded, Piece, Reader, Reading, in_memory
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import SIDE, as_png, draw_beside, draw_map
 from acclimate.serving.upload import Upload
-from acclimate.training.inputs import Given
 from acclimate.training.lanes import Lanes
 
 BATCH = 32  # images a pass, as in `predict`
@@ -35,8 +34,7 @@ class Saying:
     def __init__(self, task: Any, model: AdaptedModel, decoders: Executor, lanes: Lanes, most_pixels: int) -> None:
         self.task, self.method, self.decoders, self.lanes = task, model.method, decoders, lanes
         self.most_pixels, self.bands = most_pixels, model.bands
-        given = Given(self.method.backbone, self.method.domain_encoder, config=self.method.config)
-        self.reader = Reader(self.method, given, task.reads)
+        self.reader = Reader.of(self.method, task.reads)
 
     def begin(self, images: Sequence[Upload]) -> list[Future[Piece]]:
         """Begin to decode, and to read what is decoded."""
