@@ -185,6 +185,7 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["suggest", "--help"],
         ["look", "--help"],
         ["serve", "--help"],
+        ["embed", "--help"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

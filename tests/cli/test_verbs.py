@@ -15,7 +15,8 @@ from tests.helpers.pictures import CLASSES, make_pictures
 from tests.helpers.waiting import HANG
 
 VERBS = [
-    ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("look",), ("report",), ("serve",), ("export",), ("demo",),
+    ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("look",), ("report",), ("serve",), ("export",), ("embed",),
+    ("demo",),
     ("data",), ("data", "check"), ("methods",), ("backbones",), (),
 ]  # fmt: skip
 

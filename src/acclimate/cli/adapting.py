@@ -245,6 +245,7 @@ def predict(
     bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
+    precision: opt.PredictionPrecision = opt.Precision.fp32,
     plugin: opt.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     quiet: opt.Quiet = False,
@@ -259,7 +260,7 @@ def predict(
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known, **whole}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, "precision": precision.value, **whole}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
@@ -275,7 +276,7 @@ def _label(
     as_json: bool,
     progress: Progress,
 ) -> tuple[int, list[str]]:
-    """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
+    """Send predictions to a file, JSON lines or lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
     method = model.method
@@ -283,8 +284,7 @@ def _label(
     within = model.within(how["hierarchy"], how["floor"])
     task = model.task.predictor(method, how["coverage"], how["known"], within)
     writer = open_writer(out, task.columns(method)) if out else None
-    failed: list[str] = []
-    count = 0
+    count, failed = 0, list[str]()
     progress.start("images", None)
     try:
         for prediction in model.stream(sources, on_corrupt="skip", **how):

@@ -20,6 +20,7 @@ from acclimate.cli import (
     classifying,
     console,
     describing,
+    embedding,
     exporting,
     looking,
     making,
@@ -82,6 +83,7 @@ app.command(cls=Verb)(serving.serve)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 app.command(cls=Verb)(exporting.export)
+app.command(cls=Verb)(embedding.embed)
 data_app = typer.Typer(
     cls=Verbs, help="Look at data before training on them, or make some to try things on.", no_args_is_help=True
 )
