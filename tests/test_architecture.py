@@ -16,7 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
-    ("reports", "serving"),
+    ("reports", "serving", "sharing"),
     ("bench",),
     ("exporting",),
     ("runs",),

@@ -27,6 +27,7 @@ from acclimate.cli import (
     reporting,
     saliency,
     serving,
+    sharing,
     suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -82,6 +83,8 @@ app.command(cls=Verb)(serving.serve)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 app.command(cls=Verb)(exporting.export)
+app.command(cls=Verb)(sharing.push)
+app.command(cls=Verb)(sharing.pull)
 data_app = typer.Typer(
     cls=Verbs, help="Look at data before training on them, or make some to try things on.", no_args_is_help=True
 )

@@ -57,7 +57,7 @@ SeveralData = Annotated[
         metavar="DATA...", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards; several: together."
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`, or hf:OWNER/NAME.")]
 SavedBackbone = Annotated[
     str | None,
     typer.Option(

@@ -22,6 +22,7 @@ from acclimate.exporting.graph import ClassifierGraph
 from acclimate.exporting.onnx import EXTRA, Parity, compare, open_session, write_graph
 from acclimate.extras import require
 from acclimate.files import part_of, remove_parts, write_json
+from acclimate.runs.remote import in_the_hubs_cache
 
 if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
@@ -147,6 +148,8 @@ def _target(model: AdaptedModel, out: str | os.PathLike[str] | None) -> Path:
     target = (model.run / USUAL if out is None and model.run else arguments.path("out", out)).absolute()
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file; name a folder with `out`")
+    if out is None and in_the_hubs_cache(target):
+        raise RunError("this run is in the Hub's cache, where nothing is written; name a folder with `out`")
     others = sorted({file.name for file in target.iterdir()} - {*FILES, WEIGHTS}) if target.is_dir() else []
     if others:
         raise RunError(f"{target} holds {others[0]!r}, which is no part of an export; name another folder with `out`")
