@@ -1,4 +1,4 @@
-"""A server that takes and gives model repositories as the Hugging Face Hub does, to real requests of huggingface_hub."""
+"""A server that takes and gives model repositories as the Hub does, to real requests of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "lfs":
             self.store.large[parts[1]] = body
             return self.answer(200, {})
+        if parts[:2] == ["api", "validate-yaml"]:
+            self.store.yaml.append(json.loads(body)["content"])
+            return self.answer(200, {"errors": [], "warnings": []})
         if token and token not in (WRITER, READER):
             return self.answer(401, {"error": "Invalid credentials"})
         if verb in ("POST", "PUT") and token != WRITER:
             return self.answer(403, {"error": "this token may only read"})
-        if parts[:2] == ["api", "validate-yaml"]:
-            self.store.yaml.append(json.loads(body)["content"])
-            return self.answer(200, {"errors": [], "warnings": []})
         if parts[:3] == ["api", "repos", "create"]:
             return self.create(json.loads(body))
         api = parts[:2] == ["api", "models"]

@@ -87,8 +87,7 @@ def fetch(name: str, revision: str | None = None) -> tuple[Path, list[str]]:
             wanted = check_names(name, [one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()])
         else:
             wanted = check_names(name, [one.rfilename for one in info.siblings or ()])
-            how |= {"revision": info.sha, "allow_patterns": [_literal(one) for one in wanted]}
-            path = Path(snapshot_download(name, **how))
+            path = Path(snapshot_download(name, **how, allow_patterns=[_literal(one) for one in wanted]))
     check_content(path, wanted)
     return path, wanted
 
