@@ -103,8 +103,8 @@ def _limits(task: Task[Any], record: Mapping[str, Any]) -> Iterator[str]:
         yield "It answers with one of its classes whatever an image shows, and is no judge of what it has not learned."
     if record.get("calibration"):
         yield (
-            "`predict` says for each image whether it is like those that were learned from (`known`), and with "
-            "`--coverage 0.9` a set of classes instead of one. What that promises holds for such images, too."
+            "`predict` says for each image whether it is like those that were learned from (`known`), and with a "
+            "`coverage` such as 0.9 which set of classes holds the right one as often. That holds for such images, too."
         )
     verdict = verdict_of(record)
     if verdict and verdict["outcome"] != "better":

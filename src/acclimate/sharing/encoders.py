@@ -21,7 +21,6 @@ from acclimate.sharing.private import last_part, without_paths
 if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
 
-OPTIONS = {"backbone": "--backbone", "domain_encoder": "--domain-encoder"}
 CONFIGS = (
     *("config.json", "preprocessor_config.json", "processor_config.json", "*image_processor*.json"),
     *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
