@@ -21,6 +21,7 @@ from acclimate.cli import (
     console,
     describing,
     exporting,
+    informing,
     looking,
     making,
     pretraining,
@@ -100,6 +101,8 @@ app.add_typer(pretrain_app, name="pretrain")
 app.command(cls=Verb)(looking.methods)
 app.command(cls=Verb)(looking.backbones)
 app.command("backbones convert", cls=Verb)(making.convert)
+app.command(cls=Verb)(informing.info)
+app.command(cls=Verb)(informing.cache)
 
 
 def _version(value: bool) -> None:
