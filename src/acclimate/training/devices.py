@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -37,8 +38,10 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_accelerator(device: torch.device, precision: Precision = "auto") -> Accelerator:
-    """Return an accelerator for one run on `device`.
+def make_accelerator(
+    device: torch.device, precision: Precision = "auto", track: str | None = None, folder: Path | None = None
+) -> Accelerator:
+    """Return an accelerator for one run on `device`, with a tracker that writes into a folder where one is named.
 
     `auto` is bf16 autocast on a GPU that has it and fp32 elsewhere: on the CPU, fp32 keeps a resumed run bit-identical
     to an unbroken one on machines with and without bf16 units.
@@ -56,4 +59,6 @@ def make_accelerator(device: torch.device, precision: Precision = "auto") -> Acc
         cpu=device.type == "cpu",
         mixed_precision={"fp32": "no"}.get(precision, precision),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        log_with=track,
+        project_dir=folder,
     )
