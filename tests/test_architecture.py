@@ -16,7 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
-    ("reports", "serving"),
+    ("reports", "serving", "sharing"),
     ("bench",),
     ("exporting",),
     ("runs",),
@@ -186,6 +186,9 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["look", "--help"],
         ["serve", "--help"],
         ["embed", "--help"],
+        ["push", "--help"],
+        ["info"],
+        ["cache"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

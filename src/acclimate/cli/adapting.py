@@ -68,6 +68,7 @@ def adapt(
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: opt.PrecisionOption = opt.Precision.auto,
+    track: opt.Track = None,
     no_cache: opt.NoCache = False,
     plugin: opt.Plugins = None,
     as_json: opt.Json = False,
@@ -105,14 +106,8 @@ def adapt(
     out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *assigned)
     classes = dict.fromkeys(name for one in sets for name in one.class_names)
     told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
-    told |= {
-        "shots": drawn,
-        "seed": seed,
-        "domain": _domains(domain),
-        "settings": settings,
-        "out": out,
-        "overwrite": overwrite,
-    }
+    told |= {"shots": drawn, "seed": seed, "domain": _domains(domain), "settings": settings, "out": out}
+    told |= {"overwrite": overwrite, "track": None if track is None else track.value}
     with Progress(quiet) as progress:
         told |= {"device": device.value, "precision": precision.value, "cache_dir": cache, "progress": progress}
         model = run(sets, method, backbone, **told)

@@ -49,6 +49,7 @@ class Classification(Task[ImageData]):
 
     name = "classification"
     title = "Classification"
+    hub_task = "image-classification"
     refusal = "{data} has labels, and {method} tells no classes apart; methods that do: {able}"
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
