@@ -21,6 +21,7 @@ from acclimate.cli import (
     console,
     describing,
     embedding,
+    evaluating,
     exporting,
     informing,
     looking,
@@ -75,7 +76,7 @@ app = typer.Typer(
 )
 app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
-app.command(cls=Verb)(adapting.evaluate)
+app.command(cls=Verb)(evaluating.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(saliency.look)
