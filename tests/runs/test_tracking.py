@@ -57,7 +57,7 @@ def test_a_run_that_starts_afresh_forgets_what_was_shown(pictures, tiny, tmp_pat
 def test_what_cannot_be_shown_is_refused_before_anything_is_computed(pictures, tiny, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="writes into the run folder; name one with `out`"):
         quick(pictures, tiny, track="tensorboard")
-    with pytest.raises(ConfigError, match="`track=.paper.`: choose tensorboard, wandb, mlflow"):
+    with pytest.raises(ConfigError, match=r"`track=.paper.`: choose tensorboard, wandb, mlflow"):
         quick(pictures, tiny, track="paper", out=tmp_path / "run")
     for name, package in (("wandb", "wandb"), ("tensorboard", r"'acclimate\[track\]'")):
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)

@@ -20,6 +20,8 @@ from acclimate.cli import (
     classifying,
     console,
     describing,
+    embedding,
+    evaluating,
     exporting,
     informing,
     looking,
@@ -74,7 +76,7 @@ app = typer.Typer(
 )
 app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
-app.command(cls=Verb)(adapting.evaluate)
+app.command(cls=Verb)(evaluating.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(saliency.look)
@@ -84,6 +86,7 @@ app.command(cls=Verb)(serving.serve)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 app.command(cls=Verb)(exporting.export)
+app.command(cls=Verb)(embedding.embed)
 app.command(cls=Verb)(sharing.push)
 app.command(cls=Verb)(sharing.pull)
 data_app = typer.Typer(

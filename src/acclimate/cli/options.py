@@ -33,7 +33,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Number format of a training step; features and evaluation are always fp32."""
+    """Number format of a training step, or of a prediction; cached features and evaluation are always fp32."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -228,6 +228,10 @@ Names = Annotated[
     Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).", rich_help_panel=MODEL)
 ]
 PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.", rich_help_panel=MACHINE)]
+PredictionPrecision = Annotated[
+    Precision,
+    typer.Option(help="Number format of products; auto: bf16 on a GPU that has it.", rich_help_panel=MACHINE),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.", rich_help_panel=MACHINE)]
 Layout = Annotated[
     str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.", rich_help_panel=DATA)
