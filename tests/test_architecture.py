@@ -16,7 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
-    ("reports", "serving", "scaling"),
+    ("reports", "scaling", "serving", "sharing"),
     ("bench",),
     ("exporting",),
     ("runs",),
@@ -185,6 +185,10 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["suggest", "--help"],
         ["look", "--help"],
         ["serve", "--help"],
+        ["embed", "--help"],
+        ["push", "--help"],
+        ["info"],
+        ["cache"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],

@@ -68,6 +68,7 @@ def adapt(
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: opt.PrecisionOption = opt.Precision.auto,
+    track: opt.Track = None,
     no_cache: opt.NoCache = False,
     plugin: opt.Plugins = None,
     as_json: opt.Json = False,
@@ -105,14 +106,8 @@ def adapt(
     out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *assigned)
     classes = dict.fromkeys(name for one in sets for name in one.class_names)
     told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
-    told |= {
-        "shots": drawn,
-        "seed": seed,
-        "domain": _domains(domain),
-        "settings": settings,
-        "out": out,
-        "overwrite": overwrite,
-    }
+    told |= {"shots": drawn, "seed": seed, "domain": _domains(domain), "settings": settings, "out": out}
+    told |= {"overwrite": overwrite, "track": None if track is None else track.value}
     with Progress(quiet) as progress:
         told |= {"device": device.value, "precision": precision.value, "cache_dir": cache, "progress": progress}
         model = run(sets, method, backbone, **told)
@@ -191,6 +186,7 @@ def predict(
     bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
+    precision: opt.PredictionPrecision = opt.Precision.fp32,
     launcher: spreading.LauncherOption = spreading.LauncherName.local,
     address: spreading.Address = None,
     cpus: spreading.Cpus = None,
@@ -214,7 +210,7 @@ def predict(
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known, **whole}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, "precision": precision.value, **whole}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
@@ -230,7 +226,7 @@ def _label(
     as_json: bool,
     progress: Progress,
 ) -> tuple[int, list[str]]:
-    """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
+    """Send predictions to a file, JSON lines or lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
     method = model.method
@@ -238,8 +234,7 @@ def _label(
     within = model.within(how["hierarchy"], how["floor"])
     task = model.task.predictor(method, how["coverage"], how["known"], within)
     writer = open_writer(out, task.columns(method)) if out else None
-    failed: list[str] = []
-    count = 0
+    count, failed = 0, list[str]()
     progress.start("images", None)
     try:
         for prediction in model.stream(sources, on_corrupt="skip", **how):
