@@ -28,12 +28,13 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory):
-    """Folders of a tiny CLIP and a tiny SigLIP with random weights, by family."""
-    from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+    """Folders of tiny dual encoders with random weights, by family."""
+    from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip, tiny_vit_bert
 
     return {
         "clip": tiny_clip(tmp_path_factory.mktemp("tiny") / "clip"),
         "siglip": tiny_siglip(tmp_path_factory.mktemp("tiny") / "siglip", context_length=24),
+        "vit-bert-clip": tiny_vit_bert(tmp_path_factory.mktemp("tiny") / "vit-bert", context_length=24),
     }
 
 

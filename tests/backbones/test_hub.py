@@ -18,6 +18,7 @@ from acclimate.backbones.fingerprint import fingerprint, stored_weights
 from tests.helpers.hub_server import files_of, hub_environment, hub_server, load_from_hub
 from tests.helpers.open_clip_layout import WIDE, open_clip_config, open_clip_names, tiny_model, write_layout
 from tests.helpers.pictures import make_pictures
+from tests.helpers.timm_bert_layout import joined, write_timm_bert
 from tests.helpers.tiny_backbones import tiny_clip
 from tests.helpers.tiny_vlms import tiny_llava
 from tests.helpers.waiting import HANG
@@ -102,6 +103,11 @@ def layouts(tmp_path):
             **{name: body for name, body in whole.items() if name != "model.safetensors"},
             "pytorch_model.bin": torch_bytes(weights, tmp_path / "plip.bin"),
         },
+        # BiomedCLIP: pickled weights, and the tokenizer of a BERT in both of its forms
+        "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": {
+            **files_of(write_timm_bert(tmp_path / "biomed", joined(side=224), text_cfg__context_length=20)),
+            "biomed_clip_example.ipynb": b"never read",
+        },
         "someone/eva": {
             **hub,
             "open_clip_config.json": json.dumps(open_clip_config(plain, vision_cfg__timm_model_name="eva")).encode(),
@@ -116,16 +122,18 @@ def test_layouts_of_the_catalogue(tmp_path):
     """Each loads as what it was made from, and of each repository only what is needed is downloaded."""
     repos, whole, plain, wide = layouts(tmp_path)
     bare = ["chendelong/RemoteCLIP/RemoteCLIP-ViT-B-32.pt", "Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt"]
+    biomed = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
     own = ["imageomics/bioclip", "imageomics/bioclip-2", "wisdomik/QuiltNet-B-32", "vinid/plip"]
     refused = ["chendelong/RemoteCLIP", "chendelong/RemoteCLIP/RemoteCLIP-RN50.pt", "chendelong/RemoteCLIP/x.pt"]
     refused += ["google/medsiglip-448", "someone/eva", "SkyCLIP-ViT-B-32"]
     refused += [info.id for info in list_backbones() if not info.served]
-    names = [*bare, *own, "lcybuaa/Git-RSCLIP", "domain:imageomics/bioclip-2", *refused]
+    names = [*bare, *own, biomed, "lcybuaa/Git-RSCLIP", "domain:imageomics/bioclip-2", *refused]
     with hub_server(repos, {"vinid/plip": whole}, {"google/medsiglip-448"}) as server:
         found = load_from_hub(server.endpoint, tmp_path / "home", *names)
     assert {found[name] for name in bare} == {fingerprint(stored_weights([wide / "model.safetensors"]))}
     assert {found[name] for name in own} == {load_backbone(plain).fingerprint}
     assert len(found["lcybuaa/Git-RSCLIP"]) == 32
+    assert found[biomed] == load_backbone(tmp_path / "biomed").fingerprint
     assert found["domain:imageomics/bioclip-2"] == load_domain_encoder(plain).fingerprint
     assert "holds several checkpoints; give one of them: chendelong/RemoteCLIP/RemoteCLIP-RN50.pt" in found[refused[0]]
     assert "a CLIP whose image tower is a ResNet" in found[refused[1]]

@@ -15,7 +15,7 @@ from acclimate.backbones import load_backbone
 from acclimate.backbones.kinds import DUAL, GENERATIVE, kind_of
 from acclimate.errors import BackboneError
 from tests.helpers.tensors import close
-from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip, tiny_vision_text
 
 
 def edit(path, **changes):
@@ -80,13 +80,50 @@ def test_unknown_family(folder):
         ("siglip2", "a SigLIP 2 of one size, such as google/siglip2-base-patch16-224"),
         ("altclip", "a CLIP of many languages, such as facebook/metaclip-2-worldwide"),
         ("chinese_clip", "a CLIP of many languages, such as facebook/metaclip-2-worldwide"),
-        ("vision-text-dual-encoder", "a CLIP or SigLIP of the same domain, see `acclimate backbones`"),
     ],
 )
 def test_dual_encoders_that_are_known_and_not_served(folder, model_type, sibling):
     edit(folder / "config.json", model_type=model_type)
     assert f"model_type '{model_type}' is not supported: " in refusal(folder)
     assert sibling in refusal(folder)
+
+
+JOINED = [
+    ({"text_config": {"model_type": "distilbert"}}, "text_config.model_type 'distilbert' is not supported as a tower"),
+    ({"vision_config": {"model_type": "swin"}}, "vision_config.model_type 'swin' is not supported as a tower"),
+    ({"text_config": 3}, "text_config.model_type 3 is not supported"),
+    ({"text_config": {"is_decoder": True}}, "text_config.is_decoder=True cannot be followed"),
+    ({"text_config": {"position_embedding_type": "relative_key"}}, "position_embedding_type='relative_key'"),
+    ({"text_config": {"pad_token_id": 5}}, "pads texts with id 0, config.json says text_config.pad_token_id=5"),
+    ({"text_config": {"num_hidden_layers": 2}}, "text_config.num_hidden_layers=2, the files hold 3 layers"),
+    ({"vision_config": {"num_hidden_layers": 1}}, "vision_config.num_hidden_layers=1, the files hold 3 layers"),
+]
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory):
+    """Folder of a tiny BERT and ViT."""
+    return tiny_vision_text(tmp_path_factory.mktemp("joined"))
+
+
+@pytest.mark.parametrize(("changes", "words"), JOINED, ids=[words for _, words in JOINED])
+def test_towers_that_were_joined_and_cannot_be_followed(joined, tmp_path, changes, words):
+    folder = shutil.copytree(joined, tmp_path / "model")
+    content = json.loads((folder / "config.json").read_text())
+    for part, entries in changes.items():
+        content[part] = {**content[part], **entries} if isinstance(entries, dict) else entries
+    (folder / "config.json").write_text(json.dumps(content))
+    assert words in refusal(folder)
+
+
+def test_a_tokenizer_of_word_pieces_alone(joined, tmp_path):
+    """As folders of older releases have it: vocab.txt and its settings."""
+    folder = shutil.copytree(joined, tmp_path / "model")
+    words = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in sorted(words, key=words.get)))
+    texts = ["a photo of a cat.", "bare land"]
+    assert torch.equal(load_backbone(folder).tokenize(texts), load_backbone(joined).tokenize(texts))
 
 
 def test_pickled_weights_are_not_opened(folder):

@@ -252,7 +252,6 @@ OTHERS = [
     (with_names("text_decoder.ln_final.weight"), "a CoCa", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
     (with_names("visual.attn_pool.query"), "pools by attention", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
     (with_names("visual.trunk.blocks.0.x", "logit_bias"), "a SigLIP in open_clip's form", "google/siglip-base"),
-    (with_names("visual.trunk.x", "text.transformer.embeddings.x"), "such as BiomedCLIP", "google/medsiglip-448"),
     (with_names("text.transformer.embeddings.x"), "a model of Hugging Face", "laion/CLIP-ViT-B-32"),
     (with_names("text.transformer.encoder.x"), "a model of Hugging Face (T5)", "laion/CLIP-ViT-B-32"),
     (with_names("visual.trunk.blocks.0.x"), "a model of timm (EVA", "laion/CLIP-ViT-L-14"),

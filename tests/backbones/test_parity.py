@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 
+from tests.helpers import plain
 from tests.helpers.tensors import close
 
 TEXTS = ["a photo of a cat.", "dog", "a satellite image of the bare land, small", "a large storage tank"]
@@ -19,7 +20,7 @@ def plain_text(pair, texts, project=True):
     )
     if project:
         return pair.plain.get_text_features(tokens["input_ids"]).pooler_output
-    return pair.plain.text_model(tokens["input_ids"]).pooler_output
+    return plain.pooled_text(pair.plain, tokens["input_ids"])
 
 
 def test_text(pair):
@@ -59,7 +60,7 @@ def test_image(pair):
     size = pair.backbone.image_size
     pixels = torch.randn(3, 3, size, size)
     close(pair.backbone.encode_image(pixels), pair.plain.get_image_features(pixels).pooler_output)
-    pooled = pair.plain.vision_model(pixels).pooler_output
+    pooled = plain.pooled_image(pair.plain, pixels)
     close(pair.backbone.encode_image(pixels, project=False), pooled)
 
 
@@ -74,7 +75,7 @@ def test_logits(pair):
 
 def test_trimming(pair):
     length = pair.backbone.tokenize(["dog"]).shape[1]
-    assert length == (3 if pair.backbone.causal_text else pair.backbone.context_length)
+    assert length == (pair.backbone.context_length if pair.backbone.family == "siglip" else 3)
 
 
 def test_too_long_text_keeps_eos_and_says_so_once(pair, caplog):

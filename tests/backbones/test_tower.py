@@ -26,11 +26,9 @@ def low_rank(linear, seed, s=True):
 def merge(model, deltas, tower):
     """A copy of the model with the deltas added to its weights."""
     merged = copy.deepcopy(model)
-    places = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "out": "self_attn.out_proj"}
-    places |= {"fc1": "mlp.fc1", "fc2": "mlp.fc2"}
     for index, layer in enumerate(deltas.layers):
         for name, delta in layer.items():
-            linear = getattr(merged, tower).encoder.layers[index].get_submodule(places[name])
+            linear = plain.part_of(plain.layers_of(getattr(merged, tower))[index], name)
             s = torch.ones(len(delta.a)) if delta.s is None else delta.s
             linear.weight.data += delta.scale * delta.b @ torch.diag(s) @ delta.a
     return merged
@@ -68,9 +66,9 @@ def test_changes_of_norms_equal_changed_norms(pair):
             {name: NormChange(noise(width, seed=4 * i + j), noise(width, seed=90 + 4 * i + j)) for j, name in places}
             for i, places in enumerate([list(enumerate(NORMS)), [(0, "norm2")]])
         ]
-        for layer, entries in zip(getattr(merged, f"{tower}_model").encoder.layers, norms, strict=False):
+        for layer, entries in zip(plain.layers_of(getattr(merged, f"{tower}_model")), norms, strict=False):
             for name, change in entries.items():
-                norm = {"norm1": layer.layer_norm1, "norm2": layer.layer_norm2}[name]
+                norm = plain.part_of(layer, name)
                 norm.weight.data += change.weight
                 norm.bias.data += change.bias
         deltas = LowRankDeltas(norms=norms)
@@ -177,10 +175,20 @@ def test_what_needs_a_causal_tower_is_refused(clip):
     x = torch.zeros(1, 3, clip.backbone.vision_width)
     with pytest.raises(ValueError, match="causal"):
         vision.cache_prefix(x)
+    cache = clip.towers.text.cache_prefix(torch.zeros(1, 2, clip.backbone.text_width))
     with pytest.raises(ValueError, match="causal"):
-        vision.run(x[0], packing=Packing.of([3]))
-    with pytest.raises(ValueError, match="pool=-1"):
-        clip.towers.text.run(torch.zeros(3, 32), packing=Packing.of([3]), pool=1)
+        vision.run(x, cache=cache)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+def test_packing_equals_whole_sequences_where_tokens_see_all(clip, lengths):
+    tower, packing = clip.towers.vision, Packing.of(lengths)
+    rows = [noise(length, clip.backbone.vision_width, seed=i) for i, length in enumerate(lengths)]
+    whole = [tower.run(row[None])[0] for row in rows]
+    close(tower.run(torch.cat(rows), packing=packing), torch.cat(whole))
+    close(tower.run(torch.cat(rows), packing=packing, pool=0), torch.stack([row[0] for row in whole]))
+    close(tower.run(torch.cat(rows), packing=packing, pool=-1), torch.stack([row[-1] for row in whole]))
 
 
 @pytest.mark.parametrize("per", ["shared", "image"])

@@ -44,7 +44,7 @@ def test_trained_saved_and_read_again(name, tmp_path):
     assert again.fingerprint != encoder.fingerprint
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "vit-bert-clip"])
 def test_the_image_tower_of_a_backbone_before_its_projection(family, tiny_backbones, tmp_path):
     backbone = tiny_backbones[family]
     network = VisionNetwork(load_domain_encoder("self", backbone))

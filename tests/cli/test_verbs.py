@@ -16,8 +16,8 @@ from tests.helpers.waiting import HANG
 
 VERBS = [
     ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("look",), ("report",), ("serve",), ("export",), ("embed",),
-    ("demo",),
-    ("data",), ("data", "check"), ("methods",), ("backbones",), (),
+    ("push",), ("pull",), ("demo",), ("info",), ("cache",), ("data",), ("data", "check"), ("methods",),
+    ("backbones",), (),
 ]  # fmt: skip
 
 

@@ -109,8 +109,9 @@ def without_domain_encoder(world):
 def text_runs(world):
     """Count passes through the text tower from now on: a list that grows by one at each."""
     runs = []
-    modules = world.backbone.model.named_modules()
-    last = next(module for name, module in modules if name.endswith("text_model.final_layer_norm"))
+    text, modules = world.backbone.model.text_model, world.backbone.model.named_modules()
+    names = (one for name, one in modules if name.endswith("text_model.final_layer_norm"))
+    last = text.encoder.layer[-1] if hasattr(text.encoder, "layer") else next(names)
     handle = last.register_forward_hook(lambda *_: runs.append(1))
     return runs, handle.remove
 

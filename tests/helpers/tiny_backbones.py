@@ -14,6 +14,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from transformers import (
+    BertTokenizerFast,
     CLIPConfig,
     CLIPModel,
     MetaClip2Config,
@@ -21,6 +22,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     SiglipConfig,
     SiglipModel,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
 )
 
 import acclimate.backbones
@@ -134,6 +137,80 @@ def tiny_metaclip2(path: Path, *, context_length: int = 24, seed: int = 0) -> Pa
     return path
 
 
+def tiny_vision_text(
+    path: Path, *, text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, seed: int = 0, **save: Any
+) -> Path:
+    """Save a small random VisionTextDualEncoderModel of a BERT (or what `text` says) and a ViT (or what `vision` says).
+
+    Args:
+        path: folder to make.
+        text, vision: entries of text_config and vision_config that differ from the defaults below.
+        seed: of the weights.
+        save: passed to save_pretrained.
+    """
+    text = {"model_type": "bert", "max_position_embeddings": 24, **(text or {})}
+    tokenizer = bert_tokenizer(24) if text["model_type"] == "bert" else _unigram(24, many_languages=True)
+    config = VisionTextDualEncoderConfig(
+        text_config={**SMALL, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **text},
+        vision_config={**SMALL, "model_type": "vit", "hidden_size": 48, "image_size": 32, "patch_size": 8}
+        | (vision or {}),
+        projection_dim=24,
+    )
+    randomise(VisionTextDualEncoderModel(config), seed).save_pretrained(path, **save)
+    tokenizer.save_pretrained(path)
+    write_processor(path, "ViTImageProcessor")
+    return path
+
+
+def tiny_vit_bert(path: Path, *, seed: int = 0, context_length: int = 20, inner: int | None = 28, **save: Any) -> Path:
+    """Save a small random model of the form of BiomedCLIP.
+
+    Args:
+        path: folder to make.
+        seed: of the weights.
+        context_length: text positions that count, of 24.
+        inner: inner width of what projects texts; None for one matrix.
+        save: passed to save_pretrained.
+    """
+    from acclimate.backbones.families.vit_bert import VitBertConfig, VitBertModel
+
+    tokenizer = bert_tokenizer(context_length)
+    config = VitBertConfig(
+        text_config={**SMALL, "model_type": "bert", "vocab_size": len(tokenizer), "max_position_embeddings": 24},
+        vision_config={**SMALL, "model_type": "vit", "hidden_size": 48, "image_size": 32, "patch_size": 8}
+        | {"layer_norm_eps": 1e-6},
+        projection_dim=24,
+        text_projection_dim=inner,
+        context_length=context_length,
+    )
+    randomise(VitBertModel(config), seed).save_pretrained(path, **save)
+    tokenizer.save_pretrained(path)
+    write_processor(path, "CLIPImageProcessor")
+    return path
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+
+def bert_tokenizer(context_length: int) -> BertTokenizerFast:
+    """A tokenizer of word pieces: a few words and all letters, alone and inside a word."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", *WORDS, *letters, *(f"##{one}" for one in letters)]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    return BertTokenizerFast(vocab=vocabulary, model_max_length=context_length)
+
+
+def write_processor(path: Path, kind: str) -> None:
+    """Write a preprocessor_config.json for 32 pixels."""
+    square = {"height": 32, "width": 32}
+    own = (
+        {"size": {"shortest_edge": 32}, "crop_size": square}
+        if kind.startswith("CLIP")
+        else {"size": square, "do_center_crop": False}
+    )
+    _rewrite(MINI_CLIP, path, "preprocessor_config.json", image_processor_type=kind, **own)
+
+
 def randomise(model: nn.Module, seed: int = 0) -> Any:
     """Draw weights that all matter, in place; returns the model, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
@@ -142,7 +219,7 @@ def randomise(model: nn.Module, seed: int = 0) -> Any:
             noise = torch.randn(weight.shape, generator=generator)
             if name in {"logit_scale", "logit_bias"}:
                 weight.copy_(torch.full_like(weight, 2.0 if name == "logit_scale" else -3.0))
-            elif ("norm" in name or "bn." in name) and name.endswith("weight"):
+            elif ("norm" in name.lower() or "bn." in name) and name.endswith("weight"):
                 weight.copy_(1 + 0.1 * noise)
             elif weight.ndim < 2 or "embedding" in name or "probe" in name:
                 weight.copy_((1.0 if "embedding" in name else 0.1) * noise)

@@ -8,6 +8,7 @@ import torch
 from transformers import CLIPModel, LlavaForConditionalGeneration, SiglipModel
 
 from acclimate.backbones import load_vlm
+from acclimate.backbones.families.vit_bert import VitBertModel
 from acclimate.prompts import PromptSet
 from acclimate.prompts.references import compose_reference_prompts
 from acclimate.training.feeding import evaluation_feed
@@ -18,13 +19,13 @@ from tests.helpers.tiny_vlms import tiny_llava
 
 
 def pytest_collection_modifyitems(items):
-    """Training on the second family is slow work that tells little more; equality with the plain way stays quick."""
+    """Training on further families is slow work that tells little more; equality with the plain way stays quick."""
     for item in items:
         if not hasattr(item, "callspec") or not item.get_closest_marker("one_family"):
             continue
         params = item.callspec.params
         family, method = params.get("pair", (params.get("world"), ""))
-        if family == "siglip" or (family == "llava" and method.endswith("linear-probe")):
+        if family in ("siglip", "vit-bert-clip") or (family == "llava" and method.endswith("linear-probe")):
             item.add_marker(pytest.mark.slow)
 
 
@@ -39,7 +40,7 @@ def worlds(tmp_path_factory, tiny_backbones, tiny_folders, domain_encoder, pictu
     """Makes for a family a tiny backbone, the same in transformers, and the features of some pictures."""
     pictures = with_domains(pictures, DOMAINS)
     references = compose_reference_prompts(pictures.class_names, PromptSet("natural"))
-    plain = {"clip": CLIPModel, "siglip": SiglipModel}
+    plain = {"clip": CLIPModel, "siglip": SiglipModel, "vit-bert-clip": VitBertModel}
 
     @cache
     def make(family):

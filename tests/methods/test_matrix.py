@@ -46,7 +46,7 @@ from tests.helpers.methods import (
 from tests.helpers.tensors import close
 
 METHODS = [method.name for method in list_methods()]
-FAMILIES = {"clip": DUAL, "siglip": DUAL, "llava": GENERATIVE, "composed": GENERATIVE}
+FAMILIES = {"clip": DUAL, "siglip": DUAL, "vit-bert-clip": DUAL, "llava": GENERATIVE, "composed": GENERATIVE}
 
 
 def pairs(capability=Method):

@@ -74,7 +74,7 @@ class DualEncoder(Shared):
         weights: Callable[[], Iterable[tuple[str, Tensor]]] | None = None,
     ) -> None:
         self.name, self._family, self._processor, self._weights = name, family, processor, weights
-        self.tokenizer = TextTokenizer(tokenizer, family.context_length, trim=family.causal_text)
+        self.tokenizer = TextTokenizer(tokenizer, family.context_length, trim=family.trims_text)
         self._layouts: WeakKeyDictionary[ClassTokens, dict[tuple[Any, ...], Layout]] = WeakKeyDictionary()
         self.family, self.kind = family.name, DUAL
         self.causal_text, self.context_length = family.causal_text, family.context_length
@@ -100,12 +100,12 @@ class DualEncoder(Shared):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self._family.text_positions.device
+        return self._family.token_table.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
-        return self._family.text_positions.dtype
+        return self._family.token_table.dtype
 
     def to(self, device: torch.device | str) -> DualEncoder:
         """Move the weights to a device, in place; returns itself."""
@@ -136,7 +136,7 @@ class DualEncoder(Shared):
 
         if self._processor is None:
             raise BackboneError(f"{self.name}: no image processor configuration; load it from a folder that has one")
-        return ImageTransform.from_processor_config(self._processor, self.family)
+        return ImageTransform.from_processor_config(self._processor, self._family.processor)
 
     @property
     def vision_projection(self) -> Tensor:
@@ -162,8 +162,8 @@ class DualEncoder(Shared):
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids (N, L) on the CPU, special tokens included.
 
-        Causal towers get L = the longest text, which changes no feature; others the full context length, padded as in
-        pretraining. Longer texts lose their last tokens and keep EOS.
+        Towers that see no padding get L = the longest text, which changes no feature; others the full context length,
+        padded as in pretraining. Longer texts lose their last tokens and keep EOS.
         """
         return self.tokenizer(texts)
 
@@ -259,9 +259,7 @@ class DualEncoder(Shared):
             return context.new_zeros(0, len(names), self.embed_dim if project else self.text_width)
         layout = self._layout(names, n, position, per == "class", max_tokens)
         vectors = [broadcast_context(v, per) for v in (context, *(prompts or ()))]
-        pooled = run_layout(
-            self._family.text, layout, vectors, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint
-        )
+        pooled = run_layout(self._family, layout, vectors, deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
         features = self._family.leave_text(pooled, project)
         return features if per == "image" else features[0]
 

@@ -105,7 +105,7 @@ def _download(name: str, own: str, file: str = "", pickled: bool = False) -> Pat
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    from acclimate.backbones.open_clip.facts import read_config
+    from acclimate.backbones.open_clip.configuration import read_config
 
     api = HfApi()
     try:

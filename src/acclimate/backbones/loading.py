@@ -31,12 +31,16 @@ SIBLINGS = {
     "facebook/metaclip-2-worldwide-huge-quickgelu",
     "chinese_clip": "its text tower is a BERT; use a CLIP of many languages, such as "
     "facebook/metaclip-2-worldwide-huge-quickgelu",
-    "vision-text-dual-encoder": "its text tower is a BERT or the like; use a CLIP or SigLIP of the same domain, see "
-    "`acclimate backbones`",
 }
 """What to say of dual encoders that are known and not served, by their `model_type`."""
 
-TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("spiece.model",),
+    ("tokenizer.model",),
+    ("vocab.txt",),
+)
 
 
 def load_backbone(
@@ -60,6 +64,8 @@ def load_backbone(
     family_class = FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family_class is None:
         raise BackboneError(_refusal(folder, model_type))
+    with followed(folder, "config.json"):
+        family_class.check_config(config)
     files = weight_files(folder)
     processor = processor_config(folder)
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
@@ -77,7 +83,7 @@ def load_backbone(
         _check_tokenizer(folder, backbone, family)
     backbone.place = Place.of(str(name), folder)
     # What cannot be followed should fail here, not at the first image.
-    image_transform(folder, processor, family.name, (family.image_size, family.image_size))
+    image_transform(folder, processor, family.processor, (family.image_size, family.image_size))
     return backbone
 
 
@@ -96,7 +102,7 @@ def _refusal(folder: Path, model_type: object) -> str:
 def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
     """Refuse a tower with fewer layers than its files: the fingerprint counts those that would be left out."""
     for name, kept in (("text", len(family.text.blocks)), ("vision", len(family.vision.blocks))):
-        found = re.compile(rf"{name}_model\.(?:.*\.)?layers\.(\d+)\.")
+        found = re.compile(rf"{name}_model\.(?:.*\.)?layers?\.(\d+)\.")
         numbers = [int(match[1]) for key in stored_names(files) if (match := found.match(key))]
         if numbers and max(numbers) >= kept:
             raise BackboneError(
@@ -106,15 +112,18 @@ def _check_layers(folder: Path, family: Family, files: list[Path]) -> None:
 
 
 def _check_tokenizer(folder: Path, backbone: DualEncoder, family: Family) -> None:
-    rows, eos = family.text_model.embeddings.token_embedding.num_embeddings, backbone.tokenizer.eos
+    rows, eos = len(family.token_table), backbone.tokenizer.eos
     ids = backbone.tokenizer.tokenizer.get_vocab().values()
     # A table of tokens may be rounded up, by far less than a third.
     if max(*ids, eos, backbone.tokenizer.pad) >= rows or 4 * len(ids) < 3 * rows:
         raise BackboneError(
             f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}; use the files of one model"
         )
-    if int(family.text_pool(torch.tensor([[*backbone.tokenizer.lead, eos]]))[0]) != len(backbone.tokenizer.lead):
+    whole, pad = [*backbone.tokenizer.lead, eos], backbone.tokenizer.pad
+    marked = not family.trims_text or family.causal_text  # by the token that ends it, and not by the padding behind
+    if int(family.text_lengths(torch.tensor([whole if marked else [*whole, pad]]))[0]) != len(whole):
+        entry, does, value = ("eos_token_id", "ends", eos) if marked else ("pad_token_id", "pads", pad)
         raise BackboneError(
-            f"{folder}: the tokenizer ends texts with id {eos}, config.json says text_config.eos_token_id="
-            f"{family.text_config.eos_token_id}; set it to {eos}"
+            f"{folder}: the tokenizer {does} texts with id {value}, config.json says text_config.{entry}="
+            f"{getattr(family.text_config, entry)}; set it to {value}"
         )

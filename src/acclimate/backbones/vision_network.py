@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from acclimate.backbones.domain_encoder import SPARE, DomainEncoder, wrap_encoder
 from acclimate.backbones.saving import save_encoder
 from acclimate.backbones.vision_families import POOLINGS, VISION_FAMILIES, watched_model
+from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
+    from acclimate.backbones.dual_encoder import DualEncoder
     from acclimate.data.transforms import ImageTransform
 
 BLOCK = re.compile(
@@ -96,14 +98,24 @@ class VisionNetwork(nn.Module):
         return wrap_encoder(name, self.model_type, self.model, self.transform)
 
 
-def copy_image_tower(backbone: Any) -> tuple[str, Any]:
-    """Return the `model_type` and a copy of the image tower of a dual encoder, as a vision encoder of its family."""
+def copy_image_tower(backbone: DualEncoder) -> tuple[str, Any]:
+    """Return the `model_type` and a copy of the image tower of a dual encoder, as a vision encoder of its family.
+
+    Raises:
+        BackboneError: the tower ends in a pooler, which an encoder of its family has not.
+    """
     import transformers
 
+    own = backbone._family.vision_model
     config = backbone.model.config.vision_config
+    family = VISION_FAMILIES[config.model_type]
+    if getattr(own, "pooler", None) is not None and family.pooling != "pooler":
+        raise BackboneError(
+            f"{backbone.name}: the image tower ends in a pooler, which no encoder of the family {config.model_type} "
+            "has, so it cannot be trained as a copy; name another domain encoder than self"
+        )
     with torch.random.fork_rng(devices=[]):  # its first weights are not kept
-        alone = getattr(transformers, VISION_FAMILIES[config.model_type].model)(type(config)(**config.to_dict()))
-    own = backbone.model.vision_model
+        alone = getattr(transformers, family.model)(type(config)(**config.to_dict()), **family.options)
     # Some releases of transformers nest each tower once more inside its wrapper.
-    getattr(alone, "vision_model", alone).load_state_dict(getattr(own, "vision_model", own).state_dict())
+    getattr(alone, "vision_model", alone).load_state_dict(own.state_dict())
     return config.model_type, alone.to(backbone.device)

@@ -15,23 +15,30 @@ from acclimate.cli.console import out as shown
 from acclimate.cli.console import tell
 from acclimate.cli.verdicts import show_commands
 from acclimate.counting import counted
+from acclimate.errors import ConfigError
 
 if TYPE_CHECKING:
     from acclimate.exporting.int8 import Cost
+    from acclimate.runs import AdaptedModel
 
 
 class Form(StrEnum):
     """What is written."""
 
     onnx = "onnx"
+    transformers = "transformers"
 
 
 def export(
     run: opt.RunPath,
-    to: Annotated[Form, typer.Option("--to", help="Form of the export: a graph for onnxruntime, and a script.")],
+    to: Annotated[
+        Form, typer.Option("--to", help="A graph for onnxruntime and a script, or a plain model of transformers.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder to make; by default onnx in RUN.", rich_help_panel=opt.OUTPUT),
+        typer.Option(
+            metavar="DIR", help="Folder to make; by default named by the form, in RUN.", rich_help_panel=opt.OUTPUT
+        ),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Multiply whole numbers of 8 bits: smaller, quicker, and not quite the same.")
@@ -44,14 +51,21 @@ def export(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a run as a folder that predicts without acclimate and torch."""
+    """Write a run as a folder that predicts without acclimate, and as a graph without torch."""
     console.show_notes(quiet)
-    from acclimate.exporting import export_onnx
-    from acclimate.exporting.folder import SCRIPT, USUAL, plain
     from acclimate.runs import load
 
     meanings.use_plugins(plugin)
-    found = export_onnx(load(run, backbone, "cpu", None, domain_encoder, swap, classes_of), out, int8)
+    model = load(run, backbone, "cpu", None, domain_encoder, swap, classes_of)
+    if to == Form.transformers:
+        if int8:
+            raise ConfigError("`int8` is for a graph of onnxruntime; leave it out, or export to onnx")
+        _plain(model, out, as_json)
+        return
+    from acclimate.exporting import export_onnx
+    from acclimate.exporting.folder import SCRIPT, USUAL, plain
+
+    found = export_onnx(model, out, int8)
     if as_json:
         tables.print_json(plain(found))
         return
@@ -79,3 +93,19 @@ def _tell_cost(cost: Cost) -> None:
         f"With 8 bits, {right:.1f} % of {counted(cost.images, 'test image')} get the right label, with 32 "
         f"{whole:.1f} % ({cost.bytes_float32 / 1e6:.1f} MB); {same:.1f} % of the labels are the same.",
     )
+
+
+def _plain(model: AdaptedModel, out: Path | None, as_json: bool) -> None:
+    """Write a run as a plain model of transformers, and say what was written."""
+    from acclimate.exporting import export_transformers
+
+    found = export_transformers(model, out)
+    if as_json:
+        told = {"folder": str(found.folder), "architecture": found.architecture, "classes": found.classes}
+        files = sorted(file.name for file in found.folder.iterdir())
+        tables.print_json(told | {"files": files, "bytes": found.size, "largest_difference": found.difference})
+        return
+    classes = counted(found.classes, "class", "classes")
+    tell(shown, f"{found.folder}: a {found.architecture} for {classes}, {found.size / 1e6:.1f} MB.")
+    tell(shown, f"Probabilities are those of the run to {found.difference:.1g} on random numbers.", "note")
+    tell(shown, f"{found.folder / 'README.md'} says in a few lines how it is used, with transformers alone.")

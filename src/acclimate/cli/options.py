@@ -41,6 +41,14 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class TrackerName(StrEnum):
+    """What shows losses and figures as they come."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    mlflow = "mlflow"
+
+
 # Groups of `--help`.
 MODEL = "Method and models"
 LEARNING = "Learning"
@@ -57,7 +65,7 @@ SeveralData = Annotated[
         metavar="DATA...", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards; several: together."
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`, or hf:OWNER/NAME.")]
 SavedBackbone = Annotated[
     str | None,
     typer.Option(
@@ -199,6 +207,12 @@ Time = Annotated[
     ),
 ]
 RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.", rich_help_panel=OUTPUT)]
+Track = Annotated[
+    TrackerName | None,
+    typer.Option(
+        help="Show losses and figures as they come; tensorboard writes into the run folder.", rich_help_panel=OUTPUT
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that is in --out.", rich_help_panel=OUTPUT)
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -69,8 +70,10 @@ def in_precision(precision: Precision, device: torch.device) -> Callable[[], Abs
     return nullcontext if chosen is None else partial(torch.autocast, device.type, chosen)
 
 
-def make_accelerator(device: torch.device, precision: Precision = "auto") -> Accelerator:
-    """Return an accelerator for one run on `device`.
+def make_accelerator(
+    device: torch.device, precision: Precision = "auto", track: str | None = None, folder: Path | None = None
+) -> Accelerator:
+    """Return an accelerator for one run on `device`, with a tracker that writes into a folder where one is named.
 
     `auto` is bf16 autocast on a GPU that has it and fp32 elsewhere: on the CPU, fp32 keeps a resumed run bit-identical
     to an unbroken one on machines with and without bf16 units.
@@ -83,4 +86,6 @@ def make_accelerator(device: torch.device, precision: Precision = "auto") -> Acc
         cpu=device.type == "cpu",
         mixed_precision={"fp32": "no"}.get(precision, precision),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        log_with=track,
+        project_dir=folder,
     )

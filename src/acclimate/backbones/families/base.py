@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -26,9 +26,13 @@ class Family(ABC):
     Attributes:
         name: the `model_type` of its config.json.
         text, vision: the tower runners.
-        causal_text: whether texts may be trimmed and may share prefixes.
+        causal_text: whether a token of a text sees only those before it, so that texts may share prefixes.
+        trims_text: whether padding is not seen, so that texts may run without it.
+        text_pool: position of the token that stands for a text, -1 for the last.
         context_length: text positions.
         embed_dim: width E of the joint space.
+        towers: of a family with towers of several kinds, their `model_type`s in each part of config.json; where none is
+            written there, it is the first.
         vision_pool: position of the token that stands for the image, None when a head pools all of them.
         logit_scale: factor of the cosine similarity, already exponentiated.
         logit_bias: added to the scaled similarity.
@@ -36,7 +40,10 @@ class Family(ABC):
 
     name: ClassVar[str]
     causal_text: ClassVar[bool]
+    trims_text: ClassVar[bool]
+    text_pool: ClassVar[int] = -1
     vision_pool: ClassVar[int | None]
+    towers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     embed_dim: int
 
     def __init__(self, model: Any) -> None:
@@ -46,8 +53,8 @@ class Family(ABC):
         self.text_model: Any = getattr(model.text_model, "text_model", model.text_model)
         self.vision_model: Any = getattr(model.vision_model, "vision_model", model.vision_model)
         self.text_config, self.vision_config = config.text_config, config.vision_config
-        self.text = self._tower(self.text_model, self.text_config, self.causal_text)
-        self.vision = self._tower(self.vision_model, self.vision_config, causal=False)
+        self.text = Tower(self._text_blocks(), int(self.text_config.num_attention_heads), self.causal_text)
+        self.vision = Tower(self._vision_blocks(), int(self.vision_config.num_attention_heads), causal=False)
         self.context_length = int(self.text_positions.shape[0])
         self.text_width = int(self.text_config.hidden_size)
         self.vision_width = int(self.vision_config.hidden_size)
@@ -62,14 +69,43 @@ class Family(ABC):
     def model_class(cls) -> Any:
         """The transformers class that loads these weights."""
 
+    @classmethod
+    def check_config(cls, config: Mapping[str, Any]) -> None:
+        """Refuse a config.json of this family with other towers than it serves, before weights are read.
+
+        Args:
+            config: its content.
+
+        Raises:
+            BackboneError: so it is.
+        """
+        for part, known in cls.towers.items():
+            inner = config.get(part)
+            kind = inner.get("model_type", known[0]) if isinstance(inner, Mapping) else inner
+            if kind not in known:
+                raise BackboneError(
+                    f"config.json: {part}.model_type {repr(kind)[:60]} is not supported as a tower of {cls.name}, only "
+                    f"{', '.join(known)}; use a model with these, or another of the same domain (acclimate backbones)"
+                )
+
+    @property
+    def processor(self) -> str:
+        """Family of its image processor, for files that do not name theirs."""
+        return self.name
+
     @property
     def architecture(self) -> Architecture:
         """What the forward pass takes from config.json."""
         return Architecture.of(text=self.text_config, vision=self.vision_config)
 
     @property
+    def token_table(self) -> Tensor:
+        """Embeddings of all tokens (vocabulary, D)."""
+        return self.text_model.embeddings.token_embedding.weight
+
+    @property
     def text_positions(self) -> Tensor:
-        """Text position embeddings (context_length, D)."""
+        """What is added to a token or a context vector by its position (context_length, D)."""
         return self.text_model.embeddings.position_embedding.weight
 
     @property
@@ -80,7 +116,11 @@ class Family(ABC):
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Token ids (...) to embeddings (..., D), without positions."""
-        return F.embedding(ids, self.text_model.embeddings.token_embedding.weight)
+        return F.embedding(ids, self.token_table)
+
+    def enter_text(self, x: Tensor) -> Tensor:
+        """What happens between the embeddings (..., D) and the first layer; context vectors are among the tokens."""
+        return x
 
     def embed_patches(self, pixels: Tensor) -> Tensor:
         """Normalised pixels (B, 3, H, W) to tokens (B, L, D), positions added.
@@ -101,8 +141,8 @@ class Family(ABC):
         return x
 
     @abstractmethod
-    def text_pool(self, ids: Tensor) -> Tensor:
-        """Position (N,) of the token that stands for each text (N, L); ids below 0 are context vectors."""
+    def text_lengths(self, ids: Tensor) -> Tensor:
+        """How many tokens (N,) of each text (N, L) its feature is made of; ids below 0 are context vectors."""
 
     @abstractmethod
     def leave_text(self, x: Tensor, project: bool) -> Tensor:
@@ -117,23 +157,38 @@ class Family(ABC):
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Pooled token (B, D), or all tokens where a head pools, to image features (B, E) or (B, D)."""
 
-    @staticmethod
-    def _tower(model: Any, config: Any, causal: bool) -> Tower:
-        blocks = [
-            Block(
-                norm1=layer.layer_norm1,
-                q=layer.self_attn.q_proj,
-                k=layer.self_attn.k_proj,
-                v=layer.self_attn.v_proj,
-                out=layer.self_attn.out_proj,
-                norm2=layer.layer_norm2,
-                fc1=layer.mlp.fc1,
-                activation=_activation(config.hidden_act, layer.mlp.activation_fn),
-                fc2=layer.mlp.fc2,
-            )
-            for layer in model.encoder.layers
-        ]
-        return Tower(blocks, int(config.num_attention_heads), causal)
+    def pooled_vision(self, found: Any) -> Tensor:
+        """Image features (B, D) before the projection, of what the image tower's own forward has returned."""
+        return found.pooler_output
+
+    def _text_blocks(self) -> list[Block]:
+        return clip_blocks(self.text_model, self.text_config)
+
+    def _vision_blocks(self) -> list[Block]:
+        return clip_blocks(self.vision_model, self.vision_config)
+
+
+def clip_blocks(model: Any, config: Any) -> list[Block]:
+    """The layers of a tower of CLIP or SigLIP.
+
+    Args:
+        model: the tower.
+        config: of the tower.
+    """
+    return [
+        Block(
+            norm1=layer.layer_norm1,
+            q=layer.self_attn.q_proj,
+            k=layer.self_attn.k_proj,
+            v=layer.self_attn.v_proj,
+            out=layer.self_attn.out_proj,
+            norm2=layer.layer_norm2,
+            fc1=layer.mlp.fc1,
+            activation=_activation(config.hidden_act, layer.mlp.activation_fn),
+            fc2=layer.mlp.fc2,
+        )
+        for layer in model.encoder.layers
+    ]
 
 
 def _activation(name: str, module: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -17,6 +17,7 @@ class ClipFamily(Family):
 
     name: ClassVar[str] = "clip"
     causal_text: ClassVar[bool] = True
+    trims_text: ClassVar[bool] = True
     vision_pool: ClassVar[int | None] = 0
 
     def __init__(self, model: Any) -> None:
@@ -38,16 +39,19 @@ class ClipFamily(Family):
 
     def _end_of_text(self) -> tuple[int, int]:
         """Return the token that ends texts, and the one that usually does: the last one."""
-        last = self.text_model.embeddings.token_embedding.num_embeddings - 1
+        last = len(self.token_table) - 1
         return last if self.eos == LEGACY_EOS else self.eos, last
 
     def enter_vision(self, x: Tensor) -> Tensor:
         """The norm before the first layer."""
         return self.vision_model.pre_layrnorm(x)
 
-    def text_pool(self, ids: Tensor) -> Tensor:
-        """First EOS; where the config holds the legacy id, the highest id, as such checkpoints were trained."""
-        return (ids if self.eos == LEGACY_EOS else (ids == self.eos).int()).argmax(dim=1)
+    def text_lengths(self, ids: Tensor) -> Tensor:
+        """Up to the first EOS; where the config holds the legacy id, the highest id, as such checkpoints were trained.
+
+        Nothing after that token can reach it.
+        """
+        return (ids if self.eos == LEGACY_EOS else (ids == self.eos).int()).argmax(dim=1) + 1
 
     def leave_text(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and projection."""

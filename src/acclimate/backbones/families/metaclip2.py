@@ -26,6 +26,6 @@ class MetaClip2Family(ClipFamily):
     def _end_of_text(self) -> tuple[int, int]:
         return self.eos, EOS
 
-    def text_pool(self, ids: Tensor) -> Tensor:
-        """First EOS."""
-        return (ids == self.eos).int().argmax(dim=1)
+    def text_lengths(self, ids: Tensor) -> Tensor:
+        """Up to the first EOS."""
+        return (ids == self.eos).int().argmax(dim=1) + 1

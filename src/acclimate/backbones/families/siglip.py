@@ -16,6 +16,7 @@ class SiglipFamily(Family):
 
     name: ClassVar[str] = "siglip"
     causal_text: ClassVar[bool] = False
+    trims_text: ClassVar[bool] = False
     vision_pool: ClassVar[int | None] = None
 
     def __init__(self, model: Any) -> None:
@@ -31,9 +32,9 @@ class SiglipFamily(Family):
 
         return SiglipModel
 
-    def text_pool(self, ids: Tensor) -> Tensor:
-        """The last position, which is padding in all but the longest texts."""
-        return torch.full((ids.shape[0],), ids.shape[1] - 1, device=ids.device)
+    def text_lengths(self, ids: Tensor) -> Tensor:
+        """All of them: the last position, where texts are read, is padding in all but the longest ones."""
+        return torch.full((ids.shape[0],), ids.shape[1], device=ids.device)
 
     def leave_text(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and the linear head."""
@@ -43,7 +44,7 @@ class SiglipFamily(Family):
     @property
     def vision_projection(self) -> Tensor:
         """The identity: the pooling head already leads into the joint space."""
-        return torch.eye(self.embed_dim, device=self.text_positions.device, dtype=self.text_positions.dtype)
+        return torch.eye(self.embed_dim, device=self.token_table.device, dtype=self.token_table.dtype)
 
     def leave_vision(self, x: Tensor, project: bool) -> Tensor:
         """Final norm and attention pooling; there is no projection, so `project` changes nothing."""

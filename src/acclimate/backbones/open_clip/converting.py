@@ -13,11 +13,14 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from acclimate.backbones.catalogue import known_file
 from acclimate.backbones.checkpoints import INDEX, WEIGHTS, first_line
+from acclimate.backbones.open_clip import timm_bert
+from acclimate.backbones.open_clip.configuration import form_of, read_config
 from acclimate.backbones.open_clip.facts import Facts, facts_of
-from acclimate.backbones.open_clip.mapping import Sizes, check_layout, plain_text, sizes_of, to_transformers
+from acclimate.backbones.open_clip.mapping import ONE_MODEL, Sizes, check_layout, plain_text, sizes_of, to_transformers
 from acclimate.backbones.open_clip.names import CHECKPOINTS, CONFIG, PICKLED, SUFFIXES, TOKENIZERS
 from acclimate.backbones.open_clip.tokenizing import write_tokenizer
 from acclimate.backbones.open_clip.weights import read_weights
@@ -145,6 +148,20 @@ def _write(folder: Path, make: Callable[[Path], None]) -> None:
 
 def _convert(file: Path, folder: Path, activation: str | None) -> None:
     tensors = plain_text(read_weights(file))
+    write = _write_timm_bert if timm_bert.is_timm_bert(tensors) else _write_clip
+    sizes, facts, weights = write(file, folder, tensors, activation)
+    write_json(folder / PROCESSOR, _processor(facts))
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    log.info(
+        "%s: ViT of %d layers, patches of %d in %d pixels, %d and %d heads; %s (%s)",
+        file.name, sizes.vision_layers, sizes.patch, facts.image_size, *facts.heads, facts.activations[0], facts.source,
+    )  # fmt: skip
+
+
+def _write_clip(
+    file: Path, folder: Path, tensors: dict[str, Tensor], activation: str | None
+) -> tuple[Sizes, Facts, dict[str, Tensor]]:
+    """Write configuration and tokenizer of a ViT-CLIP; return its sizes, facts and weights."""
     check_layout(file, tensors)
     sizes = sizes_of(file, tensors)
     facts = facts_of(file, tensors, sizes, known_file(file), activation)
@@ -157,12 +174,34 @@ def _convert(file: Path, folder: Path, activation: str | None) -> None:
             f"{(ends or ['none'])[-1]}; copy the tokenizer of the original model"
         )
     write_json(folder / OWN, _config(sizes, facts, ends, tokenizer))
-    write_json(folder / PROCESSOR, _processor(facts))
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    log.info(
-        "%s: ViT of %d layers, patches of %d in %d pixels, %d and %d heads; %s (%s)",
-        file.name, sizes.vision_layers, sizes.patch, facts.image_size, *facts.heads, facts.activations[0], facts.source,
-    )  # fmt: skip
+    return sizes, facts, weights
+
+
+def _write_timm_bert(
+    file: Path, folder: Path, tensors: dict[str, Tensor], activation: str | None
+) -> tuple[Sizes, Facts, dict[str, Tensor]]:
+    """Write configuration and tokenizer of a ViT of timm and a BERT; return sizes, facts and weights of the model."""
+    path = file.parent / CONFIG
+    if not path.is_file():
+        raise BackboneError(
+            f"{file} has towers of timm and BERT, and how they are read cannot be seen from weights; put the "
+            f"{CONFIG} of the model beside it"
+        )
+    if activation is not None:
+        raise BackboneError(
+            f"{file}: towers of timm and BERT have GELU; leave `activation` out, which is for CLIP's own"
+        )
+    blocks = read_config(path)
+    if form_of(blocks) != "timm_bert":
+        raise BackboneError(f"{path} names no towers of timm and BERT, which {file.name} has; {ONE_MODEL}")
+    sizes = timm_bert.sizes_of(file, tensors, path, blocks["text_cfg"])
+    facts = timm_bert.facts_of(path, blocks, sizes)
+    weights = to_transformers(file, tensors, "timm_bert")
+    tokenizer = write_tokenizer(file.parent, facts.tokenizer, sizes.vocabulary, sizes.context_length, folder)
+    if tokenizer.pad_token_id is None:
+        raise BackboneError(f"{file.parent}: the tokenizer has no padding; copy that of the original model")
+    write_json(folder / OWN, timm_bert.config_of(tensors, sizes, facts, tokenizer.pad_token_id))
+    return sizes, facts, weights
 
 
 def _unpickle(source: Path, folder: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.backbones.catalogue import BackboneInfo
-from acclimate.backbones.checkpoints import read_json
 from acclimate.backbones.open_clip import naming
+from acclimate.backbones.open_clip.configuration import form_of, read_config
 from acclimate.backbones.open_clip.mapping import ONE_MODEL, Sizes
 from acclimate.backbones.open_clip.names import CONFIG
 from acclimate.data.processors import CLIP_MEAN, CLIP_STD
@@ -106,28 +106,11 @@ def _heads(file: Path, width: int, tower: str) -> int:
     return width // size
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration of open_clip: its blocks `model_cfg`, `vision_cfg`, `text_cfg` and `preprocess_cfg`.
-
-    Raises:
-        BackboneError: it is missing or damaged, or asks for what nothing here follows.
-    """
-    content = read_json(path.parent, path.name)
-    model = content.get("model_cfg", {key: value for key, value in content.items() if key != "preprocess_cfg"})
-    blocks = {"model_cfg": model, "preprocess_cfg": content.get("preprocess_cfg") or {}}
-    for name in ("vision_cfg", "text_cfg"):
-        blocks[name] = model.get(name) if isinstance(model, Mapping) else None
-        if not isinstance(blocks[name], Mapping):
-            raise BackboneError(f"{path} has no {name}, which says how the model is built; copy or download it again")
-    if not isinstance(blocks["preprocess_cfg"], Mapping):
-        raise BackboneError(f"{path}: preprocess_cfg holds no entries; copy or download it again")
-    _check_entries(path, blocks)
-    return blocks
-
-
 def _configured(path: Path, sizes: Sizes, activation: str | None) -> Facts:
     blocks = read_config(path)
-    _check_sizes(path, blocks, sizes)
+    if form_of(blocks) != "clip":
+        raise BackboneError(f"{path} names towers of timm and BERT, and the weights are those of a CLIP; {ONE_MODEL}")
+    check_sizes(path, blocks, sizes)
     vision, text = blocks["vision_cfg"], blocks["text_cfg"]
     quick, source = _quick(path, blocks["model_cfg"]), path.name
     if activation is not None:
@@ -138,28 +121,20 @@ def _configured(path: Path, sizes: Sizes, activation: str | None) -> Facts:
     return Facts(
         (_activation(path, "vision_cfg", vision, quick), _activation(path, "text_cfg", text, quick)),
         heads,
-        _image_size(path, vision, sizes),
+        image_size_of(path, vision, sizes),
         source,
         (_epsilon(vision), _epsilon(text)),
-        **_pixels(path, blocks["preprocess_cfg"]),
+        **pixels_of(path, blocks["preprocess_cfg"]),
         tokenizer=text.get("hf_tokenizer_name") or None,
     )
 
 
-def _check_entries(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse entries that would change the forward pass and that nothing here follows."""
-    for block, known in naming()["entries"].items():
-        for key, value in blocks[block].items():
-            allowed = known.get(key)
-            fine = value in (None, False, "", {}) if allowed is None else not allowed or value in allowed
-            if not fine:
-                raise BackboneError(
-                    f"{path}: {block}.{key}={repr(value)[:60]} is not followed here, and the model would not be the "
-                    "same without; use a model with CLIP's own towers"
-                )
+def check_sizes(path: Path, blocks: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> None:
+    """Refuse a configuration that says other sizes than the weights have.
 
-
-def _check_sizes(path: Path, blocks: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> None:
+    Raises:
+        BackboneError: so it is.
+    """
     told = {
         ("model_cfg", "embed_dim"): sizes.embed_dim,
         ("vision_cfg", "width"): sizes.vision_width,
@@ -205,7 +180,12 @@ def _divided(path: Path, width: int, size: Any) -> int:
     return width // size
 
 
-def _image_size(path: Path, vision: Mapping[str, Any], sizes: Sizes) -> int:
+def image_size_of(path: Path, vision: Mapping[str, Any], sizes: Sizes) -> int:
+    """Return the side of an image in pixels, as a configuration says or as the weights have it.
+
+    Raises:
+        BackboneError: these do not fit together.
+    """
     size = vision.get("image_size", sizes.grid * sizes.patch)
     size = size[0] if isinstance(size, list) and len(set(map(str, size))) == 1 else size
     if type(size) is not int or size // sizes.patch != sizes.grid:
@@ -216,8 +196,12 @@ def _image_size(path: Path, vision: Mapping[str, Any], sizes: Sizes) -> int:
     return size
 
 
-def _pixels(path: Path, config: Any) -> dict[str, Any]:
-    """What `preprocess_cfg` says of the pixels."""
+def pixels_of(path: Path, config: Any) -> dict[str, Any]:
+    """Return what `preprocess_cfg` says of the pixels: entries of `Facts`.
+
+    Raises:
+        BackboneError: it cannot be followed.
+    """
     found: dict[str, Any] = {}
     for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
         value = config.get(key) or usual

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from acclimate.errors import BackboneError
 NEEDED = ("visual.conv1.weight", "visual.class_embedding", "visual.positional_embedding", "visual.proj")
 NEEDED_TEXT = ("token_embedding.weight", "positional_embedding", "logit_scale")
 ONE_MODEL = "use the file of one model, whole"
+WHAT = {"clip": "ViT-CLIP", "timm_bert": "ViT of timm and a BERT"}  # forms of models in naming.yaml
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,27 @@ def plain_text(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("text."): value for name, value in tensors.items()}
 
 
-def to_transformers(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights under the names of transformers' CLIPModel, in the type that they are stored in.
+def to_transformers(file: Path, tensors: Mapping[str, Tensor], form: str = "clip") -> dict[str, Tensor]:
+    """Return the weights under the names of transformers, in the type that they are stored in.
 
     Args:
         file: to name.
-        tensors: as `plain_text` returns them, checked by `check_layout`.
+        tensors: of a ViT-CLIP as `plain_text` returns them, checked by `check_layout`.
+        form: a form of model in naming.yaml.
 
     Raises:
         BackboneError: a weight that has no place there.
     """
     found: dict[str, Tensor] = {}
+    table = naming()[form]
     for name, value in tensors.items():
-        if name in naming()["ignored"]:
+        if name in table["ignored"]:
             continue
-        placed = list(_placed(name, value))
+        placed = list(_placed(table, name, value))
         if not placed:
             raise BackboneError(
-                f"{file}: nothing in CLIP's layers takes the weight {name[:80]}; this is a model of another form, for "
-                "which there is no door yet: use one with CLIP's own layers"
+                f"{file}: nothing in the layers of a {WHAT[form]} takes the weight {name[:80]}; this is a model of "
+                "another form, for which there is no door yet: use one with CLIP's own layers"
             )
         for other, tensor in placed:
             kind = torch.float32 if tensor.dtype == torch.float64 else tensor.dtype
@@ -101,8 +105,7 @@ def to_transformers(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     return found
 
 
-def _placed(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
-    table = naming()
+def _placed(table: Mapping[str, Any], name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
     part, _, last = name.rpartition(".")
     if name in table["bare"]:
         yield table["bare"][name], value
@@ -119,8 +122,8 @@ def _placed(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
         number, rest = inside.groups()
         part, _, last = rest.rpartition(".")
         if rest in table["fused"]:
-            for own, third in zip("qkv", value.chunk(3), strict=True):
-                yield f"{layers}.{number}.self_attn.{own}_proj.{table['fused'][rest]}", third
+            for own, third in zip(table["thirds"], value.chunk(3), strict=True):
+                yield f"{layers}.{number}.{own}.{table['fused'][rest]}", third
         elif part in table["layer"]:
             yield f"{layers}.{number}.{table['layer'][part]}.{last}", value
 
@@ -135,26 +138,56 @@ def sizes_of(file: Path, tensors: Mapping[str, Tensor]) -> Sizes:
     Raises:
         BackboneError: shapes that do not belong together.
     """
-    conv, rows = tensors["visual.conv1.weight"], tensors["visual.positional_embedding"].shape[0] - 1
+    conv = tensors["visual.conv1.weight"]
+    return Sizes(
+        int(tensors["visual.proj"].shape[-1]),
+        int(conv.shape[-1]),
+        grid_of(file, conv, tensors["visual.positional_embedding"].shape[0] - 1),
+        int(conv.shape[0]),
+        *layers_of(file, tensors, "image", "visual.transformer.resblocks", "ln_1", "mlp.c_fc"),
+        int(tensors["token_embedding.weight"].shape[1]),
+        *layers_of(file, tensors, "text", "transformer.resblocks", "ln_1", "mlp.c_fc"),
+        int(tensors["token_embedding.weight"].shape[0]),
+        int(tensors["positional_embedding"].shape[0]),
+    )
+
+
+def grid_of(file: Path, conv: Tensor, rows: int) -> int:
+    """Return the patches along a side of a square image.
+
+    Args:
+        file: to name.
+        conv: (width, 3, patch, patch), what makes a token of a patch.
+        rows: number of patches.
+
+    Raises:
+        BackboneError: patches or image are not square, or the image has no three channels.
+    """
     shape, grid = tuple(conv.shape), math.isqrt(max(rows, 0))
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or grid * grid != rows or not grid:
         raise BackboneError(
             f"{file}: no square image of three channels in patches of shape {shape} on {rows} positions; {ONE_MODEL}"
         )
-    widths = {}
-    for tower, prefix in (("image", "visual.transformer.resblocks"), ("text", "transformer.resblocks")):
-        numbers = sorted({int(name.split(".")[-3]) for name in tensors if re.match(rf"{prefix}\.\d+\.ln_1\.w", name)})
-        if not numbers or numbers != list(range(len(numbers))) or f"{prefix}.0.mlp.c_fc.weight" not in tensors:
-            raise BackboneError(f"{file}: the {tower} tower has the layers {numbers[:20]}; {ONE_MODEL}")
-        widths[tower] = (len(numbers), int(tensors[f"{prefix}.0.mlp.c_fc.weight"].shape[0]))
-    return Sizes(
-        int(tensors["visual.proj"].shape[-1]),
-        int(shape[2]),
-        grid,
-        int(shape[0]),
-        *widths["image"],
-        int(tensors["token_embedding.weight"].shape[1]),
-        *widths["text"],
-        int(tensors["token_embedding.weight"].shape[0]),
-        int(tensors["positional_embedding"].shape[0]),
-    )
+    return grid
+
+
+def layers_of(file: Path, tensors: Mapping[str, Tensor], tower: str, prefix: str, norm: str, mlp: str) -> list[int]:
+    """Return how many layers a tower has, and the inner width of their MLPs.
+
+    Args:
+        file: to name.
+        tensors: by name.
+        tower: what it is called, to name.
+        prefix: of the names of its layers.
+        norm: a norm of every layer.
+        mlp: the first matrix of its MLP.
+
+    Raises:
+        BackboneError: there are none, or not all.
+    """
+    inside = re.compile(rf"{re.escape(prefix)}\.(\d+)\.{re.escape(norm)}\.weight")
+    numbers = sorted({int(match[1]) for name in tensors if (match := inside.fullmatch(name))})
+    first = f"{prefix}.0.{mlp}.weight"
+    if not numbers or numbers != list(range(len(numbers))) or first not in tensors:
+        raise BackboneError(f"{file}: the {tower} tower has the layers {numbers[:20]}; {ONE_MODEL}")
+    return [len(numbers), int(tensors[first].shape[0])]

@@ -55,7 +55,7 @@ def write_tokenizer(source: Path, named: str | None, rows: int, context_length: 
     Raises:
         BackboneError: it is not there, or cannot be read.
     """
-    if any((source / name).is_file() for name in TOKENIZERS[:2]):
+    if any((source / name).is_file() for name in TOKENIZERS[:3]):
         for name in TOKENIZERS:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)

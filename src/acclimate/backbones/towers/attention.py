@@ -38,10 +38,11 @@ def attend_packed(
     packing: Packing,
     *,
     heads: int,
+    causal: bool,
     cached: tuple[Tensor, Tensor] | None,
     positions: Tensor | None,
 ) -> Tensor:
-    """Causal attention of packed sequences to themselves and to the prefix they share.
+    """Attention of packed sequences to themselves, and to the prefix they share.
 
     Scores against a prefix are one product for all the sequences that continue it, so its keys and values are never
     copied per sequence; fused attention would need those copies and takes about three times as long on short texts.
@@ -51,19 +52,17 @@ def attend_packed(
         k, v: (T, D).
         packing: the N sequences.
         heads: attention heads.
+        causal: whether a query sees only keys up to its own position, of which all are real tokens; else it sees all
+            real tokens of its sequence.
         cached: keys and values (heads, G, P, d) of G prefixes; the first N / G sequences continue the first, and so on.
         positions: (N,) position of the one query of each sequence, None for all.
     """
     n, length, size = packing.count, packing.length, k.shape[-1] // heads
     k, v = (packing.pad(flat, heads).view(heads * n, length, size) for flat in (k, v))
     q = q * size**-0.5
-    future = torch.full((length, length), float("-inf"), device=q.device, dtype=q.dtype).triu(1)
-    if positions is None:
-        q, bias = packing.pad(q, heads), future.expand(heads * n, length, length)
-    else:
-        q = q.view(n, heads, size).transpose(0, 1)
-        bias = future[positions].expand(heads, n, length).reshape(heads * n, 1, length)
-    queries = bias.shape[1]  # of one sequence
+    q = packing.pad(q, heads) if positions is None else q.view(n, heads, size).transpose(0, 1)
+    queries = length if positions is None else 1  # of one sequence
+    bias = (_future if causal else _padding)(q, packing, heads, positions)
     scores = torch.baddbmm(bias, q.reshape(heads * n, queries, size), k.mT)
     if cached is None:
         out = torch.bmm(_softmax(scores), v)
@@ -76,6 +75,22 @@ def attend_packed(
         out = torch.baddbmm(out, weights[..., p:], v)
     out = out.view(heads, n * queries, size)
     return packing.unpad(out) if positions is None else out.transpose(0, 1).reshape(n, heads * size)
+
+
+def _future(like: Tensor, packing: Packing, heads: int, positions: Tensor | None) -> Tensor:
+    """What keeps queries from later keys: (heads * N, Q, L), minus infinity where a key is not seen."""
+    n, length = packing.count, packing.length
+    future = torch.full((length, length), float("-inf"), device=like.device, dtype=like.dtype).triu(1)
+    if positions is None:
+        return future.expand(heads * n, length, length)
+    return future[positions].expand(heads, n, length).reshape(heads * n, 1, length)
+
+
+def _padding(like: Tensor, packing: Packing, heads: int, positions: Tensor | None) -> Tensor:
+    """What keeps queries from keys that are no tokens: (heads * N, 1, L), minus infinity where a key is not seen."""
+    empty = torch.arange(packing.length, device=like.device) > packing.end_positions[:, None]
+    bias = like.new_zeros(empty.shape).masked_fill(empty, float("-inf"))
+    return bias.expand(heads, -1, -1).reshape(-1, 1, packing.length)
 
 
 def _softmax(scores: Tensor) -> Tensor:

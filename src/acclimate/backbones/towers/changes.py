@@ -104,7 +104,7 @@ class LowRankDeltas:
 
     Attributes:
         layers: entry l maps any of "q", "k", "v", "out", "fc1", "fc2" to its `LowRank`.
-        norms: entry l maps any of "norm1", "norm2", the norms before attention and MLP, to its `NormChange`.
+        norms: entry l maps any of "norm1", "norm2", the norms of attention and MLP, to its `NormChange`.
     """
 
     layers: Sequence[Mapping[str, LowRank]] = ()

@@ -38,11 +38,13 @@ class Layout:
         prefix: (1, P, D) token embeddings plus positions of the common beginning, P may be 0.
         context_positions: positions in the prefix where context vectors go; they are the first of the vectors.
         parts: what follows.
+        pool: position of the token that stands for a sequence, -1 for the last.
     """
 
     prefix: Tensor
     context_positions: Tensor
     parts: tuple[Part, ...]
+    pool: int
 
 
 def make_layout(
@@ -57,16 +59,15 @@ def make_layout(
         max_tokens: bound on the tokens of one part, unless a single sequence is longer.
         share: whether there is a prefix at all.
     """
-    shared, lengths = 0, torch.full((len(ids),), ids.shape[1])
-    if family.causal_text:  # nothing after the pooled token can reach it, and equal beginnings have equal states
-        lengths = family.text_pool(ids) + 1
+    shared, lengths = 0, family.text_lengths(ids)
+    if family.causal_text:  # equal beginnings have equal states
         same = (ids == ids[0]).all(dim=0)
         if per_class:
             same &= ids[0] >= 0
         shared = min(int(same.int().cumprod(0).sum()), int(lengths.min()) - 1) if share else 0
     # Layouts outlive the call that makes them, so they may not be inference tensors, which autograd refuses.
     with torch.inference_mode(False), torch.no_grad():
-        device = family.text_positions.device
+        device = family.token_table.device
         prefix = _embed(family, ids[0, :shared], torch.arange(shared))[None]
         context_positions = (ids[0, :shared] < 0).nonzero().squeeze(1).to(device)
         parts = []
@@ -76,7 +77,7 @@ def make_layout(
             flat, positions = rest[real], (torch.arange(rest.shape[1]) + shared).expand_as(rest)[real]
             context_rows = (flat < 0).nonzero().squeeze(1).to(device)
             parts.append(Part(_embed(family, flat, positions), Packing.of(sizes.tolist(), device), context_rows))
-        return Layout(prefix, context_positions, tuple(parts))
+        return Layout(prefix, context_positions, tuple(parts), family.text_pool)
 
 
 def _embed(family: Family, ids: Tensor, positions: Tensor) -> Tensor:

@@ -46,6 +46,11 @@ class Packing:
         return cls(count, length, None, end_rows, torch.full((count,), length - 1, device=device))
 
     @property
+    def start_rows(self) -> Tensor:
+        """(N,) row of the first token of every sequence in the flat list."""
+        return self.end_rows - self.end_positions
+
+    @property
     def token_count(self) -> int:
         """T, the number of real tokens."""
         return self.count * self.length if self.grid_indices is None else len(self.grid_indices)

@@ -11,7 +11,7 @@ from torch import Tensor
 from acclimate.backbones.towers.changes import DeepPrompts, LowRankDeltas
 from acclimate.backbones.towers.layout import Layout, Part, make_layout
 from acclimate.backbones.towers.steps import steps
-from acclimate.backbones.towers.tower import PrefixCache, Tower
+from acclimate.backbones.towers.tower import PrefixCache
 
 if TYPE_CHECKING:
     from acclimate.backbones.families import Family
@@ -36,18 +36,18 @@ def run_texts(
         share: run what all of them begin with once.
         deltas, max_tokens, checkpoint: as in `run_layout`.
     """
-    order = family.text_pool(ids).argsort(stable=True)  # attention pads to the longest text of a batch
+    order = family.text_lengths(ids).argsort(stable=True)  # attention pads to the longest text of a batch
     pooled = []
     for some in ids[order].split(TEXTS):
         layout = make_layout(family, some, share=share, max_tokens=max_tokens)
-        (batch,) = run_layout(family.text, layout, (), deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
+        (batch,) = run_layout(family, layout, (), deltas=deltas, max_tokens=max_tokens, checkpoint=checkpoint)
         pooled.append(batch)
-    back = order.argsort().to(family.text_positions.device)
+    back = order.argsort().to(family.token_table.device)
     return torch.cat(pooled).index_select(0, back)
 
 
 def run_layout(
-    tower: Tower,
+    family: Family,
     layout: Layout,
     vectors: Sequence[Tensor],
     *,
@@ -58,7 +58,7 @@ def run_layout(
     """Pooled tokens (B, C, D) of C sequences, for B images where a context depends on the image.
 
     Args:
-        tower: the text tower.
+        family: whose text tower runs.
         layout: the sequences.
         vectors: context and deep prompts, each (B or 1, C or 1, n, D) as `broadcast_context` gives them; entry l stands
             in place of words at the input of layer l. Empty for texts without a context.
@@ -73,34 +73,40 @@ def run_layout(
     for few in steps(images, step):
         batch = [v if v.shape[0] == 1 else v[few] for v in vectors]
         size = few.stop - few.start
-        cache = _run_prefix(tower, layout, [v[:, 0, :in_prefix] for v in batch], size, deltas)
+        cache = _run_prefix(family, layout, [v[:, 0, :in_prefix] for v in batch], size, deltas)
         first, pooled = 0, []
         for part in layout.parts:
             classes = slice(first, first + part.packing.count)
             own = [(v if v.shape[1] == 1 else v[:, classes])[:, :, in_prefix:] for v in batch]
-            pooled.append(_run_part(tower, part, own, images=size, cache=cache, deltas=deltas, checkpoint=checkpoint))
+            pooled.append(
+                _run_part(
+                    family, part, layout.pool, own, images=size, cache=cache, deltas=deltas, checkpoint=checkpoint
+                )
+            )
             first = classes.stop
         batches.append(_join(pooled, dim=1))
     return _join(batches, dim=0)
 
 
 def _run_prefix(
-    tower: Tower, layout: Layout, vectors: Sequence[Tensor], images: int, deltas: LowRankDeltas | None
+    family: Family, layout: Layout, vectors: Sequence[Tensor], images: int, deltas: LowRankDeltas | None
 ) -> PrefixCache | None:
     """Keys and values of the prefix with its vectors, each (B or 1, those in the prefix, D), in place."""
     length, positions = layout.prefix.shape[1], layout.context_positions
     if length == 0:
         return None
     if len(positions) == 0:  # no context in it: the same for all images
-        return tower.cache_prefix(layout.prefix, deltas=deltas)
+        return family.text.cache_prefix(family.enter_text(layout.prefix), deltas=deltas)
     filled = [v.expand(images, -1, -1) for v in vectors]
     x = layout.prefix.expand(images, -1, -1).index_add(1, positions, filled[0].to(layout.prefix.dtype))
-    return tower.cache_prefix(x, prompts=_deep_prompts(filled, positions, length), deltas=deltas)
+    prompts = _deep_prompts(filled, positions, length)
+    return family.text.cache_prefix(family.enter_text(x), prompts=prompts, deltas=deltas)
 
 
 def _run_part(
-    tower: Tower,
+    family: Family,
     part: Part,
+    pool: int,
     vectors: Sequence[Tensor],
     *,
     images: int,
@@ -115,12 +121,10 @@ def _run_part(
         x = x.index_add(1, part.context_rows, filled[0].to(x.dtype))
         prompts = _deep_prompts(filled, part.context_rows, part.packing.token_count)
     packing = part.packing.repeat(images)
-    if tower.causal:
-        x = x.reshape(packing.token_count, -1)
-        out = tower.run(x, packing=packing, prompts=prompts, deltas=deltas, cache=cache, pool=-1, checkpoint=checkpoint)
-    else:
-        x = x.reshape(packing.count, packing.length, -1)
-        out = tower.run(x, prompts=prompts, deltas=deltas, pool=-1, checkpoint=checkpoint)
+    x = family.enter_text(x.reshape(packing.token_count, -1))
+    out = family.text.run(
+        x, packing=packing, prompts=prompts, deltas=deltas, cache=cache, pool=pool, checkpoint=checkpoint
+    )
     return out.view(images, count, -1)
 
 

@@ -23,7 +23,10 @@ UNCHANGED = LowRankDeltas()
 
 @dataclass(frozen=True)
 class Block:
-    """One pre-norm encoder layer, whatever the family calls its parts."""
+    """One encoder layer, whatever the family calls its parts.
+
+    Its norms stand before attention and MLP, or, with `post_norm`, behind each and what is added to it (BERT).
+    """
 
     norm1: nn.LayerNorm
     q: nn.Linear
@@ -34,6 +37,7 @@ class Block:
     fc1: nn.Linear
     activation: Callable[[Tensor], Tensor]
     fc2: nn.Linear
+    post_norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Tower:
 
         Args:
             x: tokens with positions added: (N, L, D), or flat (T, D) with `packing`.
-            packing: lengths of the sequences in a flat x; causal towers only.
+            packing: lengths of the sequences in a flat x.
             prompts: vectors that overwrite tokens at the input of layers.
             deltas: changes of the layers' weights and norms.
             cache: of the prefix that x continues; causal towers only. Of G prefixes, the first N / G sequences continue
@@ -87,13 +91,10 @@ class Tower:
         Returns:
             The tokens in the shape of x, or (N, D) with `pool`.
         """
-        if not self.causal and (packing is not None or cache is not None):
-            raise ValueError("packed sequences and cached prefixes need a causal tower")
+        if not self.causal and cache is not None:
+            raise ValueError("a cached prefix needs a causal tower")
         shape = x.shape
-        if packing is None:
-            packing = Packing.even(shape[0], shape[1], x.device)
-        elif isinstance(pool, Tensor) or pool not in (None, -1):
-            raise ValueError("packed sequences are pooled at their last token: pass pool=-1")
+        packing = packing or Packing.even(shape[0], shape[1], x.device)
         x = x.reshape(-1, shape[-1])
         pooled = None if pool is None else _pooled_tokens(pool, packing)
         for index, block in enumerate(self.blocks):
@@ -135,9 +136,8 @@ def _pooled_tokens(pool: int | Tensor, packing: Packing) -> tuple[Tensor, Tensor
     """Rows of the pooled tokens in the flat list, and their positions, both (N,)."""
     if isinstance(pool, int) and pool == -1:
         return packing.end_rows, packing.end_positions
-    starts = torch.arange(packing.count, device=packing.end_rows.device) * packing.length
-    positions = torch.as_tensor(pool, device=starts.device).expand(packing.count)
-    return starts + positions, positions
+    positions = torch.as_tensor(pool, device=packing.end_rows.device).expand(packing.count)
+    return packing.start_rows + positions, positions
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,19 @@ class _Layer:
         return self.finish(x, self.keys_values(x), cached, only)
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The normed input, keys and values, each (T, D)."""
-        h = self._norm("norm1", x)
+        """What attention reads, keys and values, each (T, D)."""
+        h = x if self.block.post_norm else self._norm("norm1", x)
         return h, self._linear("k", h), self._linear("v", h)
 
     def finish(
         self,
         x: Tensor,
-        normed: tuple[Tensor, Tensor, Tensor],
+        read: tuple[Tensor, Tensor, Tensor],
         cached: tuple[Tensor, Tensor] | None = None,
         only: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The rest of the layer for all tokens, or only for one a sequence: its rows and positions, both (N,)."""
-        h, k, v = normed
+        h, k, v = read
         positions = None
         if only is not None:
             rows, positions = only
@@ -179,9 +179,17 @@ class _Layer:
         if cached is None and self.packing.grid_indices is None:
             attended = attend(q, k, v, self.packing, heads=self.heads, causal=self.causal, positions=positions)
         else:
-            attended = attend_packed(q, k, v, self.packing, heads=self.heads, cached=cached, positions=positions)
+            attended = attend_packed(
+                q, k, v, self.packing, heads=self.heads, causal=self.causal, cached=cached, positions=positions
+            )
         x = x + self._linear("out", attended)
-        return x + self._linear("fc2", self.block.activation(self._linear("fc1", self._norm("norm2", x))))
+        if self.block.post_norm:
+            x = self._norm("norm1", x)
+            return self._norm("norm2", x + self._mlp(x))
+        return x + self._mlp(self._norm("norm2", x))
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        return self._linear("fc2", self.block.activation(self._linear("fc1", x)))
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         y = getattr(self.block, name)(x)

@@ -78,7 +78,7 @@ class ComposedFamily(VLMFamily):
         self.vocabulary = int(head.weight.shape[0])
         self.side, self.vision_width = dual.image_size, dual.vision_width
         self.image_tokens = self.vision_tokens = (self.side // int(self.vision_config.patch_size)) ** 2
-        self.processor = dual.family  # type: ignore[misc]  # of the image tower that it has
+        self.processor = dual._family.processor  # type: ignore[misc]  # of the image tower that it has
         self.model = Parts(self._tower, language, head, self.vision_width, self.token_width)
 
     @property
@@ -107,7 +107,7 @@ class ComposedFamily(VLMFamily):
         """What the language model and its map read, and the image features of the dual encoder; one pass."""
         found = self._tower(pixel_values=pixels)
         vision = found.last_hidden_state[:, 0 if self.dual._family.vision_pool is None else 1 :]
-        return self.connector(vision), vision, found.pooler_output @ self.dual.vision_projection.T
+        return self.connector(vision), vision, self.dual._family.pooled_vision(found) @ self.dual.vision_projection.T
 
     def plain_examples(self, tokenizer: Any, examples: Sequence[tuple[str, str]]) -> str:
         """Images with question and answer, a line feed behind each."""
