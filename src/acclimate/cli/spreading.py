@@ -110,6 +110,7 @@ def predict(told: Mapping[str, Any]) -> None:
     names = ("backbone", "domain_encoder", "swap", "classes_of", "bands")
     load = {name: told[name] for name in names} | {"device": told["device"].value}
     stream = {name: told[name] for name in ("batch_size", "coverage", "known", "floor")}
+    stream["precision"] = told["precision"].value
     stream["hierarchy"] = told["hierarchy"] and str(told["hierarchy"])
     how: dict[str, Any] = {"load": load, "stream": stream, "asked": None if asked == Resources() else asked}
     how |= {"rows": told["rows"] or ROWS, "plugins": use_plugins(told["plugin"])}

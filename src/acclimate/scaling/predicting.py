@@ -87,7 +87,7 @@ def predict_on(
         out: folder of the predictions, on a file system that all machines share, as the images and the run are.
         progress: told of images, those of parts that are there already aside.
         load: options of `acclimate.load`.
-        stream: `batch_size`, `coverage`, `known`, `hierarchy` and `floor` of `AdaptedModel.stream`.
+        stream: `batch_size`, `coverage`, `known`, `hierarchy`, `floor` and `precision` of `AdaptedModel.stream`.
         asked: resources of an actor; by default a GPU where the cluster has any, or else 4 cores.
         rows: images of a part, 1 or more.
         retries: how often a part that fails is tried again.

@@ -55,5 +55,5 @@ class AutoConfig(Checked):
         if self.trained in ("none", ""):
             return ()
         if self.trained == ALL:
-            return tuple(TRAINED)
+            return tuple(name for name, one in TRAINED.items() if not one.named)
         return tuple(dict.fromkeys(name.strip() for name in self.trained.split(",") if name.strip()))
