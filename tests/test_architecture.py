@@ -16,7 +16,7 @@ from tests.helpers.waiting import HANG
 ROOT = Path(acclimate.__file__).parent
 ORDER = (
     ("cli",),
-    ("reports", "serving"),
+    ("reports", "scaling", "serving", "sharing"),
     ("bench",),
     ("exporting",),
     ("runs",),
@@ -185,6 +185,10 @@ def test_tests_ask_a_backbone_for_its_model_not_for_its_family():
         ["suggest", "--help"],
         ["look", "--help"],
         ["serve", "--help"],
+        ["embed", "--help"],
+        ["push", "--help"],
+        ["info"],
+        ["cache"],
         ["bench", "--help"],
         ["pretrain", "mae", "--help"],
         ["pretrain", "classifier", "--help"],
@@ -198,7 +202,7 @@ def test_looking_at_the_command_line_does_not_import_torch(arguments):
         "    from acclimate.cli import main\n"
         "    try: main()\n"
         "    except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy', 'pandas'} & sys.modules.keys()\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy', 'pandas', 'ray'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )
     done = run(code, *arguments)

@@ -9,13 +9,17 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from acclimate.documents import load_json, read_text
 from acclimate.errors import RunError
 
+LOCK = ".lock"
 STALE_SECONDS = 3600.0  # a temporary file of a process that cannot be asked after is left over when it is older
 
 
@@ -135,3 +139,28 @@ def file_digest(path: Path) -> str:
     """Return the sha256 (hex) of the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, busy: str) -> Iterator[None]:
+    """Keep a folder to one process. The lock goes with the process, however that ends.
+
+    Args:
+        folder: it is there.
+        busy: what to say where another process has it.
+
+    Raises:
+        RunError: so it is.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        with contextlib.suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except Timeout:
+        raise RunError(busy) from None
+    except OSError as error:
+        raise RunError(f"cannot write to the folder {folder}: {error.strerror}; choose another `out`") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from acclimate.bench.pool import Pool, threads_each
+from acclimate.bench.site import Site
 from tests.helpers.benches import COOP, Notes, children, cores, record
 from tests.helpers.waiting import wait_until
 
@@ -66,7 +67,7 @@ def test_a_process_that_is_killed_fails_only_its_job(planned, spec, tmp_path, mo
     long, frozen, wild = jobs
     monkeypatch.delenv("OMP_NUM_THREADS")
     notes, before = KillsOnce(), children(os.getpid())
-    Pool(sources, out, 2, "cpu", None).run(jobs, notes)
+    Pool(2).run(Site(sources, out, "cpu"), jobs, notes)
     assert sorted(notes.begun) == sorted(job.hash for job in jobs)
     assert notes.ended == [frozen.hash]
     assert notes.broken[long.hash][-1] == "its process ended with signal 9, as when memory runs out"
@@ -94,12 +95,23 @@ def test_what_a_process_says_before_its_first_job_is_not_lost(
 ):
     monkeypatch.setattr("acclimate.bench.pool.WORKER", f"{program}  # {{path}}")
     jobs, notes = planned(seeds=1), Notes()
-    Pool(spec().data, tmp_path / "out", 1, "cpu", None).run(jobs, notes)
+    Pool().run(Site(spec().data, tmp_path / "out", "cpu"), jobs, notes)
     assert set(notes.broken) == {job.hash for job in jobs}
     *_, last, end = notes.broken[jobs[0].hash]
     assert last == said
     assert end == f"its process ended with {ended}"
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_job_is_tried_again_as_often_as_asked_on_the_threads_that_it_asks_for(planned, spec, tmp_path, monkeypatch):
+    program = "import os; os.write(2, os.environ['OMP_NUM_THREADS'].encode()); os._exit(3)"
+    monkeypatch.setattr("acclimate.bench.pool.WORKER", f"{program}  # {{path}}")
+    own = {"method": "zero-shot", "resources": {"cpus": 3}}
+    jobs, notes = planned(methods=[own, COOP], seeds=1), Notes()
+    Pool(2, retries=2).run(Site(spec().data, tmp_path / "out", "cpu"), jobs, notes)
+    assert [notes.broken[job.hash] for job in jobs] == [[said, "its process ended with code 3"] for said in "31"]
+    assert [len(notes.again[job.hash]) for job in jobs] == [2, 2]
+    assert sorted(notes.begun) == sorted([job.hash for job in jobs] * 3)
 
 
 class Fails(Notes):
@@ -112,7 +124,7 @@ class Fails(Notes):
 def test_an_error_of_the_observer_ends_the_bench(planned, spec, tmp_path):
     before, processes = threading.active_count(), children(os.getpid())
     with pytest.raises(OSError, match="no room for notes"):
-        Pool(spec().data, tmp_path / "out", 2, "cpu", None).run(planned(), Fails())
+        Pool(2).run(Site(spec().data, tmp_path / "out", "cpu"), planned(), Fails())
     wait_until(
         lambda: children(os.getpid()) == processes and threading.active_count() <= before, "end of workers and threads"
     )

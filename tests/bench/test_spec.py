@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from acclimate.bench import read_spec
-from acclimate.bench.spec import _Method, _Source, _Spec, _Suite
+from acclimate.bench.resources import Resources, ResourcesEntry
+from acclimate.bench.schema import MethodEntry, SourceEntry, SpecEntry, SuiteEntry
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
 from acclimate.metrics import MEASURES
@@ -173,6 +174,16 @@ BAD = [
     ("precision", "int8", "precision: 'int8' is not one of auto, fp32, bf16, fp16"),
     ("backbones", [{"id": "x"}], "backbones: give text"),
     ("title", "", "title: give text"),
+    ("resources", {"cpu": 2}, "resources: unknown entry 'cpu'; did you mean 'cpus'? (entries: cpus, gpus, memory)"),
+    ("resources", 4, "resources: give names with values"),
+    ("resources", {"cpus": 0}, "resources.cpus: give a whole number of cores, 1 or more, not 0"),
+    ("resources", {"cpus": 1.5}, "resources.cpus: give a whole number of cores, 1 or more, not 1.5"),
+    ("resources", {"gpus": 1.5}, "resources.gpus: give whole GPUs or a share of one, such as 0.25, not 1.5"),
+    ("resources", {"gpus": "all"}, "resources.gpus: give whole GPUs or a share of one, such as 0.25, not 'all'"),
+    ("resources", {"memory": 8}, "resources.memory: give a size with its unit (MB, GB, TB, MiB, GiB, TiB), such as 8"),
+    ("resources", {"memory": "8 gigs"}, "such as 8 GB, not '8 gigs'"),
+    ("methods", [{"method": "coop", "resources": {"cpus": True}}], "methods[0].resources.cpus: give a whole number"),
+    ("suites", [{**SUITE, "resources": {"gpus": -1}}], "suites[0].resources.gpus: give whole GPUs or a share"),
 ]
 
 
@@ -219,6 +230,17 @@ def test_a_file_that_cannot_be_read(tmp_path):
         read_spec(tmp_path / "latin.yaml")
 
 
+def test_resources_of_a_method_win_over_those_of_a_suite_and_these_over_the_top(tmp_path):
+    large = {"method": "coop", "label": "large", "resources": {"gpus": 0.5, "memory": "1.5 GiB"}}
+    suites = [SUITE, {**SUITE, "methods": ["zero-shot", "large"], "resources": {"cpus": 4, "gpus": 2}}]
+    content = {**GOOD, "methods": ["zero-shot", large], "suites": suites, "resources": {"cpus": 2, "memory": "500 MB"}}
+    spec = read_spec(write_spec(tmp_path / "spec.yaml", content))
+    asked = [[contender.resources for contender in suite.contenders] for suite in spec.suites]
+    assert asked[0] == [Resources(2, None, 500_000_000), Resources(2, 0.5, 3 << 29)]
+    assert asked[1] == [Resources(4, 2.0, 500_000_000), Resources(4, 0.5, 3 << 29)]
+    assert str(asked[1][1]) == "4 cores, 0.5 of a GPU, 1.6 GB of memory"
+
+
 def test_a_mapping_may_be_used_twice(tmp_path):
     text = """
 data: {a: a}
@@ -234,7 +256,9 @@ def test_the_page_has_every_entry_and_its_spec_can_be_read(tmp_path):
     example = re.search(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     read = read_spec(write_spec(tmp_path / "spec.yaml", example[1]))
     assert len(read.suites) == 2
-    entries = {name for kind in (_Spec, _Suite, _Source, _Method) for name in kind.model_fields}
+    entries = {
+        name for kind in (SpecEntry, SuiteEntry, SourceEntry, MethodEntry, ResourcesEntry) for name in kind.model_fields
+    }
     assert [name for name in sorted(entries) if f"`{name}`" not in page] == []
     assert [name for name in MEASURES if f"`{name}`" not in page] == []
     assert [kind.name for kind in list_protocols() if f"`{kind.name}`" not in page] == []

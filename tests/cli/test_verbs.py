@@ -15,8 +15,9 @@ from tests.helpers.pictures import CLASSES, make_pictures
 from tests.helpers.waiting import HANG
 
 VERBS = [
-    ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("look",), ("report",), ("serve",), ("export",), ("demo",),
-    ("data",), ("data", "check"), ("methods",), ("backbones",), (),
+    ("adapt",), ("evaluate",), ("predict",), ("suggest",), ("look",), ("report",), ("serve",), ("export",), ("embed",),
+    ("push",), ("pull",), ("demo",), ("info",), ("cache",), ("data",), ("data", "check"), ("methods",),
+    ("backbones",), (),
 ]  # fmt: skip
 
 

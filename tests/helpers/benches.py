@@ -59,6 +59,7 @@ class Notes:
         self.begun: list[str] = []
         self.shares: list[float] = []
         self.ended: list[str] = []
+        self.again: dict[str, list[str]] = {}
         self.broken: dict[str, list[str]] = {}
 
     def started(self, job: Job) -> None:
@@ -69,6 +70,9 @@ class Notes:
 
     def finished(self, job: Job, seconds: float) -> None:
         self.ended.append(job.hash)
+
+    def repeated(self, job: Job, lines: list[str]) -> None:
+        self.again.setdefault(job.hash, []).append(lines[-1])
 
     def failed(self, job: Job, lines: list[str]) -> None:
         self.broken[job.hash] = list(lines)

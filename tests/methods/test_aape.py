@@ -198,6 +198,34 @@ def test_residual_starts_from_zero_shot(world, settings):
         close(method.eval().logits(whole(world.test)), zero.eval().logits(whole(world.test)), 1e-4)
 
 
+def test_class_residual(world):
+    """It starts where the default does, moves by its own rate, is one row a class, and leaves new classes alone."""
+    plain = make(world, "aape", distillation_weight=0.0)
+    method = make(world, "aape", distillation_weight=0.0, class_residual=True, residual_rate=7.0)
+    batch = whole(world.test)
+    with torch.no_grad():
+        assert torch.equal(method.eval().logits(batch), plain.eval().logits(batch))
+    (stage,) = stages_of(method.train())
+    assert stage.parameters[-1] is method.residuals
+    assert (stage.rates[-1], set(stage.rates[:-1])) == (7.0, {1.0})
+    (gradient,) = torch.autograd.grad(sum(stage.loss(whole(world.train)).values()), [method.residuals])
+    assert float(gradient.abs().sum()) > 0
+    with torch.no_grad():
+        torch.nn.init.normal_(method.residuals, std=0.3)
+        method.eval().drop_kept()
+        before = method.logits(batch)
+        turned = [CLASSES[2], UNSEEN[0], CLASSES[0]]
+        method.bind(turned)
+        plain.bind(turned)
+        close(method.logits(batch)[:, [2, 0]], before[:, [0, 2]])
+        close(method.logits(batch)[:, 1], plain.logits(batch)[:, 1])
+
+
+def test_class_residual_needs_a_projection():
+    with pytest.raises(ConfigError, match="projection=none has none"):
+        AAPEConfig(class_residual=True, projection="none")
+
+
 def test_loss_by_hand(world):
     method, batch = make(world, "aape", aggregator="mean", distillation_weight=3.0), whole(world.train)
     method.prepare(FACTS)

@@ -80,6 +80,41 @@ def test_groups_stay_together(world):
     assert line["folds"] == 2
 
 
+def test_folds_are_domains_where_others_are_to_come(world, monkeypatch):
+    """Each part says what it thinks of a domain without having learned from it, and the text counts from the start."""
+    method, seen = make(world, "auto", leave_out="domains"), []
+    plain = folds.left_out
+
+    def watch(learn_from, say, train, fold):
+        seen.append(fold)
+        return plain(learn_from, say, train, fold)
+
+    monkeypatch.setattr(folds, "left_out", watch)
+    places = tuple((torch.arange(18) % 3).tolist())
+    (line,) = learn(world, method, TrainingFacts(images=18, shots=6, domains=3, places=places))
+    assert line["folds"] == 3
+    assert all(fold.tolist() == list(places) for fold in seen)
+    assert min(line["weights"][name] for name in ("kernel-ridge", "kernel-ridge-text")) > 0.3
+
+
+def test_one_domain_leaves_nothing_out(world, caplog):
+    (line,) = learn(world, make(world, "auto", leave_out="domains"), TrainingFacts(images=18, shots=6))
+    assert line["folds"] == 1
+    assert "of one domain or none" in caplog.text
+
+
+def test_few_images_have_the_text_where_others_are_to_come(world, monkeypatch):
+    """Three images that it tells apart are too few to be believed, but where their domain says little itself."""
+    rows = torch.tensor([int((world.train.labels == label).nonzero()[0]) for label in range(3)])
+    own = type(world)(**{**vars(world), "train": RepeatedFeed(world.train, rows)})
+    facts = TrainingFacts(images=3, shots=1, domains=3, labels=(0, 1, 2), places=(0, 1, 2))
+    for leave_out, used in (("images", 1), ("domains", 2)):
+        method = make(world, "auto", leave_out=leave_out)
+        monkeypatch.setattr(method.parts["kernel-ridge-text"], "base", lambda b: torch.eye(3)[b.labels] * 0.7 + 0.1)
+        (line,) = learn(own, method, facts)
+        assert sum(weight > 0 for weight in line["weights"].values()) == used
+
+
 @pytest.mark.parametrize("helpful", [True, False])
 def test_one_image_a_class_reads_the_text_where_it_tells(world, helpful, monkeypatch):
     method = make(world, "auto")

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from acclimate.methods.dplq import DPLQConfig
 from acclimate.options import make_config
@@ -48,6 +49,43 @@ def test_logits_loss_and_gradient_equal_the_loop(world, settings):
     for what, ours, theirs in compare(world, method, some(world.train), dplq_logits, noise):
         close(ours, theirs, 1e-4)
         assert theirs.abs().max() > 1e-5, what
+
+
+@pytest.mark.one_family
+@pytest.mark.parametrize("name", ["dcpl", "dplq", "gdpl"])
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_consistency_by_hand(world, name, conditioned):
+    """Classes as the logits have them, image by image, held to their template; images to the frozen tower's."""
+    settings = {} if conditioned or name == "dcpl" else {"conditioning": "none"}
+    method = stir(make(world, name, LONG, consistency=3.0, noise="none", **settings))
+    batch, terms = some(world.train), method.loss(some(world.train))
+    with torch.no_grad():
+        close(terms["cross_entropy"], F.cross_entropy(method.logits(batch), batch.labels), 1e-4)
+        images, frozen = method.image_directions(batch), F.normalize(world.backbone.encode_image(batch.pixels), dim=-1)
+        anchors = make(world, "zero-shot", LONG).eval().class_weights()
+        features, bias = method._condition(batch)
+        distances = []
+        for row in range(len(images)):
+            own = [one[row] if one.ndim == 3 else one for one in method.class_prompts(bias, features)]
+            classes = method._encode(own, method.deltas().get("text"))
+            distances.append(2.0 - images[row] @ frozen[row] - (classes * anchors).sum(-1).mean())
+        close(terms["consistency"], 3.0 * torch.stack(distances).mean(), 1e-4)
+    assert set(make(world, name, LONG).loss(batch)) == {"cross_entropy"}
+
+
+@pytest.mark.one_family
+def test_consistency_holds_what_is_learned_back(world):
+    """Classes end up nearer to their template with it than without."""
+    near = []
+    for consistency in (0.0, 8.0):
+        method = make(world, "dplq", LONG, consistency=consistency, epochs=4, warmup_epochs=0, lr=0.01)
+        learn(world, method, FACTS)
+        batch = some(world.test)
+        with torch.no_grad():
+            features, bias = method._condition(batch)
+            own = [one[0] if one.ndim == 3 else one for one in method.class_prompts(bias, features)]
+            near.append(float((method._encode(own, None) * method.template_directions()).sum(-1).mean()))
+    assert near[1] > near[0]
 
 
 def test_random_start_and_more_tokens(world):

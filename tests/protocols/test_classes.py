@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from acclimate.data import load_data
-from acclimate.errors import DataError
+from acclimate.errors import ConfigError, DataError
 from acclimate.prompts import PromptSet, get_domain
-from acclimate.protocols import BaseToNovel
+from acclimate.protocols import BaseToNovel, BaseToNovelValidation
 from acclimate.protocols.classes import halves
 from acclimate.runs import RunOptions, adapt_trial
 from tests.helpers.pictures import make_split_pictures
@@ -17,6 +17,24 @@ DRAWN = {"train": 6, "val": 5, "test": 3}
 def draw(data, shots=2, seed=1):
     assert BaseToNovel().trials({"made": data}) == ("made",)
     return BaseToNovel().draw("made", {"made": data}, shots, seed)
+
+
+def test_measured_on_the_validation_split(tmp_path):
+    """The same shots of the same classes; what is measured is no test image, and nothing validates within a run."""
+    data = table(tmp_path, grid("abcde", DRAWN))
+    plain, own = draw(data), BaseToNovelValidation().draw("made", {"made": data}, 2, 1)
+    assert images(own.train) == images(plain.train)
+    assert not len(own.val)
+    assert own.tests.keys() == plain.tests.keys()
+    for name, test in own.tests.items():
+        assert test.class_names == plain.tests[name].class_names
+        assert set(test.splits) == {"val"}
+        assert set(test.counts().values()) == {5}
+    with pytest.raises(ConfigError, match="has no rule training-domain-validation"):
+        BaseToNovelValidation(selection="training-domain-validation")
+    unseen = table(tmp_path / "other", [*grid("ab", DRAWN), *grid("cd", {"train": 3, "test": 3})])
+    with pytest.raises(DataError, match="no validation image of any novel class"):
+        BaseToNovelValidation().trials({"made": unseen})
 
 
 @pytest.mark.parametrize(("classes", "base"), [("abcd", "ab"), ("dcba", "ab"), ("abcde", "abc"), ("bdface", "abc")])

@@ -39,6 +39,7 @@ def test_every_protocol_says_what_it_is(kind):
 def test_the_protocols_of_the_package():
     names = [
         "base-to-novel",
+        "base-to-novel-validation",
         "cross-dataset",
         "few-shot",
         "few-shot-validation",

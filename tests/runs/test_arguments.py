@@ -62,6 +62,7 @@ WRONG = {
         "domain_encoder": PATH,
         "scorer": PATH,
         "start": PATH,
+        "track": TEXT,
         "look_at": (None, 3, "cat/000.png", b"x", ["x"], [3], {"x": 1}),
     },
     "load": {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import weakref
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from acclimate.errors import DataError
+from acclimate.errors import ConfigError, DataError
 from acclimate.tasks.classification import probabilities
+from acclimate.training.batch import Batch
 from acclimate.training.feeding import evaluation_feed
 from acclimate.training.inputs import Given
 from tests.helpers.command import run_code
@@ -153,7 +155,17 @@ def test_a_stream_that_is_left_early(run, folder):
     stream.close()
 
 
-def test_at_most_two_batches_are_alive(run):
+@pytest.fixture
+def threads():
+    """Sets the threads of torch, and sets them back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("number", "batches"), [(1, 3), (2, 5)])
+def test_no_more_batches_are_alive_than_keep_threads_busy(run, threads, number, batches):
+    threads(number)
     alive, most = [], []
 
     def many():
@@ -166,7 +178,7 @@ def test_at_most_two_batches_are_alive(run):
     for _ in run.model.stream(many(), batch_size=4):
         most.append(sum(reference() is not None for reference in alive))
     assert len(most) == 64
-    assert max(most) <= 2 * 4
+    assert max(most) <= batches * 4
 
 
 MEMORY = """
@@ -201,3 +213,61 @@ def test_gradients_are_never_kept(run, folder):
     assert torch.is_grad_enabled()
     for _ in run.model.stream(folder, batch_size=3):
         assert torch.is_grad_enabled()  # between two rows the caller's own setting holds
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_runs_side_by_side_says_bit_for_bit_what_a_plain_loop_says(run, threads, number):
+    """Transform and tower one after another, on one thread, then the method; with an unreadable image in between."""
+    method, images = run.model.method, [picture(index % 3, index, size=(40, 30 + index)) for index in range(45)]
+    threads(1)
+    pixels = torch.stack([method.backbone.transform(image) for image in images])
+    pieces = [piece for batch in pixels.split(16) for piece in batch.split(8)]
+    with torch.no_grad():
+        normalised = [method.backbone.transform.normalise(piece) for piece in pieces]
+        features = torch.cat([method.backbone.encode_image(piece) for piece in normalised])
+        threads(number)
+        logits = torch.cat([method.logits(Batch(image_features=some)) for some in features.split(16)])
+    expected = logits.double().softmax(dim=-1)
+    rows = []
+    for row in run.model.stream(images, batch_size=16, known=0):
+        assert torch.get_num_threads() == number
+        rows.append(row.probabilities)
+    assert torch.equal(torch.from_numpy(np.stack(rows)), expected)
+    broken = [*images[:3], b"no image", *images[3:]]
+    found = list(run.model.stream(broken, batch_size=16, on_corrupt="skip", known=0))
+    assert [bool(row.error) for row in found] == [False] * 3 + [True] + [False] * 42
+    np.testing.assert_allclose(np.stack([row.probabilities for row in found if not row.error]), rows, atol=1e-6)
+
+
+def test_a_piece_in_which_nothing_can_be_read(run):
+    rows = list(run.model.stream([*[b"no image"] * 9, picture(0, 0)], on_corrupt="skip"))
+    assert [bool(row.error) for row in rows] == [True] * 9 + [False]
+    assert all(row.error for row in run.model.stream([b"no image"] * 9, on_corrupt="skip"))
+
+
+def test_a_stream_that_is_left_begins_nothing_more(run):
+    """Threads end with the stream, whatever is still waiting."""
+    stream = run.model.stream((picture(0, index) for index in range(200)), batch_size=8)
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("lane", "decode"))]
+
+
+def test_fewer_bits_say_nearly_the_same(run, folder):
+    plain, short = (run.model.predict(folder, precision=precision) for precision in ("fp32", "bf16"))
+    one, other = (np.stack([row.probabilities for row in rows]) for rows in (plain, short))
+    assert 0 < np.abs(one - other).max() < 0.02
+    assert [row.path for row in short] == [row.path for row in plain]
+    stream = run.model.stream(folder, batch_size=4, precision="bf16")
+    next(stream)
+    assert not torch.is_autocast_enabled("cpu")  # between two rows the caller's own setting holds
+    stream.close()
+    again = run.model.predict(folder)
+    np.testing.assert_array_equal(np.stack([row.probabilities for row in again]), one)
+
+
+def test_a_precision_that_the_device_has_no_use_for(run):
+    with pytest.raises(ConfigError, match="`precision='fp16'` needs a GPU"):
+        run.model.stream([], precision="fp16")
+    with pytest.raises(ConfigError, match="`precision='fp8'`: choose"):
+        run.model.predict([], precision="fp8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acclimate.bench.spec import PLACEHOLDER, Contender, Source
+from acclimate.bench.schema import PLACEHOLDER
+from acclimate.bench.spec import Contender, Source
 from acclimate.errors import ConfigError
 
 

@@ -14,8 +14,10 @@ from acclimate.bench.encoders import Encoders, identity
 from acclimate.bench.entries import at
 from acclimate.bench.facts import facts_of, prompts_of, read_with
 from acclimate.bench.references import References
+from acclimate.bench.resources import ANY, Resources
+from acclimate.bench.schema import NAMED
 from acclimate.bench.scores import Run
-from acclimate.bench.spec import NAMED, Contender, Source, Spec, Suite
+from acclimate.bench.spec import Contender, Source, Spec, Suite
 from acclimate.bench.tables import describe_shots
 from acclimate.data import ImageData
 from acclimate.errors import ConfigError
@@ -50,6 +52,7 @@ class Job:
         reference_prompts: file of the reference prompts, by which they are found; none where the method learns from
             none, or from composed ones.
         scorer: name of the dual encoder that judges captions which are written, by which it is found; or none.
+        resources: what it asks of the machine that does it.
     """
 
     content: Mapping[str, Any]
@@ -58,6 +61,12 @@ class Job:
     domain_encoder: str | None = None
     reference_prompts: str | None = None
     scorer: str | None = None
+    resources: Resources = ANY
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Job:
+        """Return what `dataclasses.asdict` has made plain."""
+        return cls(**{**values, "resources": Resources(**values["resources"])})
 
     @property
     def hash(self) -> str:
@@ -138,7 +147,7 @@ def plan(
                 if encoder.kind not in get_method(contender.method).backbones:
                     continue
                 content |= {"backbone": identity(encoder), "precision": spec.precision}
-                job = Job(content, contender.label, backbone)
+                job = Job(content, contender.label, backbone, resources=contender.resources)
                 if contender.inputs.domain_encoder:
                     name, known = encoders.find(contender, job.sources, backbone, drawn)
                     if name is not None:

@@ -13,71 +13,40 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from acclimate.bench.jobs import OUTPUT, Job
-from acclimate.bench.spec import Source
-from acclimate.bench.work import source_entry
+from acclimate.bench.launching import THREADS, Observer, Tries, threads_of
+from acclimate.bench.site import Site
 
 LAST_LINES = 6
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WORKER = "import sys; sys.path[:] = {path!r}; from acclimate.bench.work import main; main()"  # the same modules as here
 
 
-class Observer(Protocol):
-    """Told what becomes of jobs, from several threads but never from two at once."""
-
-    def started(self, job: Job) -> None:
-        """A process has taken the job."""
-
-    def progressed(self, job: Job, share: float) -> None:
-        """A share of its current task, 0 to 1, is done."""
-
-    def finished(self, job: Job, seconds: float) -> None:
-        """It is done."""
-
-    def failed(self, job: Job, lines: Sequence[str]) -> None:
-        """It failed; `lines` are the last that it said."""
-
-
 class Pool:
-    """Runs jobs in local processes.
+    """Runs jobs in local processes; a `Launcher`.
 
     Each process loads its data sets and backbones once and does one job after another. All of them share the cores:
     cores / processes threads each, or fewer where OMP_NUM_THREADS says so. The share does not depend on how many jobs
-    are left, since the number of threads may decide the last bits of a result.
+    are left, since the number of threads may decide the last bits of a result. A job that names its cores gets a
+    process with so many threads; what else it asks for is left to whoever chooses the number of processes.
 
     Args:
-        sources: where the data sets lie, by name.
-        out: folder of the bench.
         processes: how many, 1 or more.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        cache_dir: folder of the feature cache, or none.
-        plugins: modules with methods, which each process imports.
+        retries: how often a job that fails is tried again.
     """
 
-    def __init__(
-        self,
-        sources: Mapping[str, Source],
-        out: Path,
-        processes: int,
-        device: str,
-        cache_dir: Path | None,
-        plugins: Sequence[str] = (),
-    ) -> None:
-        self.hello = {
-            "plugins": list(plugins),
-            "sources": {name: source_entry(source) for name, source in sources.items()},
-            "out": str(out),
-            "device": device,
-            "cache_dir": None if cache_dir is None else str(cache_dir),
-        }
-        self.out, self.processes = out, processes
+    def __init__(self, processes: int = 1, retries: int = 0) -> None:
+        self.processes, self.tries = processes, Tries(retries)
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
-    def run(self, jobs: Sequence[Job], observer: Observer) -> None:
-        """Do all jobs; those that fail are reported, and the others go on.
+    def slots(self, jobs: Sequence[Job]) -> int:
+        """Return how many run side by side."""
+        return self.processes
+
+    def run(self, site: Site, jobs: Sequence[Job], observer: Observer) -> None:
+        """Do all jobs; see `Launcher`.
 
         On an interrupt the processes are ended; what they have written serves the next start.
         """
@@ -86,7 +55,7 @@ class Pool:
             waiting.put(job)
         errors: list[BaseException] = []
         threads = [
-            threading.Thread(target=self._serve, args=(waiting, observer, errors), daemon=True)
+            threading.Thread(target=self._serve, args=(site, waiting, observer, errors), daemon=True)
             for _ in range(min(self.processes, len(jobs)))
         ]
         try:
@@ -102,7 +71,9 @@ class Pool:
         if errors:
             raise errors[0]
 
-    def _serve(self, waiting: queue.SimpleQueue[Job], observer: Observer, errors: list[BaseException]) -> None:
+    def _serve(
+        self, site: Site, waiting: queue.SimpleQueue[Job], observer: Observer, errors: list[BaseException]
+    ) -> None:
         worker: _Worker | None = None
         try:
             while not self._stop.is_set():
@@ -110,7 +81,7 @@ class Pool:
                     job = waiting.get_nowait()
                 except queue.Empty:
                     break
-                worker = worker or self._hire(job)
+                worker = self._hire(site, job, worker)
                 with self._lock:
                     observer.started(job)
                 answer = worker.do(job, partial(self._tell, observer.progressed, job))
@@ -118,6 +89,9 @@ class Pool:
                     break
                 if "seconds" in answer:
                     self._tell(observer.finished, job, answer["seconds"])
+                elif self._again(job):
+                    self._tell(observer.repeated, job, answer["failed"])
+                    waiting.put(job)
                 else:
                     self._tell(observer.failed, job, answer["failed"])
                 if worker.dead:
@@ -130,11 +104,21 @@ class Pool:
             if worker is not None:
                 worker.end()
 
-    def _hire(self, job: Job) -> _Worker:
-        place = job.folder(self.out)
+    def _hire(self, site: Site, job: Job, worker: _Worker | None) -> _Worker:
+        """Return the process, where it has the threads that a job asks for, or a new one."""
+        threads = threads_of(job, threads_each(self.processes))
+        if worker is not None:
+            if worker.threads == threads:
+                return worker
+            worker.end()
+        place = job.folder(site.out)
         place.mkdir(parents=True, exist_ok=True)
         with (place / OUTPUT).open("wb") as output:  # what goes wrong before the first job is a trouble of that job
-            return _Worker(self.out, self.hello, threads_each(self.processes), output, self._stop)
+            return _Worker(site, threads, output, self._stop)
+
+    def _again(self, job: Job) -> bool:
+        with self._lock:
+            return self.tries.again(job.hash)
 
     def _tell(self, what: Callable[[Job, Any], None], job: Job, news: Any) -> None:
         with self._lock:
@@ -152,8 +136,8 @@ def threads_each(processes: int) -> int:
 class _Worker:
     """One process and the lines to and from it."""
 
-    def __init__(self, out: Path, hello: Mapping[str, Any], threads: int, output: Any, stop: threading.Event) -> None:
-        self.out, self.stop = out, stop
+    def __init__(self, site: Site, threads: int, output: Any, stop: threading.Event) -> None:
+        self.out, self.threads, self.stop = site.out, threads, stop
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER.format(path=[*map(str, sys.path)])],
             stdin=subprocess.PIPE,
@@ -165,7 +149,7 @@ class _Worker:
             start_new_session=True,  # an interrupt from the keyboard is for the parent, which ends its children
         )
         self.dead = False
-        self._write(hello)
+        self._write(site.plain())
         threading.Thread(target=self._watch, daemon=True).start()
 
     def do(self, job: Job, report: Callable[[float], None]) -> dict[str, Any]:

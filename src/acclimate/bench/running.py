@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from acclimate.backbones.backbone import as_dual
 from acclimate.bench.entries import at
 from acclimate.bench.jobs import Job, load_source, plan
-from acclimate.bench.pool import Observer, Pool
+from acclimate.bench.launching import Launcher, Observer
+from acclimate.bench.pool import Pool
 from acclimate.bench.scores import RUN, Score
+from acclimate.bench.site import Site
 from acclimate.bench.spec import Spec
 from acclimate.errors import RunError
-from acclimate.files import read_json
+from acclimate.files import claimed, read_json
 from acclimate.runs import folder
 from acclimate.runs.encoders import open_backbone
 from acclimate.training.devices import resolve_device
-
-LOCK = ".lock"
 
 
 @dataclass
@@ -63,7 +61,7 @@ def run_bench(
     jobs: Sequence[Job],
     out: Path,
     observer: Observer,
-    processes: int = 1,
+    launcher: Launcher | None = None,
     device: str = "auto",
     cache_dir: Path | None = None,
     plugins: Sequence[str] = (),
@@ -75,7 +73,7 @@ def run_bench(
         jobs: its jobs, from `plan_bench`.
         out: folder of the bench; jobs lie in `out/jobs`.
         observer: told what becomes of the jobs.
-        processes: local processes, 1 or more.
+        launcher: who does the jobs; by default one local process.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: folder of the feature cache, or none.
         plugins: what `load_plugin` returned for modules with methods, which each process imports.
@@ -84,10 +82,12 @@ def run_bench(
         RunError: `out` cannot be used, or another bench is running there; or a record is damaged.
     """
     failures = _Failures(observer)
-    with _claimed(out):
+    _make_folder(out)
+    with claimed(out, f"another bench is running in {out}; wait for its end, or name another `out`"):
         missing = [job for job in jobs if not job.is_done(out)]
         if missing:
-            Pool(spec.data, out, processes, device, cache_dir, plugins).run(missing, failures)
+            site = Site(spec.data, out, device, cache_dir, plugins)
+            (launcher or Pool()).run(site, missing, failures)
         return Outcome(list(jobs), collect(jobs, out), failures.list)
 
 
@@ -100,25 +100,19 @@ def collect(jobs: Sequence[Job], out: Path) -> list[Score]:
     return [score for job in jobs if job.is_done(out) for score in _scores(job, out)]
 
 
-@contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """Keep the folder of a bench to one process. The lock goes with the process, however that ends."""
-    lock = FileLock(out / LOCK, timeout=0)
+def _make_folder(out: Path) -> None:
+    """Make the folder of a bench, or accept the one that is there.
+
+    Raises:
+        RunError: it holds something else, or cannot be made.
+    """
     try:
         present = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
         if present and "jobs" not in present:
             raise RunError(f"{out} holds other files (such as {min(present)}); name a new or empty folder with `out`")
         (out / "jobs").mkdir(parents=True, exist_ok=True)
-        with suppress(NotImplementedError):  # a file system without locks
-            lock.acquire()
-    except Timeout:
-        raise RunError(f"another bench is running in {out}; wait for its end, or name another `out`") from None
     except OSError as error:
         raise RunError(f"cannot make the folder {out}: {error.strerror}; choose another `out`") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _scores(job: Job, out: Path) -> list[Score]:
@@ -156,6 +150,7 @@ class _Failures:
         self.observer = observer
         self.list: list[tuple[Job, Sequence[str]]] = []
         self.started, self.progressed, self.finished = observer.started, observer.progressed, observer.finished
+        self.repeated = observer.repeated
 
     def failed(self, job: Job, lines: Sequence[str]) -> None:
         self.list.append((job, lines))

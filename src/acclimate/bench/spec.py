@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
-
-from acclimate.bench.entries import Entry, Many, Names, Open, Text, at, read_entry, read_yaml
-from acclimate.data import parse_shots
+from acclimate.bench.entries import at, read_entry, read_yaml
+from acclimate.bench.resources import ANY, Resources, read_resources
+from acclimate.bench.schema import METRIC, NAMED, MethodEntry, SourceEntry, SpecEntry, SuiteEntry
 from acclimate.data.splits import STABLE, Rule
 from acclimate.errors import ConfigError
 from acclimate.methods import get_method
-from acclimate.metrics import JUDGED, get_measure
+from acclimate.metrics import JUDGED
 from acclimate.options import make_config, nearest
-from acclimate.prompts import check_templates, get_domain
 from acclimate.protocols import Protocol, get_protocol
 from acclimate.training.devices import Precision
 
 if TYPE_CHECKING:
     from acclimate.training.inputs import Inputs
-
-METRIC = "balanced_accuracy"
-PLACEHOLDER = "{data}"
-"""Stands for the name of the data set in the name of a domain encoder or of a file of reference prompts."""
-
-OF_DOMAIN = "domain"
-"""In the place of a method's own templates: those of the domain, whatever the data set names."""
-
-NAMED = ("domain_encoder", "reference_prompts")
-"""What a method may read beside the images: named at the top, for a data set, or for a method, which wins."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +36,7 @@ class Contender:
         reference_prompts: the same of a file of reference prompts.
         templates: sentences that it reads in place of those of each data set, none of them for those of its domain; or
             none, for those of the data set.
+        resources: what its jobs ask of the machine that does them.
     """
 
     label: str
@@ -57,6 +45,7 @@ class Contender:
     domain_encoder: str | None = None
     reference_prompts: str | None = None
     templates: tuple[str, ...] | None = None
+    resources: Resources = ANY
 
     @property
     def inputs(self) -> Inputs:
@@ -162,81 +151,8 @@ def read_spec(path: Path, data_root: Path | None = None) -> Spec:
         return _spec(content, path, data_root or path.parent)
 
 
-def _check_placeholders(name: str) -> str:
-    for placeholder in re.findall(r"\{[^{}]*\}|[{}]", name):
-        if placeholder != PLACEHOLDER:
-            raise ConfigError(
-                f"'{placeholder}' in '{name}' stands for nothing; {PLACEHOLDER} is the name of the data set"
-            )
-    return name
-
-
-def _budget(shots: Any) -> Any:
-    """Return `budget:64` for what YAML makes of `budget: 64`, anything else as it is."""
-    return f"budget:{shots['budget']}" if isinstance(shots, Mapping) and [*shots] == ["budget"] else shots
-
-
-def _sentences_or_domain(given: tuple[str, ...]) -> tuple[str, ...]:
-    return () if given == (OF_DOMAIN,) else check_templates(given, "sentence")
-
-
-_Named = Annotated[Text, AfterValidator(_check_placeholders)]
-
-
-class _Method(Entry):
-    method: Text
-    label: Open[Text]
-    settings: Open[Names[Any]]
-    domain_encoder: Open[_Named]
-    reference_prompts: Open[_Named]
-    templates: Open[Annotated[Many[Text], AfterValidator(_sentences_or_domain)]]
-
-
-class _Source(Entry):
-    path: Text
-    layout: Open[Text]
-    images_root: Text | None = None
-    split_seed: Open[StrictInt]
-    split_rule: Open[Text]
-    split_from: Open[Text]
-    multi_label: Open[bool]
-    bands: Open[Text]
-    domain: Annotated[Text, AfterValidator(lambda id: get_domain(id).id)] | None = None
-    templates: Open[Annotated[Many[Text], AfterValidator(lambda given: check_templates(given, "sentence"))]]
-    names: Open[Names[Text]]
-    domain_encoder: Open[_Named]
-    reference_prompts: Open[_Named]
-
-
-class _Suite(Entry):
-    protocol: Annotated[Text, AfterValidator(lambda name: get_protocol(name).name)]
-    options: Names[Any] = Field({})
-    data: Many[Text]
-    shots: Many[Annotated[Any, BeforeValidator(_budget), AfterValidator(parse_shots)]]
-    seeds: Many[StrictInt]
-    methods: Open[Many[Any]]
-    settings: Names[Names[Any]] = Field({})
-
-
-class _Spec(Entry):
-    title: Open[Text]
-    about: Any = None
-    backbones: Open[Many[Text]]
-    data: Names[Any]
-    suites: Many[Any]
-    methods: Many[Any]
-    shots: Any = 16
-    seeds: Any = (1, 2, 3)
-    metric: Annotated[Text, AfterValidator(lambda name: get_measure(name).name)] = METRIC
-    reference: Text | None = None
-    precision: Text = "auto"
-    scorer: Text | None = None
-    domain_encoder: Open[_Named]
-    reference_prompts: Open[_Named]
-
-
 def _spec(content: Any, path: Path, root: Path) -> Spec:
-    top = read_entry(_Spec, content)
+    top = read_entry(SpecEntry, content)
     usual = top.model_dump(include=set(NAMED), exclude_unset=True)
     sources = {name: _source(entry, f"data.{name}", root, usual) for name, entry in top.data.items()}
     methods = _contenders(top.methods, "methods")
@@ -254,10 +170,12 @@ def _spec(content: Any, path: Path, root: Path) -> Spec:
     return spec
 
 
-def _suite(given: Any, place: str, top: _Spec, sources: Mapping[str, Source], methods: Sequence[Contender]) -> Suite:
+def _suite(
+    given: Any, place: str, top: SpecEntry, sources: Mapping[str, Source], methods: Sequence[Contender]
+) -> Suite:
     if isinstance(given, dict):
         given = {"shots": top.shots, "seeds": top.seeds, **given}
-    entry = read_entry(_Suite, given, place)
+    entry = read_entry(SuiteEntry, given, place)
     with at(f"{place}.options"):
         protocol = make_config(get_protocol(entry.protocol), entry.options)
     for name in entry.data:
@@ -265,11 +183,13 @@ def _suite(given: Any, place: str, top: _Spec, sources: Mapping[str, Source], me
             raise ConfigError(f"{place}.data: no data set is named '{name}'{nearest(name, sources)}")
     contenders = _contenders(entry.methods, f"{place}.methods", methods) if entry.methods else tuple(methods)
     contenders = _changed(contenders, entry.settings, f"{place}.settings")
+    usual = read_resources(entry.resources, f"{place}.resources").over(read_resources(top.resources, "resources"))
+    contenders = tuple(replace(one, resources=one.resources.over(usual)) for one in contenders)
     return Suite(protocol, entry.data, entry.shots, entry.seeds, contenders)
 
 
 def _source(given: Any, place: str, root: Path, usual: Mapping[str, str]) -> Source:
-    entry = read_entry(_Source, {"path": given} if isinstance(given, str) else given, place)
+    entry = read_entry(SourceEntry, {"path": given} if isinstance(given, str) else given, place)
     values = entry.model_dump(exclude_unset=True)
     root = Path(os.path.expanduser(root))
     paths = {key: root / os.path.expanduser(values[key]) for key in ("path", "images_root") if values.get(key)}
@@ -285,7 +205,8 @@ def _contenders(entries: Sequence[Any], place: str, known: Sequence[Contender] =
         if word and given in labelled:
             found.append(labelled[given])
             continue
-        values = read_entry(_Method, {"method": given} if word else given, where).model_dump(exclude_unset=True)
+        values = read_entry(MethodEntry, {"method": given} if word else given, where).model_dump(exclude_unset=True)
+        values["resources"] = read_resources(values.get("resources"), f"{where}.resources")
         found.append(_checked(Contender(**{"label": values["method"], **values}), where))
     labels = [contender.label for contender in found]
     twice = next((label for label in labels if labels.count(label) > 1), None)

@@ -12,7 +12,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -21,6 +20,7 @@ from acclimate.backbones.backbone import as_dual
 from acclimate.bench.encoders import identity
 from acclimate.bench.facts import listing, prompts_of
 from acclimate.bench.jobs import DONE, JOB, OUTPUT, Job, given_labels, load_source
+from acclimate.bench.site import Site
 from acclimate.bench.spec import Source
 from acclimate.errors import AcclimateError, BackboneError, DataError
 from acclimate.files import replace_file
@@ -37,6 +37,17 @@ if TYPE_CHECKING:
 
 PULSE = 0.5  # seconds between two reports of progress
 LAST_FRAMES = 3  # lines of a traceback that a report shows; all of it is in the output of the job
+
+
+def open_worker(site: Site) -> Worker:
+    """Return a worker that knows the methods of its plugins.
+
+    Raises:
+        ConfigError: a plugin cannot be imported.
+    """
+    for plugin in site.plugins:
+        load_plugin(plugin)
+    return Worker(site.sources, site.out, site.device, site.cache_dir)
 
 
 class Worker:
@@ -171,20 +182,12 @@ def main() -> NoReturn:
     The first line says where things lie. Whatever a job prints goes to a file in its folder.
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    hello = json.loads(sys.stdin.readline())
-    for plugin in hello["plugins"]:
-        load_plugin(plugin)
-    worker = Worker(
-        {name: _source(entry) for name, entry in hello["sources"].items()},
-        Path(hello["out"]),
-        hello["device"],
-        hello["cache_dir"] and Path(hello["cache_dir"]),
-    )
+    worker = open_worker(Site.of_plain(json.loads(sys.stdin.readline())))
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     while True:
-        job = Job(**orders.get())
-        _say(replies, _attempt(worker, job, lambda share: _say(replies, {"progress": share})))
+        job = Job.of_plain(orders.get())
+        _say(replies, attempt(worker, job, lambda share: _say(replies, {"progress": share})))
 
 
 def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -194,7 +197,8 @@ def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(0)
 
 
-def _attempt(worker: Worker, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
+def attempt(worker: Worker, job: Job, report: Callable[[float], None]) -> dict[str, Any]:
+    """Do a job, and return what became of it: the `seconds` that it took, or `failed`, the last lines that it said."""
     started = time.monotonic()
     try:
         with _output(job.folder(worker.out)):
@@ -217,9 +221,7 @@ def _output(place: Path) -> Iterator[None]:
         handler = logging.StreamHandler(output)
         handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
         library.addHandler(handler)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(output.fileno(), stream.fileno())
+        before = [_turn(stream, output.fileno()) for stream in (sys.stdout, sys.stderr)]
         try:
             yield
         except AcclimateError as error:
@@ -229,21 +231,19 @@ def _output(place: Path) -> Iterator[None]:
             traceback.print_exc()
             raise
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            for stream, file in zip((sys.stdout, sys.stderr), before, strict=True):
+                os.close(_turn(stream, file))
+                os.close(file)
             library.removeHandler(handler)
+
+
+def _turn(stream: TextIO, file: int) -> int:
+    """Let a stream of this process write to another open file, and return the one that it has written to."""
+    stream.flush()
+    before = os.dup(stream.fileno())
+    os.dup2(file, stream.fileno())
+    return before
 
 
 def _say(replies: TextIO, answer: Mapping[str, Any]) -> None:
     replies.write(json.dumps(answer) + "\n")
-
-
-def _source(entry: Mapping[str, Any]) -> Source:
-    images_root = entry["images_root"]
-    return Source(**{**entry, "path": Path(entry["path"]), "images_root": images_root and Path(images_root)})
-
-
-def source_entry(source: Source) -> dict[str, Any]:
-    """Return a source as plain values."""
-    values = asdict(source)
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The verbs that learn, measure and label: `demo`, `adapt`, `evaluate`, `predict`."""
+"""The verbs that learn and label: `demo`, `adapt`, `predict`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acclimate.cli import console, meanings, tables
+from acclimate.cli import console, meanings, spreading, tables
 from acclimate.cli import options as opt
 from acclimate.cli.console import tell
 from acclimate.cli.retelling import ABOUT_METHODS, ABOUT_RUN, command, given_words
-from acclimate.cli.verdicts import show_commands, show_expectation, show_next_steps, show_next_to_labels
+from acclimate.cli.verdicts import show_next_steps, show_next_to_labels
 from acclimate.counting import counted
 from acclimate.options import parse_assignments
 
@@ -68,6 +68,7 @@ def adapt(
     on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
     device: opt.DeviceOption = opt.Device.auto,
     precision: opt.PrecisionOption = opt.Precision.auto,
+    track: opt.Track = None,
     no_cache: opt.NoCache = False,
     plugin: opt.Plugins = None,
     as_json: opt.Json = False,
@@ -105,14 +106,8 @@ def adapt(
     out = out or _default_out(joined, method, backbone, str(drawn), seed, told, *assigned)
     classes = dict.fromkeys(name for one in sets for name in one.class_names)
     told["names"] = read_names_file(names, tuple(classes)) if names and task.has_classes else None
-    told |= {
-        "shots": drawn,
-        "seed": seed,
-        "domain": _domains(domain),
-        "settings": settings,
-        "out": out,
-        "overwrite": overwrite,
-    }
+    told |= {"shots": drawn, "seed": seed, "domain": _domains(domain), "settings": settings, "out": out}
+    told |= {"overwrite": overwrite, "track": None if track is None else track.value}
     with Progress(quiet) as progress:
         told |= {"device": device.value, "precision": precision.value, "cache_dir": cache, "progress": progress}
         model = run(sets, method, backbone, **told)
@@ -172,67 +167,13 @@ def _again(
     return command("adapt", *data, "--method", method, *on, *words, "--out", place), place
 
 
-def evaluate(
-    context: typer.Context,
-    run: opt.RunPath,
-    data: opt.DataPath,
-    split: Annotated[
-        str, typer.Option(help="test, val, train, all; auto: the images that the run has not seen.")
-    ] = "auto",
-    backbone: opt.SavedBackbone = None,
-    domain_encoder: opt.SavedDomainEncoder = None,
-    swap: opt.Swap = False,
-    scorer: opt.Scorer = None,
-    rebind: Annotated[
-        bool, typer.Option("--rebind", help="Tell apart the classes of DATA instead of the run's.")
-    ] = False,
-    classes_of: opt.ClassesOf = None,
-    adapt_to_folder: opt.AdaptToFolder = False,
-    hierarchy: opt.Hierarchy = None,
-    floor: opt.Floor = 0.8,
-    layout: opt.Layout = "auto",
-    images_root: opt.ImagesRoot = None,
-    bands: opt.SavedBands = None,
-    split_seed: opt.SplitSeed = 0,
-    split_rule: opt.SplitRuleOption = opt.SplitRule.stable,
-    split_from: opt.SplitFrom = None,
-    on_corrupt: opt.Corrupt = opt.OnCorrupt.error,
-    device: opt.DeviceOption = opt.Device.auto,
-    no_cache: opt.NoCache = False,
-    plugin: opt.Plugins = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Measure a saved adapter on other data: labelled images, or images with captions or questions."""
-    console.show_notes(quiet, without="split_made")
-    from acclimate.cli.progress import Progress
-    from acclimate.runs import evaluate_beside, load
-    from acclimate.tasks import open_data, task_of
-
-    meanings.use_plugins(plugin)
-    model = load(run, backbone, device.value, meanings.feature_cache(no_cache), domain_encoder, swap, classes_of, bands)
-    how = meanings.reading(layout, images_root, split_seed, split_rule, split_from, on_corrupt)
-    images = model.shown(open_data(data, **how, allow_one_class=True, **model.task.options))
-    task = task_of(images, type(model.method))
-    if rebind and task.has_classes:
-        model.rebind(images.class_names)
-    with Progress(quiet) as progress:
-        asked: dict[str, Any] = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
-        metrics = evaluate_beside(model, model.choose_images(images, split), progress, scorer, **asked)
-    tables.show_metrics(metrics, model.method.name, task, f"{run} on {images.name}", as_json)
-    if task.has_classes and not rebind and not as_json:
-        show_expectation(model.record)
-        console.out.print()
-        tell(console.out, "Next, label new images:")
-        extra = given_words(context, only=ABOUT_RUN)
-        show_commands(command("predict", run, "NEW_IMAGES", "--out", "labels.csv", *extra))
-
-
 def predict(
     context: typer.Context,
     run: opt.RunPath,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images, folders or quoted patterns.")],
-    out: Annotated[Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the rows: .csv, .jsonl or .parquet; on Ray, a folder.")
+    ] = None,
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
     swap: opt.Swap = False,
@@ -245,12 +186,22 @@ def predict(
     bands: opt.SavedBands = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 32,
     device: opt.DeviceOption = opt.Device.auto,
+    precision: opt.PredictionPrecision = opt.Precision.fp32,
+    launcher: spreading.LauncherOption = spreading.LauncherName.local,
+    address: spreading.Address = None,
+    cpus: spreading.Cpus = None,
+    gpus: spreading.Gpus = None,
+    rows: spreading.Rows = None,
     plugin: opt.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Label images; any number of them streams through."""
     console.show_notes(quiet)
+    spreading.check(launcher, address, cpus=cpus, gpus=gpus, rows=rows)
+    if launcher is spreading.LauncherName.ray:
+        spreading.predict(context.params)
+        return
     from acclimate.cli.progress import Progress
     from acclimate.runs import load
 
@@ -259,7 +210,7 @@ def predict(
     rows_show = out is None and console.out.is_terminal  # a bar among them would be torn apart
     with Progress(quiet or rows_show) as progress:
         whole = {"adapt_to_folder": adapt_to_folder, "hierarchy": hierarchy, "floor": floor}
-        how = {"batch_size": batch_size, "coverage": coverage, "known": known, **whole}
+        how = {"batch_size": batch_size, "coverage": coverage, "known": known, "precision": precision.value, **whole}
         count, failed = _label(model, images, out, how, as_json, progress)
     if out:
         tell(console.err, f"{counted(count, 'row')} in {out}", "note")
@@ -275,7 +226,7 @@ def _label(
     as_json: bool,
     progress: Progress,
 ) -> tuple[int, list[str]]:
-    """Send predictions to a file, to JSON lines or to lines of text; return how many, and what could not be read."""
+    """Send predictions to a file, JSON lines or lines of text; return how many, and what could not be read."""
     from acclimate.runs.prediction_files import open_writer
 
     method = model.method
@@ -283,8 +234,7 @@ def _label(
     within = model.within(how["hierarchy"], how["floor"])
     task = model.task.predictor(method, how["coverage"], how["known"], within)
     writer = open_writer(out, task.columns(method)) if out else None
-    failed: list[str] = []
-    count = 0
+    count, failed = 0, list[str]()
     progress.start("images", None)
     try:
         for prediction in model.stream(sources, on_corrupt="skip", **how):

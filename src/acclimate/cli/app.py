@@ -20,13 +20,17 @@ from acclimate.cli import (
     classifying,
     console,
     describing,
+    embedding,
+    evaluating,
     exporting,
+    informing,
     looking,
     making,
     pretraining,
     reporting,
     saliency,
     serving,
+    sharing,
     suggesting,
 )
 from acclimate.cli.helping import Verb, Verbs
@@ -72,7 +76,7 @@ app = typer.Typer(
 )
 app.command(cls=Verb)(adapting.demo)
 app.command(cls=Verb)(adapting.adapt)
-app.command(cls=Verb)(adapting.evaluate)
+app.command(cls=Verb)(evaluating.evaluate)
 app.command(cls=Verb)(adapting.predict)
 app.command(cls=Verb)(reporting.report)
 app.command(cls=Verb)(saliency.look)
@@ -82,6 +86,9 @@ app.command(cls=Verb)(serving.serve)
 app.command(cls=Verb)(benching.bench)
 app.command(cls=Verb)(describing.describe)
 app.command(cls=Verb)(exporting.export)
+app.command(cls=Verb)(embedding.embed)
+app.command(cls=Verb)(sharing.push)
+app.command(cls=Verb)(sharing.pull)
 data_app = typer.Typer(
     cls=Verbs, help="Look at data before training on them, or make some to try things on.", no_args_is_help=True
 )
@@ -97,6 +104,8 @@ app.add_typer(pretrain_app, name="pretrain")
 app.command(cls=Verb)(looking.methods)
 app.command(cls=Verb)(looking.backbones)
 app.command("backbones convert", cls=Verb)(making.convert)
+app.command(cls=Verb)(informing.info)
+app.command(cls=Verb)(informing.cache)
 
 
 def _version(value: bool) -> None:

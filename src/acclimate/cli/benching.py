@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import console, meanings
+from acclimate.cli import console, meanings, spreading
 from acclimate.cli import options as opt
 from acclimate.cli.retelling import command, given_words
 
@@ -21,7 +21,16 @@ def bench(
     data_root: Annotated[
         Path | None, typer.Option(help="Folder that the spec's data paths start from; else that of the spec.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side; they share the cores.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Jobs side by side: 1 in local processes; on Ray as many as there is room for."),
+    ] = None,
+    launcher: spreading.LauncherOption = spreading.LauncherName.local,
+    address: spreading.Address = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(min=0, help="How often a job that fails is tried again: 0 in local processes, 2 on Ray."),
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the tables shown; else the spec's.")] = None,
     compare: Annotated[
         str | None, typer.Option(metavar="METHOD", help="Compare every method with this one, in pairs.")
@@ -35,6 +44,7 @@ def bench(
 ) -> None:
     """Compare methods: protocols x data x methods x shots x seeds as jobs that resume."""
     console.show_notes(quiet)
+    spreading.check(launcher, address)
     from acclimate.bench import (
         Outcome,
         check_choice,
@@ -60,9 +70,12 @@ def bench(
         results.show_plan(planned, out, as_json)
         return
     try:
-        with LiveBench(planned, out, jobs, quiet) as live:
+        with (
+            spreading.open_launcher(launcher, address, jobs, retries) as does,
+            LiveBench(planned, out, does.slots(planned), quiet) as live,
+        ):
             cache = meanings.feature_cache(no_cache)
-            outcome = run_bench(read, planned, out, live, jobs, device.value, cache, plugins=plugins)
+            outcome = run_bench(read, planned, out, live, does, device.value, cache, plugins=plugins)
     except KeyboardInterrupt as stop:  # what is done may be looked at before the next start
         done = sum(job.is_done(out) for job in planned)
         stop.add_note(f"{done} of {len(planned)} jobs are done; the same command goes on from there")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,19 +16,27 @@ from acclimate.cli.console import tell
 from acclimate.cli.verdicts import show_commands
 from acclimate.counting import counted
 
+if TYPE_CHECKING:
+    from acclimate.runs import AdaptedModel
+
 
 class Form(StrEnum):
     """What is written."""
 
     onnx = "onnx"
+    transformers = "transformers"
 
 
 def export(
     run: opt.RunPath,
-    to: Annotated[Form, typer.Option("--to", help="Form of the export: a graph for onnxruntime, and a script.")],
+    to: Annotated[
+        Form, typer.Option("--to", help="A graph for onnxruntime and a script, or a plain model of transformers.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder to make; by default onnx in RUN.", rich_help_panel=opt.OUTPUT),
+        typer.Option(
+            metavar="DIR", help="Folder to make; by default named by the form, in RUN.", rich_help_panel=opt.OUTPUT
+        ),
     ] = None,
     backbone: opt.SavedBackbone = None,
     domain_encoder: opt.SavedDomainEncoder = None,
@@ -38,14 +46,19 @@ def export(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a run as a folder that predicts without acclimate and torch."""
+    """Write a run as a folder that predicts without acclimate, and as a graph without torch."""
     console.show_notes(quiet)
-    from acclimate.exporting import export_onnx
-    from acclimate.exporting.folder import SCRIPT, USUAL, plain
     from acclimate.runs import load
 
     meanings.use_plugins(plugin)
-    found = export_onnx(load(run, backbone, "cpu", None, domain_encoder, swap, classes_of), out)
+    model = load(run, backbone, "cpu", None, domain_encoder, swap, classes_of)
+    if to == Form.transformers:
+        _plain(model, out, as_json)
+        return
+    from acclimate.exporting import export_onnx
+    from acclimate.exporting.folder import SCRIPT, USUAL, plain
+
+    found = export_onnx(model, out)
     if as_json:
         tables.print_json(plain(found))
         return
@@ -58,3 +71,19 @@ def export(
         tell(shown, f"{agreed} and to {found.tested.difference:.1g} on {images}, with the same labels.", "note")
     tell(shown, "Next, with numpy, onnxruntime and Pillow alone:")
     show_commands(shlex.join(["python", str((out or run / USUAL) / SCRIPT), "IMAGE"]))
+
+
+def _plain(model: AdaptedModel, out: Path | None, as_json: bool) -> None:
+    """Write a run as a plain model of transformers, and say what was written."""
+    from acclimate.exporting import export_transformers
+
+    found = export_transformers(model, out)
+    if as_json:
+        told = {"folder": str(found.folder), "architecture": found.architecture, "classes": found.classes}
+        files = sorted(file.name for file in found.folder.iterdir())
+        tables.print_json(told | {"files": files, "bytes": found.size, "largest_difference": found.difference})
+        return
+    classes = counted(found.classes, "class", "classes")
+    tell(shown, f"{found.folder}: a {found.architecture} for {classes}, {found.size / 1e6:.1f} MB.")
+    tell(shown, f"Probabilities are those of the run to {found.difference:.1g} on random numbers.", "note")
+    tell(shown, f"{found.folder / 'README.md'} says in a few lines how it is used, with transformers alone.")

@@ -86,6 +86,12 @@ class LiveBench:
                 self.said = len(self.done)
                 self._line(f"{len(self.done)} of {len(self.jobs)} jobs done{self._rest()}")
 
+    def repeated(self, job: Job, lines: Sequence[str]) -> None:
+        """Show a job as waiting again, and say why."""
+        with self.lock:
+            self.running.pop(job.hash, None)
+            self._note(f"tried again: {job.describe()} ({escape(lines[-1]) if lines else 'it said nothing'})")
+
     def failed(self, job: Job, lines: Sequence[str]) -> None:
         """Count a job as failed; its lines are shown at the end."""
         with self.lock:
@@ -147,6 +153,13 @@ class LiveBench:
 
     def _line(self, text: str) -> None:
         if not self.live.is_started:
+            self._say(text)
+
+    def _note(self, text: str) -> None:
+        """Write a line that stays, also above a live table."""
+        if self.live.is_started:
+            self.live.console.print(f"[note]{text}[/]", soft_wrap=True)
+        else:
             self._say(text)
 
     def _say(self, text: str) -> None:

@@ -33,12 +33,20 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Number format of a training step; features and evaluation are always fp32."""
+    """Number format of a training step, or of a prediction; cached features and evaluation are always fp32."""
 
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+class TrackerName(StrEnum):
+    """What shows losses and figures as they come."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    mlflow = "mlflow"
 
 
 # Groups of `--help`.
@@ -57,7 +65,7 @@ SeveralData = Annotated[
         metavar="DATA...", help="Folder of images, a CSV, JSONL or Parquet table, or .tar shards; several: together."
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `acclimate adapt`, or hf:OWNER/NAME.")]
 SavedBackbone = Annotated[
     str | None,
     typer.Option(
@@ -199,6 +207,12 @@ Time = Annotated[
     ),
 ]
 RunFolder = Annotated[Path | None, typer.Option(help="Run folder; a killed run goes on there.", rich_help_panel=OUTPUT)]
+Track = Annotated[
+    TrackerName | None,
+    typer.Option(
+        help="Show losses and figures as they come; tensorboard writes into the run folder.", rich_help_panel=OUTPUT
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that is in --out.", rich_help_panel=OUTPUT)
 ]
@@ -214,6 +228,10 @@ Names = Annotated[
     Path | None, typer.Option(help="File with words for class names (CSV, JSON or YAML).", rich_help_panel=MODEL)
 ]
 PrecisionOption = Annotated[Precision, typer.Option(help="Number format of a training step.", rich_help_panel=MACHINE)]
+PredictionPrecision = Annotated[
+    Precision,
+    typer.Option(help="Number format of products; auto: bf16 on a GPU that has it.", rich_help_panel=MACHINE),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.", rich_help_panel=MACHINE)]
 Layout = Annotated[
     str, typer.Option(help="Meaning of the folders, such as class, split/class or domain/class.", rich_help_panel=DATA)

@@ -15,13 +15,13 @@ from acclimate.data.finding import ImageSource
 from acclimate.data.frames import is_frame, of_datasets, read_frame
 from acclimate.data.held.frames import FrameImages
 from acclimate.data.held.reading import image_at
+from acclimate.data.listed import PATHS
 from acclimate.errors import DataError
 
 KINDS = (
     "paths, Pillow images, NumPy arrays, the bytes of files, open files, or several of these, ImageData, a data set of "
     "the package datasets, or a table with a column path"
 )
-PATHS = ("path", "image", "file_name")  # columns of a table with the files of images, the first that it has
 LONGEST_PATH = 1024  # bytes; an image has more, unless it is tiny
 
 Several = Any  # what `each_image` takes

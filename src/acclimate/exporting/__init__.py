@@ -3,5 +3,6 @@
 from acclimate.exporting.folder import Exported, export_onnx
 from acclimate.exporting.graph import ClassifierGraph
 from acclimate.exporting.onnx import Parity
+from acclimate.exporting.plain import Saved, export_transformers
 
-__all__ = ["ClassifierGraph", "Exported", "Parity", "export_onnx"]
+__all__ = ["ClassifierGraph", "Exported", "Parity", "Saved", "export_onnx", "export_transformers"]

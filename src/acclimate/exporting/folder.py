@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from acclimate.exporting.graph import ClassifierGraph
 from acclimate.exporting.onnx import EXTRA, Parity, compare, open_session, write_graph
 from acclimate.extras import require
 from acclimate.files import part_of, remove_parts, write_json
+from acclimate.runs.remote import in_the_hubs_cache
 
 if TYPE_CHECKING:
     from acclimate.runs import AdaptedModel
@@ -87,7 +88,7 @@ def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None) 
             "these three alone, as red, green and blue",
             named(model.bands),
         )
-    with _whole(_target(model, out)) as (target, part):
+    with whole_or_not(target_of(model, out)) as (target, part):
         random, tested = _written(model, graph, part)
         size = sum(file.stat().st_size for file in part.iterdir())
     return Exported(target, len(model.class_names), size, random, tested)
@@ -136,25 +137,38 @@ def try_script(model: AdaptedModel, folder: Path, session: Any, paths: Sequence[
     return Parity.of(ours, infer.probabilities(readable, folder, session), "test images")
 
 
-def _target(model: AdaptedModel, out: str | os.PathLike[str] | None) -> Path:
+def target_of(
+    model: AdaptedModel,
+    out: str | os.PathLike[str] | None,
+    usual: str = USUAL,
+    known: Collection[str] = (*FILES, WEIGHTS),
+) -> Path:
     """Return the folder to write, which is not there, empty, or an earlier export.
+
+    Args:
+        model: that is exported.
+        out: the folder that is named; none: `usual` in that of the run.
+        usual: name of the folder in that of the run.
+        known: names of the files of such an export.
 
     Raises:
         RunError: it is something else, or none is named and the model has no run folder.
     """
     if out is None and model.run is None:
         raise RunError("this model was not loaded from a run folder; name a folder with `out`")
-    target = (model.run / USUAL if out is None and model.run else arguments.path("out", out)).absolute()
+    target = (model.run / usual if out is None and model.run else arguments.path("out", out)).absolute()
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file; name a folder with `out`")
-    others = sorted({file.name for file in target.iterdir()} - {*FILES, WEIGHTS}) if target.is_dir() else []
+    if out is None and in_the_hubs_cache(target):
+        raise RunError("this run is in the Hub's cache, where nothing is written; name a folder with `out`")
+    others = sorted({file.name for file in target.iterdir()} - {*known}) if target.is_dir() else []
     if others:
         raise RunError(f"{target} holds {others[0]!r}, which is no part of an export; name another folder with `out`")
     return target
 
 
 @contextlib.contextmanager
-def _whole(target: Path) -> Iterator[tuple[Path, Path]]:
+def whole_or_not(target: Path) -> Iterator[tuple[Path, Path]]:
     """Give a folder and one to write in its stead, which takes its place at the end; nothing is left of one that fails.
 
     Raises:

@@ -21,6 +21,7 @@ from acclimate.training.stages import Stage
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder
     from acclimate.backbones.backbone import Backbone
+    from acclimate.methods.parts.plain import PlainForm
     from acclimate.methods.trust import Trust
     from acclimate.prompts import PromptSet
     from acclimate.training.batch import Batch
@@ -122,6 +123,10 @@ class Classifier(Method):
         if self.serves_new_classes or self.class_names == self.trained_classes:
             return logits
         return logits[:, [self.trained_classes.index(name) for name in self.class_names]]
+
+    def plain_form(self) -> PlainForm | None:
+        """Return what it says in terms of a plain dual encoder; none where no weights and directions say it."""
+        return None
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted terms whose sum is minimised, each a scalar: by default the cross-entropy."""

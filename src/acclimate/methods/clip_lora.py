@@ -15,6 +15,7 @@ from acclimate.backbones import LowRank, LowRankDeltas
 from acclimate.counting import counted
 from acclimate.errors import ConfigError
 from acclimate.methods.facts import TrainingFacts
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.text import TextClassifier
 from acclimate.methods.registry import register
 from acclimate.options import option
@@ -138,6 +139,11 @@ class CLIPLoRA(TextClassifier):
     def image_directions(self, batch: Batch) -> Tensor:
         """Return norm(f'(x)) (B, E)."""
         return F.normalize(self.backbone.encode_image(batch.pixels, deltas=self.deltas("vision")).float(), dim=-1)
+
+    def plain_form(self) -> PlainForm:
+        """Return the directions of the classes, and the changes of both towers."""
+        deltas = {tower: self.deltas(tower) for tower in self.changed}
+        return self.plain(changes={tower: own for tower, own in deltas.items() if own is not None})
 
     def stages(self, facts: TrainingFacts) -> Sequence[GradientStage]:
         """Return the single stage that learns all changes."""

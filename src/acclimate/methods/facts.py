@@ -41,6 +41,7 @@ class TrainingFacts:
         groups: the group of each training image, as numbers, of which those of a group are never told apart by what is
             learned from some and judged on others; nothing where each is one of its own.
         labels: the class of each training image; nothing where there are no classes.
+        places: the domain of each training image, as a number; nothing where there are no domains.
     """
 
     images: int
@@ -51,6 +52,7 @@ class TrainingFacts:
     seed: int = 0
     groups: tuple[int, ...] = ()
     labels: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
 
     def among(self, rows: Sequence[int]) -> TrainingFacts:
         """Return what is known of some of the training images, which have classes.
@@ -58,6 +60,6 @@ class TrainingFacts:
         Args:
             rows: (M,) which.
         """
-        labels, groups = (tuple(told[row] for row in rows) if told else () for told in (self.labels, self.groups))
-        shots = max(Counter(labels).values())
-        return replace(self, images=len(rows), shots=shots, validation=0, labels=labels, groups=groups)
+        told = {name: getattr(self, name) for name in ("labels", "groups", "places")}
+        kept = {name: tuple(of[row] for row in rows) for name, of in told.items() if of}
+        return replace(self, images=len(rows), shots=max(Counter(kept["labels"]).values()), validation=0, **kept)

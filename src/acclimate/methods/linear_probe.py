@@ -16,13 +16,14 @@ from acclimate.backbones.kinds import KINDS
 from acclimate.errors import ConfigError
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.labeller import Labeller
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.scales import Scales, check_kind, input_of, scales, widths
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.registry import register
 from acclimate.options import Checked, option
 from acclimate.training.batch import Batch
 from acclimate.training.feeds import Feed, chunks
-from acclimate.training.inputs import Inputs
+from acclimate.training.inputs import IMAGE, Inputs
 from acclimate.training.stages import SolverStage
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class LinearProbe(Labeller):
     def logits(self, batch: Batch) -> Tensor:
         """Return a . norm(x) + b (B, C)."""
         return F.linear(self.features(batch), self.weight, self.bias)
+
+    def plain_form(self) -> PlainForm | None:
+        """Return weights and biases, where the features are those of whole images in the joint space."""
+        return PlainForm(self.weight, 1.0, self.bias) if self.inputs.prediction == {IMAGE} else None
 
     def stages(self, facts: TrainingFacts) -> Sequence[SolverStage]:
         """Return the one convex problem."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.scores import NEVER
 from acclimate.methods.parts.text import text_directions
 from acclimate.methods.registry import register
@@ -77,6 +78,11 @@ class LPPlusPlus(Classifier):
         with torch.autocast(self.weight.device.type, enabled=False):
             logits = F.linear(_directions(batch), self.weight, getattr(self, "bias", None))
         return torch.where(self.weight.any(dim=-1), logits, NEVER)
+
+    def plain_form(self) -> PlainForm:
+        """Return the blends, with a bias that keeps classes without images from being predicted."""
+        bias = getattr(self, "bias", torch.zeros_like(self.weight[:, 0]))
+        return PlainForm(self.weight, 1.0, torch.where(self.weight.any(dim=-1), bias, NEVER))
 
     def stages(self, facts: TrainingFacts) -> Sequence[SolverStage]:
         """Return the one convex problem."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.methods.facts import TrainingFacts
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
 from acclimate.options import option
@@ -72,6 +73,11 @@ class ProLIP(TemplateClassifier):
     def image_directions(self, batch: Batch) -> Tensor:
         """Return norm((W0 + D) h) (B, E)."""
         return F.normalize(batch.pooled_features.float() @ (self.pretrained + self.change).T, dim=-1)
+
+    def plain_form(self) -> PlainForm | None:
+        """Return the directions of the classes, and the projection where the family has one."""
+        is_weight = isinstance(self.backbone.vision_projection, nn.Parameter)  # SigLIP's is the identity, and none
+        return self.plain(projection=self.pretrained + self.change) if is_weight else None
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and lambda ||W - W0||^2."""

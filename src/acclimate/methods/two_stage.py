@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from acclimate.backbones import LowRankDeltas, NormChange
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.parts.class_rows import ClassRows
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.scores import similarities
 from acclimate.methods.registry import register
 from acclimate.options import option
@@ -102,6 +103,10 @@ class TwoStage(ClassRows):
         """Return norm(w) (C, E), the direction of stage 1 where there is no weight."""
         rows = self.bound_rows(self.weight)
         return F.normalize(torch.where(rows.any(dim=-1, keepdim=True), rows, self.text_directions()), dim=-1)
+
+    def plain_form(self) -> PlainForm:
+        """Return the directions of the classes, and the changed norms of both towers."""
+        return self.plain(changes={tower: self.deltas(tower) for tower in TOWERS})
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy of stage 1."""

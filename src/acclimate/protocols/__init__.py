@@ -3,7 +3,7 @@
 A protocol is registered when its module is imported, so this package imports each of its own here.
 """
 
-from acclimate.protocols.classes import BaseToNovel
+from acclimate.protocols.classes import BaseToNovel, BaseToNovelValidation
 from acclimate.protocols.contract import Protocol, Trial, get_layout, get_protocol, list_protocols
 from acclimate.protocols.domains import LeaveOneDomainOut, SingleSource
 from acclimate.protocols.few_shot import FewShot, FewShotValidation
@@ -15,6 +15,7 @@ from acclimate.protocols.together import draw_together
 __all__ = [
     "SELECTION_RULES",
     "BaseToNovel",
+    "BaseToNovelValidation",
     "CrossDataset",
     "FewShot",
     "FewShotValidation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from acclimate.data import ImageData
 from acclimate.errors import DataError
@@ -30,12 +30,13 @@ class BaseToNovel(Protocol):
     name: ClassVar[str] = "base-to-novel"
     title: ClassVar[str] = "Base-to-novel generalisation"
     layout: ClassVar[Layout] = Layout(order=2, mean=False, columns=(BASE, NOVEL, MEAN, ALL), derived=(MEAN, ALL))
+    measured: ClassVar[Literal["test", "val"]] = "test"  # the split that is measured
 
     def trials(self, sets: Mapping[str, ImageData]) -> tuple[str, ...]:
         """Return the one data set.
 
         Raises:
-            DataError: a single class would be novel, and every image of it right; or a side has no test images.
+            DataError: a single class would be novel, and every image of it right; or no image of a side is measured.
         """
         data = only(sets, self.name)
         base, novel = halves(data)
@@ -44,10 +45,11 @@ class BaseToNovel(Protocol):
                 f"{data.name}: {len(data.class_names)} classes leave {len(novel)} on the novel side, where nothing can "
                 "be told apart; base-to-novel needs 4 classes or more"
             )
-        tested = set(data.test.label_names)
+        tested = set(self._measured(data).label_names)
         for side, names in ((BASE, base), (NOVEL, novel)):
             if not tested & set(names):
-                raise DataError(f"{data.name}: no test image of any {side} class; correct the split")
+                what = {"test": "test", "val": "validation"}[self.measured]
+                raise DataError(f"{data.name}: no {what} image of any {side} class; correct the split")
         return tuple(sets)
 
     def count_trials(self, names: Sequence[str]) -> int:
@@ -55,11 +57,18 @@ class BaseToNovel(Protocol):
         return len(names)
 
     def draw(self, trial: str, sets: Mapping[str, ImageData], shots: int | str, seed: int) -> Trial:
-        """Return shots of the base classes, and the test images of either side and of both."""
+        """Return shots of the base classes, and the measured images of either side and of both."""
         data = only(sets, self.name)
         base, novel = (data.filter_classes(side) for side in halves(data))
-        tests = {BASE: base.test, NOVEL: novel.test, ALL: data.test}
-        return self.make_trial(base.train, base.val, tests, shots, seed)
+        tests = {BASE: self._measured(base), NOVEL: self._measured(novel), ALL: self._measured(data)}
+        return self.make_trial(base.train, self._watched(base), tests, shots, seed)
+
+    def _measured(self, data: ImageData) -> ImageData:
+        return data.test if self.measured == "test" else data.val
+
+    def _watched(self, base: ImageData) -> ImageData:
+        """Return the validation images that a run may choose by: none of those that are measured."""
+        return base.val if self.measured == "test" else base.val.select([])
 
     def figures(self, tests: Mapping[str, Mapping[str, Any] | None]) -> Figures:
         """Return the three tests, and the harmonic mean of the first two."""
@@ -74,6 +83,22 @@ class BaseToNovel(Protocol):
             else:
                 means[name] = 2 * base * novel / (base + novel) if base + novel else 0.0
         return {BASE: found[BASE], NOVEL: found[NOVEL], MEAN: means, ALL: found[ALL]}
+
+
+@protocol
+@dataclass(frozen=True, kw_only=True)
+class BaseToNovelValidation(BaseToNovel):
+    """Base-to-novel for choosing settings: measured on the validation split, so that no test image is looked at.
+
+    Nothing validates within a run. The novel classes of the validation split do say which settings keep them, so what
+    is chosen by them is to be reported as such.
+    Source: Gulrajani and Lopez-Paz 2021 (arXiv 2007.01434), section 3, for choosing and reporting on different images.
+    """
+
+    name: ClassVar[str] = "base-to-novel-validation"
+    title: ClassVar[str] = "Base-to-novel generalisation, measured on the validation split"
+    rules: ClassVar[tuple[str, ...]] = ("last-step",)
+    measured: ClassVar[Literal["test", "val"]] = "val"
 
 
 def halves(data: ImageData) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,6 +14,7 @@ from acclimate.errors import RunError
 from acclimate.files import read_json
 from acclimate.runs import folder
 from acclimate.runs.kept_predictions import read_predictions
+from acclimate.runs.remote import find_run
 from acclimate.tasks import get_task
 from acclimate.telling.words import rows_beside, tests_of, verdict_of
 
@@ -50,6 +51,7 @@ class RunFacts:
         Raises:
             RunError: it is none, or a file of it is damaged.
         """
+        path = find_run(path)
         if not path.is_dir():
             raise RunError(f"{path}: there is no such run folder; {NEXT}")
         record, adapter = (read_json(path / name, NEXT) for name in (folder.RECORD, folder.ADAPTER_INFO))

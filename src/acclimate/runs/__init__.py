@@ -2,6 +2,7 @@
 
 from acclimate.runs.adaptation import adapt, adapt_trial
 from acclimate.runs.beside import evaluate_beside
+from acclimate.runs.embedding import Embedding, embed_images
 from acclimate.runs.loading import load
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.ranking import Ranked, rank_backbones
@@ -12,6 +13,7 @@ from acclimate.runs.suggesting import Suggestion, Suggestions, suggest
 
 __all__ = [
     "AdaptedModel",
+    "Embedding",
     "Ranked",
     "RunOptions",
     "SaliencyMap",
@@ -20,6 +22,7 @@ __all__ = [
     "adapt",
     "adapt_trial",
     "choose_evaluation_images",
+    "embed_images",
     "evaluate_beside",
     "load",
     "look_at_images",

@@ -44,6 +44,7 @@ from acclimate.tasks import method_for, task_of
 from acclimate.training.devices import Precision, resolve_device
 from acclimate.training.fit import FitContext
 from acclimate.training.progress import Progress, Silent
+from acclimate.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from acclimate.backbones import DomainEncoder, DualEncoder
@@ -76,6 +77,7 @@ def adapt(
     look_at: Sequence[str] = (),
     scorer: str | os.PathLike[str] | DualEncoder | None = None,
     multi_label: bool = False,
+    track: Tracker | None = None,
 ) -> AdaptedModel:
     """Adapt a backbone to labelled images, or to images with captions or questions.
 
@@ -114,6 +116,7 @@ def adapt(
         scorer: Hub id, folder or catalogue name of a dual encoder that judges captions which are written (CLIPScore),
             or a loaded one; none measures them by words alone.
         multi_label: whether images may have several labels, as in `load_data`, where `data` is not loaded yet.
+        track: `tensorboard`, `wandb` or `mlflow` shows losses and figures as they come; none: nothing does.
 
     Returns:
         The model; its `record` holds the test metrics beside those of the baselines: zero-shot, for labelled images a
@@ -132,16 +135,9 @@ def adapt(
     task.check(kind, sets[0].name)
     shots = task.parse_shots(shots)
     trial = draw(sets, shots, seed)
-    options = RunOptions(
-        out=out,
-        overwrite=overwrite,
-        device=device,
-        precision=precision,
-        cache_dir=cache_dir,
-        progress=progress or Silent(),
-        checkpoint_seconds=checkpoint_seconds,
-        calibrated=True,
-    )
+    how: dict[str, Any] = {"out": out, "overwrite": overwrite, "device": device, "precision": precision, "track": track}
+    how |= {"cache_dir": cache_dir, "progress": progress or Silent(), "checkpoint_seconds": checkpoint_seconds}
+    options = RunOptions(**how, calibrated=True)
     prompts, test_prompts = choose_all_prompts(task, sets, domain, words, sentences)
     backbone = kind.default_backbone if backbone is None else backbone
     hint_at_specialist(prompts.domain.id, backbone)
@@ -280,6 +276,12 @@ class Adaptation(Run[AdaptedModel]):
     def remark(self, path: Path) -> str:
         """Say so where the split of the run in a folder was made otherwise."""
         return other_split(path, self.experiment.trial.train)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the method with its settings, its backbone and data."""
+        one = self.experiment
+        told = {"method": one.method.name, "backbone": one.backbone.name, "data": one.trial.train.name}
+        return {**told, "shots": one.shots, "seed": self.seed, **vars(one.config)}
 
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Write down which images are in which split, and learn."""

@@ -11,6 +11,7 @@ from acclimate.errors import ConfigError
 from acclimate.files import file_digest, read_json
 from acclimate.runs import folder
 from acclimate.runs.loading import load
+from acclimate.runs.remote import find_run
 from acclimate.runs.seen import Seen, seen_by_run
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def open_earlier(
     """Open a finished run for another one.
 
     Args:
-        run: its folder.
+        run: its folder, or `hf:OWNER/NAME`.
         wanted: the method that it must be of.
         backbone, domain_encoder: that it must have learned on.
         experiment: of the other run, whose test images it may not have seen.
@@ -66,6 +67,7 @@ def open_earlier(
         ConfigError: it has another method.
         DataError: it has seen images that will be measured on.
     """
+    run = find_run(run)
     info = read_json(run / folder.ADAPTER_INFO, missing)
     if info.get("method") != wanted:
         raise ConfigError(f"{what} holds what {info.get('method')} has learned{other}")

@@ -11,6 +11,7 @@ from typing import Any
 from acclimate.data.frozen import FILE
 from acclimate.errors import RunError
 from acclimate.files import make_folder, read_json, remove_parts, replace_file
+from acclimate.training.tracking import HERE
 
 ADAPTER = "adapter.safetensors"
 ADAPTER_INFO = "adapter.json"
@@ -22,6 +23,7 @@ CALIBRATION = "calibration.safetensors"  # how far predictions can be trusted
 PREDICTIONS = "predictions.parquet"  # what the method said of the test images
 CHECKPOINT = "checkpoint.safetensors"
 READING = "reading.png"  # of methods that learn from reference prompts
+TRACKED = HERE  # folder of what TensorBoard shows
 PREREQUISITES = "prerequisites"  # folder of the runs that a run builds on
 
 
@@ -42,7 +44,7 @@ class Layout:
 
 ADAPTATION = Layout(
     (ADAPTER, ADAPTER_INFO, RECORD, SPLITS, IMAGES, LOG, CALIBRATION, PREDICTIONS, CHECKPOINT, READING),
-    (PREREQUISITES, "job.json", "output.txt", "done"),  # a bench writes the last three
+    (PREREQUISITES, TRACKED, "job.json", "output.txt", "done"),  # a bench writes the last three
 )
 
 

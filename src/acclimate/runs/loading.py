@@ -22,6 +22,7 @@ from acclimate.runs.encoders import WITHOUT, SavedEncoder, open_backbone, open_d
 from acclimate.runs.kept_trust import read_trust
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.places import find_again
+from acclimate.runs.remote import find_run
 from acclimate.runs.seen import read_images
 from acclimate.runs.several import read_sets
 from acclimate.training.checkpoint import read_tensors
@@ -158,7 +159,8 @@ def load(
     """Load an adapted model from its run folder.
 
     Args:
-        run: folder written by `acclimate adapt` or `AdaptedModel.save`.
+        run: folder written by `acclimate adapt` or `AdaptedModel.save`, or `hf:OWNER/NAME[@REVISION]` for one of the
+            Hugging Face Hub, see `acclimate.runs.remote`.
         backbone: where the backbone is, if it is found neither by its id nor where its folder was, as the run sees it.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache_dir: feature cache used by `evaluate`.
@@ -179,6 +181,7 @@ def load(
     path, cache_dir = arguments.path("run", run), arguments.optional(arguments.path, "cache_dir", cache_dir)
     arguments.optional(arguments.encoder, "backbone", backbone)
     arguments.optional(arguments.encoder, "domain_encoder", domain_encoder)
+    path = find_run(path)
     if not path.is_dir():
         raise RunError(f"{path}: there is no such run folder; give the folder named by `out` of `acclimate adapt`")
     next_step = "give a folder written by `acclimate adapt`" + (

@@ -5,28 +5,26 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate import arguments
-from acclimate.data import ImageData, each_image
+from acclimate.data import ImageData
 from acclimate.data.bands import Bands, parse_bands
 from acclimate.data.frozen import load_splits, splits_document
-from acclimate.data.given import Several
 from acclimate.data.hierarchy import Hierarchy
 from acclimate.errors import ConfigError
 from acclimate.methods import Classifier, ClassSet
-from acclimate.methods.trust import UNKNOWN
 from acclimate.runs import copies, showing
 from acclimate.runs.adapter_info import describe_adapter
 from acclimate.runs.asked import ask_about, within_of
 from acclimate.runs.encoders import open_scorer
 from acclimate.runs.folder import SPLITS
 from acclimate.runs.kept_predictions import Table, read_predictions
-from acclimate.runs.prediction import stream_predictions
+from acclimate.runs.predicting import predict_images, stream_images
 from acclimate.runs.saving import save_run
 from acclimate.runs.selection import Images, choose_evaluation_images
 from acclimate.runs.several import among_own
@@ -240,80 +238,14 @@ class AdaptedModel:
         """Return the images of a data set that the model is measured on; see `choose_evaluation_images`."""
         return choose_evaluation_images(self.frozen, data, split, self.method.domain_encoder, self.seen_before)
 
-    def predict(
-        self,
-        images: Several,
-        batch_size: int = 32,
-        *,
-        coverage: float | None = None,
-        known: float = UNKNOWN,
-        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
-        floor: float = FLOOR,
-        adapt_to_folder: bool = False,
-    ) -> list[Any]:
-        """Return a prediction for each image, as the task has it: of classes, `acclimate.tasks.Prediction`.
-
-        Args:
-            images: paths of files, folders or patterns, Pillow images, NumPy arrays (H, W) or (H, W, 3) of uint8 or of
-                floats from 0 to 1, the bytes of files, open files; one of them, or several in a list or a generator;
-                `ImageData`, a `datasets` data set, or a table in memory with a column `path`. See
-                `acclimate.data.each_image`.
-            batch_size: images a pass, 1 or more.
-            coverage: how often the `set` of classes of a prediction is to hold the right one, above 0 and below 1;
-                probabilities are tempered then. None: there are no sets.
-            known: the p-value below which an image is called unknown; 0: nothing is said of that.
-            hierarchy: a tree of the classes, or its file, see `Hierarchy.read`: predictions say its deepest `node`
-                whose classes together reach the floor; probabilities are tempered then, where the run knows how.
-            floor: that sum, above 0 and below 1.
-            adapt_to_folder: label all images together, see `FolderClassification`; each label then depends on the
-                other images, and can be worse for it.
-
-        Raises:
-            AcclimateError: an image that cannot be read, which `stream` can skip, a wrong option, or no classes.
-        """
-        told: dict[str, Any] = {"coverage": coverage, "known": known, "hierarchy": hierarchy, "floor": floor}
-        return list(self.stream(images, batch_size, adapt_to_folder=adapt_to_folder, **told))
-
-    def stream(
-        self,
-        images: Several,
-        batch_size: int = 32,
-        on_corrupt: str = "error",
-        *,
-        coverage: float | None = None,
-        known: float = UNKNOWN,
-        hierarchy: str | os.PathLike[str] | Hierarchy | None = None,
-        floor: float = FLOOR,
-        adapt_to_folder: bool = False,
-    ) -> Iterator[Any]:
-        """Yield a prediction for each image without holding more than two batches.
-
-        Args:
-            images, batch_size, coverage, known, hierarchy, floor: as in `predict`.
-            adapt_to_folder: as in `predict`; features of all images are held then, and none is labelled before the last
-                has been read.
-            on_corrupt: `error` raises at the first unreadable image; `skip` yields a prediction with its `error`.
-
-        Raises:
-            AcclimateError: as in `predict`.
-        """
-        self.task.check_predicts(self.method)
-        batch_size = arguments.whole("batch_size", batch_size, 1)
-        arguments.one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        predictor = self.task.predictor(self.method, coverage, known, self.within(hierarchy, floor, adapt_to_folder))
-        if adapt_to_folder:
-            predictor = predictor.adapting_to_folder(self.method)
-        for level, note in predictor.notes():
-            logger.log(level, "%s", note)
-        found = stream_predictions(predictor, self.method, each_image(images), batch_size, on_corrupt, self.bands)
-        return iter(predictor.complete(self.method, found))
-
     @cached_property
     def predictions(self) -> Table | None:
         """What it has said of the test images of its run, with a row for each; none where that was not kept."""
         return None if self.run is None else read_predictions(self.run)
 
     _repr_html_ = showing.html  # in a notebook
+    predict = predict_images
+    stream = stream_images
     ask = ask_about
     within = within_of
     describe = describe_adapter

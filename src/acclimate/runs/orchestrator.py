@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
+from acclimate.metrics import flat_values
 from acclimate.runs import folder
 from acclimate.runs.run_files import RunFiles
 from acclimate.runs.run_options import RunOptions
 from acclimate.training.devices import make_accelerator, resolve_device
 from acclimate.training.fit import FitContext
 from acclimate.training.team import ALONE, Team
+from acclimate.training.tracking import Tracking
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Result = TypeVar("Result")
 
@@ -48,6 +53,10 @@ class Run(ABC, Generic[Result]):
         """Return what may explain, in a message, that the run in a folder is another one; or nothing."""
         return ""
 
+    def shown(self) -> dict[str, Any]:
+        """Return what a tracker shows of its settings, plain values by name."""
+        return {"seed": self.seed}
+
     @abstractmethod
     def learn(self, files: RunFiles, context: FitContext) -> None:
         """Make what is learned, and learn it, or go on where the checkpoint stands."""
@@ -59,6 +68,19 @@ class Run(ABC, Generic[Result]):
     @abstractmethod
     def finish(self, record: dict[str, Any], files: RunFiles) -> Result:
         """Write what was learned, its record last, and return the result."""
+
+
+def _tracked(run: Run[Any], files: RunFiles, accelerator: Accelerator, place: Path | None) -> Tracking:
+    """Begin to show what a run writes down."""
+    tracking = Tracking(accelerator, place, run.shown(), afresh=not files.journal.lines)
+    files.journal.watch = tracking.entry
+    return tracking
+
+
+def _figures(record: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the figures of the tests of a record, by test."""
+    tests = {"test": record.get("metrics"), **(record.get("tests") or {})}
+    return {name: flat_values(metrics) for name, metrics in tests.items() if metrics}
 
 
 def carry_out(run: Run[Result], alone: bool = False) -> Result:
@@ -75,7 +97,8 @@ def carry_out(run: Run[Result], alone: bool = False) -> Result:
         AcclimateError: one of its subclasses, for anything that the caller can mend.
     """
     options, identity = run.options, run.identity()
-    accelerator = make_accelerator(resolve_device(options.device), options.precision)
+    place = None if options.out is None else Path(options.out)
+    accelerator = make_accelerator(resolve_device(options.device), options.precision, options.track, place)
     team = ALONE if alone else Team.of(accelerator)
     with team.first_first():
         files = RunFiles(options.out, identity, options.overwrite, run.layout, team)
@@ -85,6 +108,7 @@ def carry_out(run: Run[Result], alone: bool = False) -> Result:
         files.end()  # a run that was killed between its record and here has left its checkpoint
         return done
     files.begin(run.remark)
+    tracking = _tracked(run, files, accelerator, place) if options.track and team.first else None
     started = time.monotonic()
     context = FitContext(
         accelerator,
@@ -106,6 +130,9 @@ def carry_out(run: Run[Result], alone: bool = False) -> Result:
         team.wait()
         return run.reopen(cast(Path, files.path), identity)
     record["cost"]["seconds"]["total"] = time.monotonic() - started
+    if tracking is not None:
+        tracking.metrics(_figures(record))
+        tracking.end()
     result = run.finish(record, files)
     files.end()
     team.wait()

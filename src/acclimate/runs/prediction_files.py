@@ -17,7 +17,7 @@ from acclimate.spreadsheets import as_text
 ROW_GROUP = 1024  # rows of a Parquet row group
 
 
-Row = Mapping[str, str | float | None]
+Row = Mapping[str, Any]  # text, numbers, or nothing; of Parquet also arrays
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -51,7 +51,7 @@ def open_writer(path: Path, columns: Mapping[str, type]) -> PredictionWriter:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise RunError(f"{path}: write predictions to a file that ends in {', '.join(SUFFIXES)}")
-    kinds = dict(zip(SUFFIXES, (_CsvWriter, _JsonlWriter, _ParquetWriter), strict=True))
+    kinds = dict(zip(SUFFIXES, (_CsvWriter, _JsonlWriter, ParquetWriter), strict=True))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return kinds[path.suffix.lower()](path, columns)
@@ -59,7 +59,7 @@ def open_writer(path: Path, columns: Mapping[str, type]) -> PredictionWriter:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
-def csv_cells(row: Row, columns: Iterable[str]) -> list[str | float | None]:
+def csv_cells(row: Row, columns: Iterable[str]) -> list[Any]:
     """Return the cells of a row of CSV, of which none is a formula to a spreadsheet."""
     cells = (row.get(name) for name in columns)
     return [as_text(cell) if isinstance(cell, str) else cell for cell in cells]
@@ -128,20 +128,38 @@ class _JsonlWriter(_FileWriter):
         self.file.close()
 
 
-class _ParquetWriter(_FileWriter):
+class ParquetWriter(_FileWriter):
+    """Rows as Parquet.
+
+    Args:
+        path: the file.
+        columns: `str`, `float`, `int` or a type of pyarrow, by name.
+        metadata: entries of the schema.
+        rows: of a group, which are held until it is full; 0: `ROW_GROUP`.
+    """
+
+    def __init__(
+        self, path: Path, columns: Mapping[str, Any], metadata: Mapping[str, str] | None = None, rows: int = 0
+    ) -> None:
+        self.metadata, self.rows = dict(metadata or {}), rows or ROW_GROUP
+        super().__init__(path, columns)
+
     def begin(self) -> None:
+        """Open the file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
-        self.schema = pa.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
+        fields = [(name, kinds.get(kind, kind)) for name, kind in self.columns.items()]
+        self.schema = pa.schema(fields, self.metadata or None)
         self.table = pa.Table
         self.file = pq.ParquetWriter(self.part, self.schema)
         self.pending: list[Row] = []
 
     def add(self, row: Row) -> None:
+        """Hold a row until its group is full."""
         self.pending.append(row)
-        if len(self.pending) == ROW_GROUP:
+        if len(self.pending) == self.rows:
             self._flush()
 
     def _flush(self) -> None:
@@ -150,5 +168,6 @@ class _ParquetWriter(_FileWriter):
             self.pending = []
 
     def end(self) -> None:
+        """Write what is held, and close the file."""
         self._flush()
         self.file.close()

@@ -36,7 +36,6 @@ from acclimate.errors import ConfigError, DataError
 from acclimate.methods import Classifier
 from acclimate.runs.model import AdaptedModel
 from acclimate.runs.prediction import Reader, printable
-from acclimate.training.inputs import Given
 from acclimate.training.inputs.tiles import TiledInput
 
 if TYPE_CHECKING:
@@ -160,8 +159,7 @@ class _Looker:
         if method.training:
             method.eval()
         self.method, self.class_name = method, class_name
-        self.given = Given(method.backbone, method.domain_encoder, config=method.config)
-        self.reader = Reader(method, self.given, frozenset(), model.bands)
+        self.reader = Reader.of(method, bands=model.bands)
         tiles = all(isinstance(kind, TiledInput) for kind in self.reader.others)
         self.has_relevance = tiles and method.backbone.kind in (DUAL, GENERATIVE)
 
@@ -192,7 +190,7 @@ class _Looker:
             batch = self.reader.encoded([self.reader.decode(rgb, 1)])
             views = [whole] * len(passes)
             for kind in self.reader.others:
-                batch |= kind.batch([rgb], self.given)
+                batch |= kind.batch([kind.view(rgb, self.reader.given)], self.reader.given)
                 views += tile_boxes(rgb.size, kind.grid)  # type: ignore[attr-defined]
             logits = self._logits(batch)[0]
         views += [whole] * (len(passes) - len(views))  # the method's own passes

@@ -31,6 +31,7 @@ from acclimate.serving.refusals import Refusal, answer_error
 from acclimate.serving.served import ServedRun
 from acclimate.serving.works import Explaining, Saying
 from acclimate.training.feeds import DECODERS
+from acclimate.training.lanes import Lanes
 
 PATHS = ("/", "/health", "/metrics", "/runs", "/predict", "/explain", "/ask", "/openapi.json")
 
@@ -46,7 +47,9 @@ class Service:
     def __init__(self, models: Mapping[str, AdaptedModel], limits: Limits) -> None:
         self.limits, self.gauges = limits, Gauges()
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
-        self.runs = {name: ServedRun(name, model, limits, self.decoders, self.gauges) for name, model in models.items()}
+        self.lanes = Lanes(next(iter(models.values())).backbone.device)
+        shared = (limits, self.decoders, self.lanes, self.gauges)
+        self.runs = {name: ServedRun(name, model, *shared) for name, model in models.items()}
 
     def run(self, name: str | None) -> ServedRun:
         """Return a run by its name; the only one where none is given.
@@ -72,6 +75,7 @@ class Service:
         finally:
             for run in self.runs.values():
                 await asyncio.to_thread(run.thread.close)
+            self.lanes.close()
             self.decoders.shutdown()
 
 

@@ -20,6 +20,7 @@ from acclimate.serving.thread import Busy, ModelThread, Work
 from acclimate.serving.upload import Upload, look_at
 from acclimate.serving.works import Drawn, Explaining, Saying
 from acclimate.tasks.asking import Asking
+from acclimate.training.lanes import Lanes
 
 REMEMBERED = 16  # settings and questions that are at hand
 
@@ -32,11 +33,15 @@ class ServedRun:
         model: what was loaded.
         limits: of the server.
         decoders: threads that decode images, of all runs.
+        lanes: threads in which encoders read, of all runs.
         gauges: of the server.
     """
 
-    def __init__(self, name: str, model: AdaptedModel, limits: Limits, decoders: Executor, gauges: Gauges) -> None:
-        self.name, self.model, self.limits, self.decoders, self.gauges = name, model, limits, decoders, gauges
+    def __init__(
+        self, name: str, model: AdaptedModel, limits: Limits, decoders: Executor, lanes: Lanes, gauges: Gauges
+    ) -> None:
+        self.name, self.model, self.limits, self.gauges = name, model, limits, gauges
+        self.decoders, self.lanes = decoders, lanes
         self.thread = ModelThread(name, limits.max_queue, limits.max_pixels, gauges)
         self._sayings: OrderedDict[Hashable, Saying] = OrderedDict()
         model.method.eval()
@@ -98,7 +103,7 @@ class ServedRun:
     def _saying(self, key: Hashable, make: Callable[[], Any]) -> Saying:
         """Return the work of a key, the same one while it is asked for."""
         if key not in self._sayings:
-            self._sayings[key] = Saying(make(), self.model, self.decoders, self.limits.max_pixels)
+            self._sayings[key] = Saying(make(), self.model, self.decoders, self.lanes, self.limits.max_pixels)
         self._sayings.move_to_end(key)
         while len(self._sayings) > REMEMBERED:
             self._sayings.popitem(last=False)

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from acclimate.data.images import open_image
 from acclimate.runs.model import AdaptedModel
-from acclimate.runs.prediction import Decoded, Reader, in_memory, predict_decoded
+from acclimate.runs.prediction import Decoded, Piece, Reader, Reading, in_memory, predict_read
 from acclimate.runs.saliency import look_at_images
 from acclimate.runs.saliency_files import SIDE, as_png, draw_beside, draw_map
 from acclimate.serving.upload import Upload
-from acclimate.training.inputs import Given
+from acclimate.training.lanes import Lanes
 
 BATCH = 32  # images a pass, as in `predict`
 MOST_EXPLAINED = 2**22  # pixels of an image that is explained; occlusion holds many copies of one
@@ -25,20 +25,20 @@ class Saying:
         task: a `Predictor`, such as a task or a question.
         model: whose method is ready to predict.
         decoders: threads that decode.
+        lanes: threads in which encoders read.
         most_pixels: of an image.
     """
 
     most = BATCH
 
-    def __init__(self, task: Any, model: AdaptedModel, decoders: Executor, most_pixels: int) -> None:
-        self.task, self.method, self.decoders = task, model.method, decoders
+    def __init__(self, task: Any, model: AdaptedModel, decoders: Executor, lanes: Lanes, most_pixels: int) -> None:
+        self.task, self.method, self.decoders, self.lanes = task, model.method, decoders, lanes
         self.most_pixels, self.bands = most_pixels, model.bands
-        given = Given(self.method.backbone, self.method.domain_encoder, config=self.method.config)
-        self.reader = Reader(self.method, given, task.reads)
+        self.reader = Reader.of(self.method, task.reads)
 
-    def begin(self, images: Sequence[Upload]) -> list[Future[Decoded]]:
-        """Begin to decode."""
-        return [self.decoders.submit(self._decode, image) for image in images]
+    def begin(self, images: Sequence[Upload]) -> list[Future[Piece]]:
+        """Begin to decode, and to read what is decoded."""
+        return self.reader.begin([self.decoders.submit(self._decode, image) for image in images], self.lanes)
 
     def _decode(self, image: Upload) -> Decoded:
         rgb = open_image(
@@ -50,12 +50,12 @@ class Saying:
         )
         return self.reader.views(rgb)
 
-    def finish(self, images: Sequence[Upload], begun: Sequence[Future[Decoded]]) -> list[Any]:
+    def finish(self, images: Sequence[Upload], begun: Sequence[Future[Piece]]) -> list[Any]:
         """Return the prediction of each image, with an `error` where it could not be decoded."""
         # What senders call an image is for people: an input that knows files by their names is told a number.
         known = [in_memory(number) for number, _ in enumerate(images, start=1)]
-        paths = [image.name for image in images]
-        return list(predict_decoded(self.task, self.method, self.reader, known, paths, begun, "skip"))
+        reading = Reading(known, [image.name for image in images], begun)
+        return list(predict_read(self.task, self.method, self.reader, reading, "skip"))
 
 
 class Drawn(NamedTuple):

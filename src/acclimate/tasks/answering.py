@@ -33,6 +33,7 @@ class Answering(Writing[QuestionData]):
 
     name = "answering"
     title = "Answering"
+    hub_task = "visual-question-answering"
     refusal = (
         "{data} has questions, and {method} writes no answers; methods that do: {able}, on a generative backbone such "
         "as mini-vlm"

@@ -52,6 +52,7 @@ class Captioning(Writing[CaptionData]):
 
     name = "captioning"
     title = "Captioning"
+    hub_task = "image-to-text"
     refusal = "{data} has captions, and {method} writes none; methods that do: {able}"
     subject = "captions"
     figures = CAPTIONING

@@ -49,6 +49,7 @@ class Classification(Task[ImageData]):
 
     name = "classification"
     title = "Classification"
+    hub_task = "image-classification"
     refusal = "{data} has labels, and {method} tells no classes apart; methods that do: {able}"
     capability: ClassVar[type[Method]] = Classifier
     figures = CLASSIFICATION
@@ -82,10 +83,12 @@ class Classification(Task[ImageData]):
         method.bind(train.class_names)
 
     def facts(self, train: ImageData) -> TrainingFacts:
-        """Return the numbers of images, of shots and of domains, the classes, and the groups where there are some."""
+        """Return the numbers of images, of shots and of domains, the classes, and groups and domains where they are."""
         groups = tuple(group_index(train.groups, len(train))[0].tolist()) if any(train.groups) else ()
-        numbers = (len(train), max(train.counts().values()), len(train.domain_names))
-        return TrainingFacts(*numbers, groups=groups, labels=tuple(class_indices(train, train.class_names).tolist()))
+        labels, names = tuple(class_indices(train, train.class_names).tolist()), train.domain_names
+        places = tuple(map(names.index, train.domains)) if all(train.domains) else ()
+        numbers = (len(train), max(train.counts().values()), len(names))
+        return TrainingFacts(*numbers, groups=groups, labels=labels, places=places)
 
     def stages(self, method: Classifier, facts: TrainingFacts) -> Sequence[Stage]:
         """Return the stages of the method."""

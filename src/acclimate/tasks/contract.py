@@ -46,6 +46,7 @@ class Task(Predicting, Generic[D]):
         other_data: what the next steps call other data of this kind.
         use: the command that does with a run what it was made for, and what it takes; nothing where there is none.
         writes: the file that this command may write, or nothing.
+        hub_task: what the Hugging Face Hub calls it; nothing where it has no word for it.
     """
 
     name: ClassVar[str]
@@ -62,6 +63,7 @@ class Task(Predicting, Generic[D]):
     other_data: ClassVar[str] = "OTHER_DATA"
     use: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[str] = ""
+    hub_task: ClassVar[str] = ""
 
     @property
     def headline(self) -> str:

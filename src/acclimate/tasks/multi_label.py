@@ -66,6 +66,7 @@ class MultiLabel(Task[MultiLabelData]):
 
     name = "multi-label"
     title = "Multi-label classification"
+    hub_task = "image-classification"
     refusal = "{data} has images of several labels, and {method} gives each image one; methods that do: {able}"
     capability: ClassVar[type[Labeller]] = Labeller
     figures = LABELS

@@ -102,6 +102,11 @@ class Batch:
         first = batches[0]
         return cls(first.reader, **{name: torch.cat([vars(one)[name] for one in batches]) for name in first._fields})
 
+    def in_full(self) -> Batch:
+        """Return the batch with every number that has a fraction in float32."""
+        fields = {name: value.float() if value.is_floating_point() else value for name, value in self._fields.items()}
+        return Batch(self.reader, **fields)
+
     def take(self, rows: Tensor) -> Batch:
         """Return the images at `rows`."""
         return Batch(self.reader, **{name: value[rows] for name, value in self._fields.items()})

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
@@ -37,18 +41,44 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_accelerator(device: torch.device, precision: Precision = "auto") -> Accelerator:
-    """Return an accelerator for one run on `device`.
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """Return the number format that a name means on a device, see `make_accelerator`.
+
+    Raises:
+        ConfigError: an unknown name, or one that the device has no use for.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"`{precision=}`: choose auto, fp32, bf16 or fp16")
+    if precision == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("`precision='fp16'` needs a GPU; use bf16 or fp32 on the CPU")
+    return precision
+
+
+def in_precision(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what makes the contexts in which a model computes in a number format, in the thread that enters them.
+
+    Matrix products and convolutions run in it; weights stay what they are, and so does what a method computes in full
+    precision, such as cosines.
+
+    Raises:
+        ConfigError: see `resolve_precision`.
+    """
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    chosen = types.get(resolve_precision(precision, device))
+    return nullcontext if chosen is None else partial(torch.autocast, device.type, chosen)
+
+
+def make_accelerator(
+    device: torch.device, precision: Precision = "auto", track: str | None = None, folder: Path | None = None
+) -> Accelerator:
+    """Return an accelerator for one run on `device`, with a tracker that writes into a folder where one is named.
 
     `auto` is bf16 autocast on a GPU that has it and fp32 elsewhere: on the CPU, fp32 keeps a resumed run bit-identical
     to an unbroken one on machines with and without bf16 units.
     """
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise ConfigError(f"`{precision=}`: choose auto, fp32, bf16 or fp16")
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("`precision='fp16'` needs a GPU; use bf16 or fp32 on the CPU")
+    precision = resolve_precision(precision, device)
     # Accelerate keeps one process-wide state, whose precision cannot change; each run starts from a clean one.
     # The processes that `accelerate launch` or `torchrun` has started stay connected meanwhile.
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -56,4 +86,6 @@ def make_accelerator(device: torch.device, precision: Precision = "auto") -> Acc
         cpu=device.type == "cpu",
         mixed_precision={"fp32": "no"}.get(precision, precision),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        log_with=track,
+        project_dir=folder,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ class Journal:
         path: file to append to.
         resume_at: size in bytes that the log had at the checkpoint; whatever was written after it is cut off, so that
             no line appears twice and no half-written line stays.
+        watch: told of every entry that is written from now on.
     """
 
-    def __init__(self, path: Path | None = None, resume_at: int = 0) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path | None = None, resume_at: int = 0, watch: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        self.path, self.watch = path, watch
         self.lines: list[dict[str, Any]] = []
         if path is None:
             return
@@ -35,6 +39,8 @@ class Journal:
             RunError: when the file cannot be written.
         """
         self.lines.append(entry)
+        if self.watch is not None:
+            self.watch(entry)
         if self.path is None:
             return
         try:

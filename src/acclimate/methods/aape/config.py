@@ -37,6 +37,11 @@ class AAPEConfig(Recipe):
         "g, which makes class weights of template and generated prompt: two layers of width/16 added to the template, "
         "the two layers alone, one layer; none: the generated prompt stands in for the image",
     )
+    class_residual: bool = option(
+        False,
+        "learn a vector beside the template of each class that it is trained on, zero at first; not in the paper",
+    )
+    residual_rate: float = option(10.0, "learning rate of these vectors, as a multiple of `lr`", low=0.0)
     distillation_weight: float = option(5.0, "lambda: weight of the distance to the aggregated prompt", low=0.0)
     reference_limit: int | None = option(None, "reference prompts used of each class; none: all", low=1)
     two_stage: bool = option(False, "learn the aggregator first, then the generator; false: both at once")
@@ -46,8 +51,13 @@ class AAPEConfig(Recipe):
     lr: float = option(1e-3, "learning rate after warm-up, of generator and projection", low=0.0)
 
     def __post_init__(self) -> None:
-        """Refuse a rate that no multiple of the recipe's can be."""
+        """Refuse a rate that no multiple of the recipe's can be, and vectors beside what is not adapted."""
         super().__post_init__()
+        if self.class_residual and self.projection == "none":
+            raise ConfigError(
+                "class_residual=true goes with a projection of the templates, and projection=none has none; leave out "
+                "either"
+            )
         if self.aggregator_lr and not self.lr:
             raise ConfigError("lr=0 leaves the aggregator no learning rate either; set aggregator_lr=0, or lr above 0")
 

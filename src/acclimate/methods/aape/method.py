@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.methods.aape.aggregators import AGGREGATORS, Aggregator, pick_one
@@ -17,6 +17,7 @@ from acclimate.methods.aape.networks import Projection, PromptGenerator
 from acclimate.methods.capabilities import PromptAttribution, PromptAttributor, Retriever
 from acclimate.methods.coop import published_epochs
 from acclimate.methods.facts import TrainingFacts
+from acclimate.methods.parts.class_rows import BoundRows
 from acclimate.methods.parts.scores import cosines, similarities
 from acclimate.methods.parts.text import TemplateClassifier
 from acclimate.methods.registry import register
@@ -29,7 +30,7 @@ RETRIEVAL_EPOCHS = 30
 
 
 @register
-class AAPE(TemplateClassifier, Retriever, PromptAttributor):
+class AAPE(TemplateClassifier, BoundRows, Retriever, PromptAttributor):
     """Aggregate-and-Adapted Prompt Embedding.
 
     A generator h makes a prompt embedding h(x) of an image x, a projection g class weights w_c(x) = g([w_c, h(x)]) of
@@ -40,7 +41,8 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
     where the aggregator makes p^a of the reference prompts of the image: sentences that describe its class. It is gone
     when training ends, as are the sentences, and prediction runs no text tower. For retrieval the reference prompts are
     the captions of the image, h(x) is its query, and the contrastive loss of queries and captions takes the place of
-    the cross-entropy.
+    the cross-entropy. With `class_residual` w_c is the template direction plus a learned vector of its class, which is
+    zero at first and for classes that are bound later.
     Source: Huang et al. 2024 (AAPE, arXiv 2410.23698), section 3, equations 1 to 4; lambda = 5 of section 3.3, CoOp's
     epochs of section 4.1. No code is released; what the paper leaves open is a setting here.
     """
@@ -70,7 +72,19 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
             self.inputs = type(self).inputs  # captions are learned from, whether they are distilled or not
         self.generator = PromptGenerator(width, config.generator == "residual").to(device)
         self.projection = None if mode == "none" else Projection(width, mode).to(device)
+        self.residuals: nn.Parameter | None = None  # (C, E), beside the templates of the classes of the training data
+        if config.class_residual and self.class_names:
+            self.residuals = nn.Parameter(torch.zeros(len(self.class_names), width, device=device))
         self.aggregator = None
+
+    def set_classes(self) -> None:
+        """Encode the template of the classes, and find their vectors."""
+        super().set_classes()
+        self.find_rows()
+
+    def class_directions(self) -> Tensor:
+        """Return the directions of the template (C, E), with the vectors of classes that it was trained on added."""
+        return self.templates if self.residuals is None else self.templates + self.bound_rows(self.residuals)
 
     def prepare(self, facts: TrainingFacts) -> None:
         """Make the aggregator."""
@@ -90,8 +104,11 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
         config = self.config
         alone = bool(self.class_names) and config.aggregator != "random"  # captions are compared with each other
         served = [*self.generator.parameters(), *([] if self.projection is None else self.projection.parameters())]
+        pace = [1.0] * len(served)
+        if self.residuals is not None:
+            served, pace = [*served, self.residuals], [*pace, config.residual_rate]
         if not config.distillation_weight:
-            return [GradientStage(self.name, config, epochs, self.loss, served, divisible=alone)]
+            return [GradientStage(self.name, config, epochs, self.loss, served, rates=pace, divisible=alone)]
         assert self.aggregator is not None  # `prepare` comes first
         learned = list(self.aggregator.parameters())
         rates = [config.aggregator_lr / config.lr if config.lr else 0.0] * len(learned)
@@ -100,7 +117,7 @@ class AAPE(TemplateClassifier, Retriever, PromptAttributor):
         if learned and config.two_stage:
             stages = [GradientStage("aggregator", config, epochs, self.reward, learned, rates=rates, **how)]
             learned, rates = [], []
-        rates += [1.0] * len(served)
+        rates += pace
         stages += [GradientStage(self.name, config, epochs, self.loss, learned + served, rates=rates, **how)]
         return [*stages, SolverStage("prompts", lambda train, val: inspect(self, train)[0])]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from acclimate.methods.aape import AAPE
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.clip_lora import CLIPLoRA
 from acclimate.methods.coop import CoOp
@@ -27,12 +28,14 @@ class Candidate(NamedTuple):
         settings: other than its defaults.
         first: how often it is in the ensemble before anything is known.
         domain: whether it needs a domain encoder.
+        named: whether it is a candidate only where it is named, and not among all that are suitable.
     """
 
     method: type[Classifier]
     settings: Mapping[str, Any] = {}
     first: float = 0.0
     domain: bool = False
+    named: bool = False
 
 
 TILED: Mapping[str, Any] = {"tiles": "mean+spread", "grid": GRID}
@@ -50,5 +53,7 @@ TRAINED: Mapping[str, Candidate] = {  # in the order in which a budget is spent 
     "coop": Candidate(CoOp, {"epochs": 50}),
     "2sfs": Candidate(TwoStage, {"epochs": 20}),
     "zs-lp": Candidate(ZeroShotProbe, {"epochs": 50, "augment": "none"}),
+    # without sentences about the classes, which is not the method as published
+    "aape": Candidate(AAPE, {"distillation_weight": 0.0, "class_residual": True, "epochs": 50}, named=True),
 }
 """Far fewer epochs than their papers take: each is learned once for every fold and once more."""

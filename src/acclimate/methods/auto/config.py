@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from acclimate.errors import ConfigError
 from acclimate.methods.auto.candidates import TRAINED
@@ -17,6 +18,11 @@ class AutoConfig(Checked):
 
     folds: int = option(
         5, "folds of the training images that parts are weighed by; 1: kernel ridge regression alone", low=1
+    )
+    leave_out: Literal["images", "domains"] = option(
+        "images",
+        "what a fold leaves out: images, groups kept together, or all images of one domain, so that parts are weighed "
+        "for domains that are not among the training images; the text then counts as much as the images at first",
     )
     trained: str = option(
         "none",
@@ -49,5 +55,5 @@ class AutoConfig(Checked):
         if self.trained in ("none", ""):
             return ()
         if self.trained == ALL:
-            return tuple(TRAINED)
+            return tuple(name for name, one in TRAINED.items() if not one.named)
         return tuple(dict.fromkeys(name.strip() for name in self.trained.split(",") if name.strip()))

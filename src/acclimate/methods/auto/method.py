@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from acclimate.errors import ConfigError
 from acclimate.methods.auto.candidates import GRID, IMAGES, SOLVED, TEXT, TRAINED, Candidate
 from acclimate.methods.auto.config import ALL, AutoConfig
-from acclimate.methods.auto.trials import Trials
+from acclimate.methods.auto.trials import FOLDS, Trials
 from acclimate.methods.capabilities import Classifier
 from acclimate.methods.facts import TrainingFacts
 from acclimate.methods.kernel_ridge import KernelRidge
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from acclimate.backbones.backbone import Backbone
     from acclimate.prompts import PromptSet
 
+logger = logging.getLogger("acclimate.methods")
 CERTAINTY = 2.0  # standard errors by which the text must be better than nothing ...
 ENOUGH = 8  # ... over so many images
 
@@ -48,6 +50,7 @@ class Auto(Classifier):
     and w_k by greedy forward selection, see `select`, which begins with kernel ridge regression. Where no class has two
     groups, nothing can be left out: then that one stands alone, or, if zero-shot tells the training images apart, which
     it has not learned from either, is averaged with the regression on zero-shot scores. No validation image is read.
+    With `leave_out=domains` a fold is a domain, and the selection begins with both regressions.
     Candidates that descend gradients learn from random views of the images, each without one of three folds and then
     from all of them, see `Trials`.
     Source: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML), for the selection, which Erickson
@@ -145,7 +148,8 @@ class Auto(Classifier):
             part.prepare(facts)
         if self.trained:
             seconds = None if self.config.minutes is None else 60.0 * self.config.minutes
-            self.trials = Trials(self.trained, self._again, facts, seconds)
+            fold = self._deal(torch.tensor(facts.labels), facts, FOLDS)
+            self.trials = Trials(self.trained, self._again, facts, fold, seconds)
 
     def end_training(self) -> None:
         """Drop what serves training alone, of the parts, too, and read what parts with a weight read."""
@@ -222,7 +226,7 @@ class Auto(Classifier):
         for part in solved.values():
             folds.learned(part, part.stages(facts), held)
         labels = train.labels.cpu()
-        fold = folds.deal(labels, facts.groups, self.config.folds)
+        fold = self._deal(labels, facts, self.config.folds)
         tells = folds.judged(labels, fold)
         if not tells.any():
             return self._as_they_are(held)
@@ -235,7 +239,7 @@ class Auto(Classifier):
         tempers = [temperature(some, known) for some in told]
         scores = (scores / torch.tensor(tempers, dtype=scores.dtype)[:, None, None]).log_softmax(-1)
         told = scores[:, tells]
-        weights = select(told, known, [self.candidates[name].first for name in said])
+        weights = select(told, known, [self._first(name) for name in said])
         mixed = fuse(scores, weights)
         last = temperature(mixed[tells], known)
         self._set(dict(zip(said, weights.tolist(), strict=True)), dict(zip(said, tempers, strict=True)), last)
@@ -243,6 +247,25 @@ class Auto(Classifier):
             self.left_out.copy_((mixed / last).softmax(-1))
         losses = [log_loss(some, known) for some in (*told, (mixed[tells] / last).log_softmax(-1))]
         return self._told(dict(zip((*said, self.name), losses, strict=True)), int(fold.max()) + 1)
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether it is for domains that are not among the training images."""
+        return self.config.leave_out == "domains"
+
+    def _deal(self, labels: Tensor, facts: TrainingFacts, most: int) -> Tensor:
+        """Return the fold of each training image (N,): its domain, or one of so many as there may be."""
+        if not self._elsewhere:
+            return folds.deal(labels, facts.groups, most)
+        if len(set(facts.places)) < 2:
+            logger.warning("leave_out=domains: the training images are of one domain or none; none can be left out")
+            return torch.zeros_like(labels)
+        return torch.tensor(facts.places)
+
+    def _first(self, name: str) -> float:
+        """Return how often a part is in the ensemble before anything is known."""
+        first = self.candidates[IMAGES].first
+        return first / 2 if self._elsewhere and name in (IMAGES, TEXT) else self.candidates[name].first
 
     def _as_they_are(self, train: Feed) -> dict[str, Any]:
         """Take kernel ridge regression as it is, with the text where the text is worth something."""
@@ -258,7 +281,7 @@ class Auto(Classifier):
         scores = (scores / temperature(scores, labels)).log_softmax(-1)
         gains = scores.gather(1, labels[:, None])[:, 0] + math.log(scores.shape[1])
         error = float(gains.std(correction=0)) / len(gains) ** 0.5
-        return len(gains) >= ENOUGH and float(gains.mean()) > CERTAINTY * error
+        return (len(gains) >= ENOUGH or self._elsewhere) and float(gains.mean()) > CERTAINTY * error
 
     def _again(self, part: Classifier) -> Classifier:
         """Return a part that has learned nothing, with all that it has chosen for itself on all images."""

@@ -17,7 +17,7 @@ from acclimate.methods.parts import folds
 from acclimate.training.feeds import Feed
 from acclimate.training.stages import GradientStage, SolverStage, Stage
 
-FOLDS = 3  # each candidate is learned so many times, and once more from all images
+FOLDS = 3  # usual ones: each candidate is learned so many times, and once more from all images
 
 
 class Trials(nn.Module):
@@ -27,6 +27,7 @@ class Trials(nn.Module):
         members: the candidates themselves, by name, which learn from all images.
         again: makes a copy of one that has learned nothing.
         facts: of the training images.
+        fold: of each training image (N,).
         seconds: time for all of them, which is spent on one after another; none: all are trained.
     """
 
@@ -37,11 +38,11 @@ class Trials(nn.Module):
         members: Mapping[str, Classifier],
         again: Callable[[Classifier], Classifier],
         facts: TrainingFacts,
+        fold: Tensor,
         seconds: float | None,
     ) -> None:
         super().__init__()
-        self.members, self.facts, self.seconds = dict(members), facts, seconds
-        self.fold = folds.deal(torch.tensor(facts.labels), facts.groups, FOLDS)
+        self.members, self.facts, self.fold, self.seconds = dict(members), facts, fold, seconds
         self.copies = nn.ModuleDict({name: self._copies(one, again) for name, one in members.items()})
         device = next(iter(members.values())).backbone.device
         self.register_buffer("taken", torch.zeros(len(members), device=device))  # which of them are trained (K,)

@@ -51,6 +51,11 @@ class DomainPromptRecipe(DeepPromptRecipe):
     noise_std: float | None = option(
         0.02, "standard deviation of the noise; none: the mean feature of the batch, as released", low=0.0
     )
+    consistency: float = option(
+        0.0,
+        "weight of the distance of images and classes from what the frozen towers make of them; not in the papers",
+        low=0.0,
+    )
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
     lr: float = option(1e-3, "learning rate after warm-up", low=0.0)
     crop_scale: float = option(0.5, "smallest share of the image's area in a random crop", low=0.01, high=1.0)
@@ -63,6 +68,11 @@ class DomainPromptClassifier(DeepPromptClassifier):
     A meta-net turns f(x) into the bias b(x) = W_2 relu(W_1 f(x) + c_1) + c_2 in the width of the text tower. A method
     says which prompts that makes at which layer, T_l(x) for the text and V_l(x) for the image, and the logits are
     s cos(z(x), w_c(x)) + b with z = norm(f_v(x; V_0(x) ...)) and w_c(x) = norm(g([T_0(x), c]; T_1(x) ...)).
+
+    With `consistency` lambda above 0 the loss has lambda (2 - cos(z(x), x) - mean_c cos(w_c(x), t_c)) beside the
+    cross-entropy, with x the direction of the same view from the frozen tower, and t_c that of the domain's template.
+    Source of that: KgCoOp (Yao et al. 2023, arXiv 2303.13283), equation 4, for classes; PromptSRC (Khattak et al. 2023,
+    arXiv 2307.06948), section 3.2.1, for both towers, with another distance.
     """
 
     inputs = Inputs({"pixels", "domain_features"})
@@ -70,6 +80,7 @@ class DomainPromptClassifier(DeepPromptClassifier):
     config: DomainPromptRecipe
     text: Tensor
     meta_net: nn.Module
+    anchors: Tensor
 
     def class_prompts(self, bias: Tensor | None, features: Tensor | None) -> Sequence[Tensor]:
         """Return T_0 ... T_{J-1}, each (B, n, D), or (n, D) where no image changes it.
@@ -95,6 +106,33 @@ class DomainPromptClassifier(DeepPromptClassifier):
     def image_directions_of(self, images: Tensor, features: Tensor | None) -> Tensor:
         """Return z(x) (B, E), L2-normalised, of image features (B, E); a method may add to them."""
         return F.normalize(images, dim=-1)
+
+    # ------------------------------------------------------------------------------------------------------- training
+
+    def set_classes(self) -> None:
+        """Read the words of the classes, and encode their template where they are held to it."""
+        super().set_classes()
+        if self.config.consistency:
+            self.register_buffer("anchors", self.template_directions(), persistent=False)  # t (C, E)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy, and the weighted distance from the frozen towers where it counts."""
+        if not self.config.consistency:
+            return super().loss(batch)
+        features, bias = self._condition(batch)
+        changes = self.deltas()
+        images = self._images(batch, features, bias, changes.get("vision"))
+        prompts = self.class_prompts(bias, features)
+        how = {} if all(prompt.ndim == 2 for prompt in prompts) else {"per": "image"}
+        classes = self._encode(prompts, changes.get("text"), **how).expand(len(images), -1, -1)  # w_c(x) (B, C, E)
+        with torch.no_grad():
+            frozen = F.normalize(self.backbone.encode_image(batch.pixels).float(), dim=-1)
+        logits = self.backbone.scaled(scores.cosines_per_image(images, classes.shape[1], lambda few: classes[few]))
+        distance = 2.0 - (images * frozen).sum(-1).mean() - (classes * self.anchors).sum(-1).mean()
+        return {
+            "cross_entropy": F.cross_entropy(logits, batch.labels),
+            "consistency": self.config.consistency * distance,
+        }
 
     # ------------------------------------------------------------------------------------------------- for all of them
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.methods.capabilities import Classifier
+from acclimate.methods.parts.plain import PlainForm
 from acclimate.methods.parts.scores import similarities
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ class TextClassifier(Classifier):
     def logits(self, batch: Batch) -> Tensor:
         """Return logits (B, C)."""
         return self.similarities(batch, self.class_weights())
+
+    def plain_form(self) -> PlainForm | None:
+        """Return the directions of the classes, where the image tower and the logits are those of the backbone."""
+        own = type(self)
+        same = own.image_directions is TextClassifier.image_directions and own.logits is TextClassifier.logits
+        return self.plain() if same else None
+
+    def plain(self, **changed: Any) -> PlainForm:
+        """Return the directions of the classes beside what is changed in the weights, see `PlainForm`."""
+        weights, backbone = self.class_weights().detach().float(), self.backbone
+        bias = weights.new_full((len(weights),), backbone.logit_bias)
+        return PlainForm(weights, backbone.logit_scale, bias, **changed)
 
 
 class TemplateClassifier(TextClassifier):

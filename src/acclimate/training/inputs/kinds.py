@@ -15,10 +15,11 @@ from acclimate.modules import import_all
 from acclimate.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from acclimate.backbones import DomainEncoder, DualEncoder
     from acclimate.backbones.backbone import Backbone
     from acclimate.data import ImageData
-    from acclimate.data.finding import ImageSource
     from acclimate.training.batch import Batch
     from acclimate.training.feeds import Feed
 
@@ -65,18 +66,24 @@ class InputKind(ABC):
 
     Attributes:
         name: what methods call it in their `Inputs`.
-        looks: whether `batch` takes the images themselves, decoded.
+        looks: whether `batch` takes what `view` makes of the images, decoded.
+        divides: whether `batch` may have some of the images at a time, in several threads; of kinds that look.
     """
 
     name: ClassVar[str]
     looks: ClassVar[bool] = False
+    divides: ClassVar[bool] = False
 
     @abstractmethod
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of it, in the order of the images."""
 
-    def batch(self, sources: Sequence[ImageSource], given: Given) -> Batch:
-        """Return it for images that are predicted on, which may be files or images in memory; RGB where it `looks`.
+    def view(self, image: Image.Image, given: Given) -> Any:
+        """Return what `batch` needs of an image (RGB), made while others are decoded: by default the image."""
+        return image
+
+    def batch(self, sources: Sequence[Any], given: Given) -> Batch:
+        """Return it for images that are predicted on: files or images in memory, or views of them where it `looks`.
 
         Raises:
             ConfigError: it is for training alone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,11 +11,13 @@ from torch import Tensor
 from acclimate.data.tiles import cut
 from acclimate.training.batch import Batch
 from acclimate.training.encoding import encode, tiled_features
-from acclimate.training.feeds import FeatureFeed, RepeatedFeed, decode_all, label_tensors
+from acclimate.training.feeds import FeatureFeed, RepeatedFeed, label_tensors
 from acclimate.training.inputs.contract import DOMAIN, GRIDS, IMAGE, POOLED, tiled
 from acclimate.training.inputs.kinds import Given, InputKind, register_input
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from acclimate.backbones import Encoder
     from acclimate.data import ImageData
     from acclimate.training.feeds import Feed
@@ -32,6 +34,7 @@ class TiledInput(InputKind):
     kind: ClassVar[str]
     grid: ClassVar[int]
     looks: ClassVar[bool] = True
+    divides: ClassVar[bool] = True
 
     def feed(self, data: ImageData, given: Given) -> Feed:
         """Return a feed of them, through the cache."""
@@ -41,14 +44,17 @@ class TiledInput(InputKind):
         feed = FeatureFeed(features, *label_tensors(images), kind=self.name)
         return feed if rows is None else RepeatedFeed(feed, torch.from_numpy(rows))
 
-    def batch(self, sources: Sequence[Any], given: Given) -> Batch:
-        """Return them for images (Pillow, RGB); as many crops at once as there are images."""
+    def view(self, image: Image.Image, given: Given) -> Tensor:
+        """Return the pixels (1 + grid^2, 3, H, W) of an image and of its tiles, for `normalise`."""
+        transform = self._encoder(given).transform
+        return torch.stack([transform(part) for part in cut(image, self.grid)])
+
+    def batch(self, sources: Sequence[Tensor], given: Given) -> Batch:
+        """Return them for views of images; as many crops at once as there are images."""
         encoder = self._encoder(given)
-        crops = [part for image in sources for part in cut(image, self.grid)]
-        pixels = torch.stack(decode_all(lambda place: encoder.transform(crops[place]), range(len(crops))))
         found: list[Tensor] = [
             getattr(encode(encoder, encoder.transform.normalise(some.to(encoder.device)), {self.kind}), self.kind)
-            for some in pixels.split(len(sources))
+            for some in torch.cat([*sources]).split(len(sources))
         ]
         return Batch(**{self.name: torch.cat(found).unflatten(0, (len(sources), -1))})
 
