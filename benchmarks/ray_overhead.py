@@ -107,7 +107,7 @@ def main() -> None:
     """Measure, print, and write the record after every turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=8, help="of a sweep")
-    parser.add_argument("--epochs", type=int, default=200, help="of a job; about 20 s")
+    parser.add_argument("--epochs", type=int, default=700, help="of a job; about 20 s")
     parser.add_argument("--turns", type=int, default=3, help="sweeps of each way")
     parser.add_argument("--remark", default="", help="kept in the record, such as what else the machine was doing")
     parser.add_argument("--out", type=Path, help="JSON record to write")
