@@ -85,11 +85,29 @@ def job_seconds(out: Path) -> float:
     )
 
 
+def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Print what Ray costs beside local processes, as a share of the medians, and write the record."""
+    measures = ("seconds", "cpu_seconds")
+    medians = {
+        way: {what: statistics.median(row[what] for row in rows if row["way"] == way) for what in measures}
+        for way in WAYS
+    }
+    overhead = {what: medians["ray"][what] / medians["local"][what] - 1 for what in measures}
+    print(json.dumps(overhead), flush=True)
+    if options.out:
+        command = f"python benchmarks/ray_overhead.py --jobs {options.jobs} --epochs {options.epochs}"
+        command += f" --turns {options.turns}"
+        what = (
+            "a sweep in local processes and on a Ray cluster of the same machine; results equal; load: before it began"
+        )
+        write_record(options.out, command, what, rows, medians=medians, overhead=overhead, remark=options.remark)
+
+
 def main() -> None:
-    """Measure, print, and write the record."""
+    """Measure, print, and write the record after every turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=8, help="of a sweep")
-    parser.add_argument("--epochs", type=int, default=150, help="of a job; about 20 s")
+    parser.add_argument("--epochs", type=int, default=700, help="of a job; about 20 s")
     parser.add_argument("--turns", type=int, default=3, help="sweeps of each way")
     parser.add_argument("--remark", default="", help="kept in the record, such as what else the machine was doing")
     parser.add_argument("--out", type=Path, help="JSON record to write")
@@ -110,23 +128,7 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
                 if figures(out) != figures(folder / f"{order[0]}-{turn}"):
                     raise SystemExit("the two ways differ in their results")
-    medians = {
-        way: {
-            what: statistics.median(row[what] for row in rows if row["way"] == way)
-            for what in ("seconds", "cpu_seconds")
-        }
-        for way in WAYS
-    }
-    overhead = {what: medians["ray"][what] / medians["local"][what] - 1 for what in ("seconds", "cpu_seconds")}
-    print(json.dumps(overhead))
-    if options.out:
-        command = f"python benchmarks/ray_overhead.py --jobs {options.jobs} --epochs {options.epochs}"
-        command += f" --turns {options.turns}"
-        more = {"medians": medians, "overhead": overhead, "remark": options.remark, "cores": os.cpu_count()}
-        what = (
-            "a sweep in local processes and on a Ray cluster of the same machine; results equal; load: before it began"
-        )
-        write_record(options.out, command, what, rows, **more)
+            report(rows, options)
 
 
 if __name__ == "__main__":

@@ -275,7 +275,7 @@ def test_a_recipe_of_gdpl_can_be_planned_with_the_encoders_that_its_commands_mak
     assert read == made
 
 
-DOMAINS = {"rs-fewshot": 4, "pathology": 3, "bio": 3}  # and how many backbones from the Hub each reads
+DOMAINS = {"rs-fewshot": 4, "pathology": 4, "bio": 3}  # and how many backbones from the Hub each reads
 
 
 @pytest.mark.parametrize("title", DOMAINS)

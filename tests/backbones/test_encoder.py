@@ -8,12 +8,13 @@ import torch
 from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.backbones.mae import MaskedAutoencoder
 from acclimate.errors import BackboneError
-from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip
+from tests.helpers.tiny_backbones import tiny_clip, tiny_siglip, tiny_vision_text
 from tests.helpers.tiny_domain_encoders import CASES
 
 WIDTHS = {
     "clip": {"image_features": 24, "pooled_features": 48},
     "siglip": {"image_features": 32, "pooled_features": 32},
+    "vision-text": {"image_features": 24, "pooled_features": 48},
     "domain": {"domain_features": 24, "domain_tokens": 16 * 24},
     "mae": {"domain_features": 192, "domain_tokens": 16 * 192},
 }
@@ -25,7 +26,7 @@ def make(name, folder):
     if name == "domain":
         CASES["dinov2"].save(folder)
         return load_domain_encoder(folder)
-    return load_backbone({"clip": tiny_clip, "siglip": tiny_siglip}[name](folder))
+    return load_backbone({"clip": tiny_clip, "siglip": tiny_siglip, "vision-text": tiny_vision_text}[name](folder))
 
 
 @pytest.fixture(scope="module", params=WIDTHS)

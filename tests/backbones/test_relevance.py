@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoModel, ViTModel
+from transformers import AutoModel, VisionTextDualEncoderModel, ViTModel
 
-from acclimate.backbones import load_domain_encoder
+from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.backbones.recording import Pass, recording
 from acclimate.backbones.relevance import patch_relevance
 from tests.helpers.attention import rolled_out
+from tests.helpers.tiny_backbones import tiny_vision_text
 from tests.helpers.tiny_domain_encoders import CASES
 
 DIRECTION = 7  # seed of what features are compared with
@@ -45,6 +46,19 @@ def test_clip_as_a_plain_computation_has_it(tiny_folders, tiny):
     torch.testing.assert_close(own, features.detach(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
     assert found.max() > 0
+
+
+def test_a_vit_as_a_plain_computation_has_it(tmp_path):
+    folder = tiny_vision_text(tmp_path)
+    model = VisionTextDualEncoderModel.from_pretrained(folder, attn_implementation="eager").eval()
+    backbone = load_backbone(folder)
+    goal, said = direction(backbone.embed_dim), model.vision_model(pixels(32), output_attentions=True)
+    features = model.visual_projection(said.pooler_output)
+    gradients = torch.autograd.grad((features @ goal).sum(), said.attentions)
+    plain = rolled_out([one.detach() for one in said.attentions], gradients)[:, 0, 1:].view(2, 4, 4)
+    found, own = recorded(lambda: backbone.encode_image(pixels(32)), lambda x: (x @ goal).sum())
+    torch.testing.assert_close(own, features.detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
 
 
 def pooled_by_hand(head, x):

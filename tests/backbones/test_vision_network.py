@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acclimate.backbones import load_domain_encoder
+from acclimate.backbones import load_backbone, load_domain_encoder
 from acclimate.backbones.vision_network import VisionNetwork
+from acclimate.errors import BackboneError
 from tests.helpers.tensors import close
+from tests.helpers.tiny_backbones import tiny_vision_text
 from tests.helpers.tiny_domain_encoders import CASES
 
 BLOCKS = {"dinov3_convnext": 8, "swin": 4, "swinv2": 4, "convnext": 7, "convnextv2": 7}  # and the joints between stages
@@ -42,6 +44,12 @@ def test_trained_saved_and_read_again(name, tmp_path):
     assert (again.identity, again.transform, again.width) == (here.identity, encoder.transform, encoder.width)
     assert torch.equal(encoder.encode_image(pixels), before)
     assert again.fingerprint != encoder.fingerprint
+
+
+def test_an_image_tower_that_ends_in_a_pooler_is_not_copied(tmp_path):
+    backbone = load_backbone(tiny_vision_text(tmp_path))
+    with pytest.raises(BackboneError, match="ends in a pooler, which no encoder of the family vit has"):
+        VisionNetwork(load_domain_encoder("self", backbone))
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "vit-bert-clip"])

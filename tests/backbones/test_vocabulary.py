@@ -8,7 +8,7 @@ import torch
 from acclimate.backbones.vocabulary import Vocabulary
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "vit-bert-clip"])
 def test_a_word_is_nearest_to_itself(family, tiny_backbones):
     backbone = tiny_backbones[family]
     vocabulary = Vocabulary.of(backbone)

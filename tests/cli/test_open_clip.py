@@ -10,6 +10,7 @@ import torch
 from tests.helpers.command import QUICK, acclimate
 from tests.helpers.open_clip_layout import copy_tokenizer, open_clip_names, tiny_model
 from tests.helpers.pictures import make_pictures
+from tests.helpers.timm_bert_layout import joined, write_timm_bert
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,31 @@ def test_adapt_and_predict_on_a_bare_file(file, tmp_path):
     (tmp_path / "elsewhere" / "bare" / "my.pt").unlink()
     done = acclimate("predict", tmp_path / "elsewhere" / "run", data / "cat", "--out", tmp_path / "more.csv")
     assert "which is not where it was looked for" in done.error
+
+
+@pytest.mark.slow
+def test_a_vit_of_timm_beside_a_bert(tmp_path):
+    """The layout of BiomedCLIP: adapted and used as it is, and written once as a folder that stands for it."""
+    folder = write_timm_bert(tmp_path / "biomed", joined())
+    data = make_pictures(tmp_path / "data", ("cat", "dog"), 12)
+    how = (*QUICK, "--method", "coop", "--set", "epochs=1", "--out", tmp_path / "run")
+    done = acclimate("adapt", data, "--backbone", folder, *how)
+    assert done.code == 0, done.err
+    assert "ViT of 2 layers, patches of 16 in 32 pixels, 3 and 4 heads; gelu (open_clip_config.json)" in done.err
+    done = acclimate("backbones", "convert", folder, "--out", tmp_path / "plain")
+    assert done.code == 0, done.err
+    assert "vit-bert-clip, 32 pixels" in done.out
+    for place in (folder, tmp_path / "plain"):
+        out = tmp_path / f"{place.name}.csv"
+        done = acclimate("predict", tmp_path / "run", data / "cat", "--backbone", place, "--out", out)
+        assert done.code == 0, done.err
+    rows = [list(csv.DictReader((tmp_path / f"{name}.csv").open())) for name in ("biomed", "plain")]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 12
+    assert (
+        "leave --activation out"
+        in acclimate("backbones", "convert", folder, "--activation", "gelu", "--out", tmp_path / "x").error
+    )
 
 
 @pytest.mark.slow

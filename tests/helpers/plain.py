@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,7 +143,8 @@ def _layers(layers: Any, x: Tensor, mask: Tensor | None, deep: Any, slots: Tenso
         if deep and 0 < index <= len(deep):
             x = x.clone()
             x[torch.arange(len(x))[:, None], slots] = deep[index - 1]
-        x = layer(x, attention_mask=mask)
+        masked = "attention_mask" in inspect.signature(layer.forward).parameters  # ViT has none in older releases
+        x = layer(x, **({"attention_mask": mask} if masked else {}))
         x = x[0] if isinstance(x, tuple) else x
     return x
 

@@ -75,6 +75,11 @@ def test_a_projection_that_siglip_does_not_have(worlds):
         plain_form(make(worlds("siglip"), "prolip"))
 
 
+def test_a_model_that_transformers_does_not_have(worlds):
+    with pytest.raises(ConfigError, match="write it with `acclimate export --to onnx`"):
+        plain_form(make(worlds("vit-bert-clip"), "zero-shot"))
+
+
 @pytest.mark.parametrize("name", sorted({one.name for one in METHODS} - SERVED))
 def test_what_a_plain_model_cannot_say_is_refused(name, worlds):
     with pytest.raises(ConfigError, match=f"{name.replace('+', '.')} on .* write it with `acclimate export --to onnx`"):

@@ -45,6 +45,17 @@ def test_what_it_is(composed, names):
     assert pickle.loads(pickle.dumps(composed)).name == composed.name
 
 
+def test_the_image_tower_of_a_vit_beside_a_bert(tiny_folders, tiny_backbones, tmp_path):
+    """It has no pooler of its own; the joint space is reached as the dual encoder reaches it."""
+    dual = tiny_backbones["vit-bert-clip"]
+    composed = load_vlm(f"{tiny_folders['vit-bert-clip']}+{tiny_language_model(tmp_path)}")
+    pixels = torch.randn(2, 3, 32, 32)
+    found = composed.encode(pixels, {"image_features", "image_tokens"})
+    assert torch.allclose(found["image_features"], dual.encode_image(pixels), atol=1e-5)
+    assert found["image_tokens"].shape[1] % composed.image_tokens == 0
+    assert composed.image_tokens == 16
+
+
 def test_the_image_is_read_where_the_text_says(composed):
     """The same question and answer about another image have other logits; both see as many tokens."""
     conversation = composed.conversation("what is it?", "a stone")

@@ -19,6 +19,19 @@ def test_ray_is_an_extra(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("nowhere", r"^`address='nowhere'`: give HOST:PORT, such as 10\.0\.0\.1:6379, or auto$"),
+        ("127.0.0.1:x", r"^`address='127\.0\.0\.1:x'`: give HOST:PORT"),
+        ("127.0.0.1:1", r"^nobody answers at 127\.0\.0\.1:1 \(Connection refused\); `address` is what `ray start` has"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line_at_once(address, expected):
+    with pytest.raises(AcclimateError, match=expected), Cluster(address):
+        pass
+
+
+@pytest.mark.parametrize(
     ("asked", "omp", "expected"),
     [
         (Resources(), None, (1, 0, None, "1")),

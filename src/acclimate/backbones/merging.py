@@ -11,12 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.backbones.checkpoints import quiet
+from acclimate.backbones.dual_encoder import DualEncoder
 from acclimate.backbones.saving import save_encoder
 from acclimate.backbones.towers import LowRankDeltas
 from acclimate.errors import BackboneError
 
 if TYPE_CHECKING:
-    from acclimate.backbones.dual_encoder import DualEncoder
+    from acclimate.backbones.backbone import Backbone
+
+
+def is_plain(backbone: Backbone) -> bool:
+    """Return whether the model of a backbone is a dual encoder of transformers, and none of this package."""
+    return isinstance(backbone, DualEncoder) and type(backbone.model).__module__.startswith("transformers.")
 
 
 @torch.no_grad()

@@ -13,8 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from acclimate import __version__
-from acclimate.backbones.kinds import DUAL
-from acclimate.backbones.merging import merge, plain_image_features, save_plain
+from acclimate.backbones.merging import is_plain, merge, plain_image_features, save_plain
 from acclimate.errors import ConfigError, RunError
 from acclimate.exporting.folder import target_of, whole_or_not
 from acclimate.exporting.graph import check_exports
@@ -93,7 +92,7 @@ def plain_form(method: Classifier) -> PlainForm:
     Raises:
         ConfigError: it says something else.
     """
-    form = method.plain_form() if method.backbone.kind == DUAL else None
+    form = method.plain_form() if is_plain(method.backbone) else None
     if form is None:
         raise ConfigError(
             f"{method.name} on '{method.backbone.name}' computes what no plain model of transformers does; write it "

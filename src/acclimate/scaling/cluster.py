@@ -21,8 +21,10 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what asks for no GPU sees those that are there, as without Ray
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray would print on standard output, such as of a machine that is lost
 }
+ONCE = ("RAY_NUM_REDIS_GET_RETRIES", "1")  # how often a head that does not answer is asked; usually for many minutes
 STORE = 200 << 20  # bytes of the store of objects on this machine; what passes through it is small
 RETRIES = 2  # how often what failed is tried again
+ANSWER = 10.0  # seconds in which the head of a cluster answers
 PATIENCE = 1.0  # seconds in which nothing need be heard
 
 logger = logging.getLogger("acclimate.scaling")
@@ -59,6 +61,8 @@ class Cluster:
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+        if self.address is not None:
+            os.environ.setdefault(*ONCE)
         self.ray: Any = require("ray", EXTRA)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         self._kept = self.ray.is_initialized()
@@ -74,6 +78,8 @@ class Cluster:
             self.ray.shutdown()
 
     def _connect(self) -> None:
+        if self.address is not None:
+            _reach(self.address)
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
         here = {"num_cpus": self.cores or cores(), "include_dashboard": False, "object_store_memory": STORE}
         try:
@@ -135,6 +141,25 @@ class Cluster:
         """End tasks, and the processes that do them."""
         for task in tasks:
             self.ray.cancel(task, force=True)
+
+
+def _reach(address: str) -> None:
+    """Refuse an address at which nobody answers; Ray itself would go on trying for minutes.
+
+    Raises:
+        ConfigError: it is neither `auto` nor that of a machine with a port.
+        RunError: nobody answers.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"`{address=}`: give HOST:PORT, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RunError(f"nobody answers at {address} ({reason}); `address` is what `ray start` has shown") from None
 
 
 def wanted(asked: Resources) -> dict[str, float]:

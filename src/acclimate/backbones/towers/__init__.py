@@ -28,7 +28,8 @@ DualEncoder    final norm and projection: features (B, C, E)
 
 Without a context per image B = 1. A context per class is in no prefix, which then ends before it. With the class in
 front or in the middle the sequences part earlier. Whole texts (run_texts) have no context. A tower that is not causal
-(SigLIP) has no prefix and no packing: padded sequences, (B * C, L, D).
+has no prefix. Where it masks padding (BERT) sequences are packed as above, and read at their first tokens; where it
+does not (SigLIP) they are as long as the context, padding included. BERT's norms stand behind attention and MLP.
 
 What a method changes (changes.py) enters in every layer, for the prefix and for the parts alike:
 
