@@ -210,3 +210,33 @@ def test_runs_that_do_not_tell_one_class_an_image_are_refused(task, run, tmp_pat
     with pytest.raises(ConfigError, match="has no ONNX export; give a run that tells one class an image apart"):
         export_onnx(model, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_eight_bits_are_measured_beside_thirty_two(run, tmp_path):
+    done = command("export", run, "--to", "onnx", "--int8", "--out", tmp_path / "short", "--json")
+    assert done.code == 0, done.err
+    told, folder, model = done.json, tmp_path / "short", acclimate.load(run, device="cpu")
+    cost = told["int8"]
+    assert set(told["files"]) == set(FILES)
+    assert json.loads((folder / "preprocess.json").read_text())["int8"] == cost
+    assert (folder / "model.onnx").stat().st_size < 0.7 * cost["bytes_float32"]
+    assert told["test_images"]["largest_difference"] <= 1e-4  # of the graph before it was shortened
+    table = model.predictions.to_pylist()
+    paths = [row["path"] for row in table]
+    said = [line.split("\t")[1] for line in infer(folder, *paths).stdout.splitlines()]
+    labels, known = ([row[name] for row in table] for name in ("label", "predicted"))
+
+    def share(one, other):
+        return pytest.approx(np.mean([a == b for a, b in zip(one, other, strict=True)]))
+
+    assert cost["images"] == len(paths) == 15
+    assert cost["accuracy"] == share(said, labels)
+    assert cost["accuracy_float32"] == share(known, labels)
+    assert cost["agreement"] == share(said, known)
+
+
+def test_what_eight_bits_cost_is_said_in_a_line(run, tmp_path):
+    done = command("export", run, "--to", "onnx", "--int8", "--out", tmp_path / "short")
+    assert "With 8 bits, " in done.out
+    assert "15 test images" in done.out
+    assert "pre-processing" not in done.err + done.out

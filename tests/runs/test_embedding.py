@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from acclimate.cli import UNREAD
 from acclimate.errors import AcclimateError, ConfigError, DataError
 from acclimate.runs import embed_images
 from acclimate.runs.embedding import Embedder, write_embeddings
@@ -112,7 +111,7 @@ def test_what_cannot_be_read_has_a_row_and_ends_in_a_line(tiny_folders, tmp_path
     (tmp_path / "images" / "b.png").write_text("no image")
     words = ("--out", tmp_path / "x.parquet", "--backbone", tiny_folders["clip"], "--device", "cpu")
     done = acclimate("embed", tmp_path / "images", *words)
-    assert done.code == UNREAD
+    assert done.code == 2
     assert "1 of 2 images could not be read, the others are embedded" in done.error
     first, second = pq.read_table(tmp_path / "x.parquet").to_pylist()
     assert first["features"] is not None

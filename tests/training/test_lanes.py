@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from acclimate.backbones.kinds import GENERATIVE
 from acclimate.training.lanes import Lanes
 
 CPU = torch.device("cpu")
@@ -65,3 +67,14 @@ def test_what_waits_when_they_are_left_is_never_begun():
 def test_what_fails_says_so():
     with Lanes(CPU) as lanes, pytest.raises(ZeroDivisionError):
         lanes.submit(lambda: 1 / 0).result()
+
+
+def test_a_single_thread_has_all_cores(count):
+    with Lanes(CPU, 1) as lanes:
+        assert lanes.submit(torch.get_num_threads).result() == count
+        assert lanes.count == 1
+
+
+def test_a_generative_model_which_looks_at_one_batch_at_a_time_has_one_thread(count, tiny):
+    with Lanes.of(tiny) as several, Lanes.of(SimpleNamespace(device=CPU, kind=GENERATIVE)) as one:
+        assert (several.count, one.count) == (count, 1)

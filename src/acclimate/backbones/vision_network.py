@@ -106,8 +106,7 @@ def copy_image_tower(backbone: DualEncoder) -> tuple[str, Any]:
     """
     import transformers
 
-    own = backbone._family.vision_model
-    config = backbone.model.config.vision_config
+    own, config = backbone._family.vision_model, backbone._family.vision_config
     family = VISION_FAMILIES[config.model_type]
     if getattr(own, "pooler", None) is not None and family.pooling != "pooler":
         raise BackboneError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def push(
     from acclimate.sharing import push as send
     from acclimate.sharing.pushing import check_name
 
-    how = {"with_encoders": with_encoders, "backbone": backbone, "domain_encoder": domain_encoder}
+    how: dict[str, Any] = {"with_encoders": with_encoders, "backbone": backbone, "domain_encoder": domain_encoder}
     if dry_run:
         check_name(name)
         contents = gather(run, name, **how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ from acclimate import __version__, arguments
 from acclimate.data.bands import named
 from acclimate.errors import ConfigError, DataError, RunError
 from acclimate.exporting.graph import ClassifierGraph
+from acclimate.exporting.int8 import MOST_MEASURED, Cost, cost_of, measured_images, quantise
 from acclimate.exporting.onnx import EXTRA, Parity, compare, open_session, write_graph
 from acclimate.extras import require
 from acclimate.files import part_of, remove_parts, write_json
@@ -46,6 +48,7 @@ class Exported:
         size: bytes of all files.
         random: how far the graph agrees with the run on random numbers.
         tested: how far the script agrees with the run on test images; none where none of them is at hand.
+        int8: what the graph of 8 bits costs that was put in the place of the one that was compared; none: none was.
     """
 
     folder: Path
@@ -53,9 +56,10 @@ class Exported:
     size: int
     random: Parity
     tested: Parity | None
+    int8: Cost | None = None
 
 
-def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None) -> Exported:
+def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None, int8: bool = False) -> Exported:
     """Write a run as a folder for onnxruntime, after it was seen to say what the run says.
 
     The folder has `model.onnx`, which takes normalised pixels in batches of any size and gives `logits` and
@@ -66,6 +70,8 @@ def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None) 
     Args:
         model: of a run that tells one class an image apart; on the CPU.
         out: the folder; none: `onnx` in the run folder.
+        int8: multiply whole numbers of 8 bits, see `quantise`. The graph is compared before; then what this costs is
+            measured on test images, and `preprocess.json` says it.
 
     Raises:
         AcclimateError: the extra `onnx` is not installed.
@@ -90,8 +96,9 @@ def export_onnx(model: AdaptedModel, out: str | os.PathLike[str] | None = None) 
         )
     with whole_or_not(target_of(model, out)) as (target, part):
         random, tested = _written(model, graph, part)
+        cost = _shortened(model, part) if int8 else None
         size = sum(file.stat().st_size for file in part.iterdir())
-    return Exported(target, len(model.class_names), size, random, tested)
+    return Exported(target, len(model.class_names), size, random, tested, cost)
 
 
 def _written(model: AdaptedModel, graph: ClassifierGraph, folder: Path) -> tuple[Parity, Parity | None]:
@@ -105,6 +112,33 @@ def _written(model: AdaptedModel, graph: ClassifierGraph, folder: Path) -> tuple
     (folder / SCRIPT).write_text(script, encoding="utf-8")
     session = open_session(folder / MODEL)
     return compare(graph, session), try_script(model, folder, session, images_at_hand(model))
+
+
+def _shortened(model: AdaptedModel, folder: Path) -> Cost:
+    """Put a graph of 8 bits in the place of that of a folder; return what it costs, which the folder says, too."""
+    from acclimate.exporting import infer
+
+    paths = _readable(measured_images(model, images_at_hand(model, MOST_MEASURED)))
+    whole = infer.probabilities(paths, folder, open_session(folder / MODEL))
+    size = (folder / MODEL).stat().st_size
+    quantise(folder / MODEL)
+    short = infer.probabilities(paths, folder, open_session(folder / MODEL))
+    cost = cost_of(model, paths, whole, short, size)
+    how = json.loads((folder / PREPROCESS).read_text(encoding="utf-8"))
+    write_json(folder / PREPROCESS, how | {"int8": cost.to_dict()})
+    return cost
+
+
+def _readable(paths: Sequence[str]) -> list[str]:
+    """Return those of some files that the script can open."""
+    from acclimate.exporting import infer
+
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError, Image.DecompressionBombError):
+            infer.opened(path)
+            found.append(path)
+    return found
 
 
 def images_at_hand(model: AdaptedModel, most: int = MOST_IMAGES) -> list[str]:
@@ -123,11 +157,7 @@ def try_script(model: AdaptedModel, folder: Path, session: Any, paths: Sequence[
     """
     from acclimate.exporting import infer
 
-    readable = []
-    for path in paths:
-        with contextlib.suppress(OSError, Image.DecompressionBombError):
-            infer.opened(path)
-            readable.append(path)
+    readable = _readable(paths)
     if not readable:
         return None
     try:
@@ -204,4 +234,5 @@ def plain(found: Exported) -> dict[str, Any]:
         "bytes": found.size,
         "random_numbers": told(found.random),
         "test_images": told(found.tested),
+        "int8": None if found.int8 is None else found.int8.to_dict(),
     }

@@ -92,7 +92,7 @@ def stream_read(
 ) -> Iterator[Any]:
     """Yield what a task says of each image that a reader reads, see `stream_predictions`."""
     images = enumerate(find_images(sources), start=1)
-    with ThreadPoolExecutor(DECODERS, "decode") as pool, Lanes(reader.given.backbone.device) as lanes:
+    with ThreadPoolExecutor(DECODERS, "decode") as pool, Lanes.of(reader.given.backbone) as lanes:
         window: deque[Reading] = deque()
         for chunk in iter(lambda: list(islice(images, batch_size)), []):
             decoded = [pool.submit(reader.decode, image, number) for number, image in chunk]

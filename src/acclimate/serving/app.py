@@ -31,7 +31,6 @@ from acclimate.serving.refusals import Refusal, answer_error
 from acclimate.serving.served import ServedRun
 from acclimate.serving.works import Explaining, Saying
 from acclimate.training.feeds import DECODERS
-from acclimate.training.lanes import Lanes
 
 PATHS = ("/", "/health", "/metrics", "/runs", "/predict", "/explain", "/ask", "/openapi.json")
 
@@ -47,9 +46,7 @@ class Service:
     def __init__(self, models: Mapping[str, AdaptedModel], limits: Limits) -> None:
         self.limits, self.gauges = limits, Gauges()
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
-        self.lanes = Lanes(next(iter(models.values())).backbone.device)
-        shared = (limits, self.decoders, self.lanes, self.gauges)
-        self.runs = {name: ServedRun(name, model, *shared) for name, model in models.items()}
+        self.runs = {name: ServedRun(name, model, limits, self.decoders, self.gauges) for name, model in models.items()}
 
     def run(self, name: str | None) -> ServedRun:
         """Return a run by its name; the only one where none is given.
@@ -75,7 +72,7 @@ class Service:
         finally:
             for run in self.runs.values():
                 await asyncio.to_thread(run.thread.close)
-            self.lanes.close()
+                run.lanes.close()
             self.decoders.shutdown()
 
 

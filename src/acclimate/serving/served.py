@@ -33,15 +33,12 @@ class ServedRun:
         model: what was loaded.
         limits: of the server.
         decoders: threads that decode images, of all runs.
-        lanes: threads in which encoders read, of all runs.
         gauges: of the server.
     """
 
-    def __init__(
-        self, name: str, model: AdaptedModel, limits: Limits, decoders: Executor, lanes: Lanes, gauges: Gauges
-    ) -> None:
+    def __init__(self, name: str, model: AdaptedModel, limits: Limits, decoders: Executor, gauges: Gauges) -> None:
         self.name, self.model, self.limits, self.gauges = name, model, limits, gauges
-        self.decoders, self.lanes = decoders, lanes
+        self.decoders, self.lanes = decoders, Lanes.of(model.backbone)
         self.thread = ModelThread(name, limits.max_queue, limits.max_pixels, gauges)
         self._sayings: OrderedDict[Hashable, Saying] = OrderedDict()
         model.method.eval()

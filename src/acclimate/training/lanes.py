@@ -10,11 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
 
+from acclimate.backbones.kinds import GENERATIVE
 from acclimate.training.steady import piece_size
+
+if TYPE_CHECKING:
+    from acclimate.backbones import Encoder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,21 +31,27 @@ class Lanes:
 
     Args:
         device: where the encoders compute.
+        count: number of threads, which share out the cores; none: as many as there are.
 
     Attributes:
         count: number of threads.
         piece: images in a piece, at most.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        threads, on_cpu = torch.get_num_threads(), device.type == "cpu"
-        self.count, self.piece = threads if on_cpu else 1, piece_size(device)
-        self._pool = ThreadPoolExecutor(self.count, "lane", _stay_alone if on_cpu else None)
+    def __init__(self, device: torch.device, count: int | None = None) -> None:
+        threads = torch.get_num_threads()
+        self.count, self.piece = count or (threads if device.type == "cpu" else 1), piece_size(device)
+        self._pool = ThreadPoolExecutor(self.count, "lane", _keep_to, (max(1, threads // self.count),))
         everybody = threading.Barrier(self.count + 1)
         for _ in range(self.count):
             self._pool.submit(everybody.wait)
         everybody.wait()
         torch.set_num_threads(threads)  # a number is set for its thread, and for all threads that begin later
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Lanes:
+        """Return those of an encoder, or a backbone; a generative model looks at one batch at a time, so it has one."""
+        return cls(encoder.device, 1 if getattr(encoder, "kind", "") == GENERATIVE else None)
 
     def __enter__(self) -> Lanes:
         return self
@@ -62,7 +72,7 @@ class Lanes:
         return 1 + -(-self.count * self.piece // size)
 
 
-def _stay_alone() -> None:
-    """Let this thread compute on one core, whatever is set for others later."""
-    torch.set_num_threads(1)
+def _keep_to(cores: int) -> None:
+    """Let this thread compute on so many cores, whatever is set for others later."""
+    torch.set_num_threads(cores)
     torch.get_num_threads()  # from here on the thread has a number of its own; before, it would take that of others

@@ -6,6 +6,8 @@ do not have, and it projects texts by one matrix, where these may have two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from transformers import AutoModel, PreTrainedModel, VisionTextDualEncoderConfig
 
@@ -35,7 +37,8 @@ class VitBertModel(PreTrainedModel):
         super().__init__(config)
         self.vision_model = AutoModel.from_config(config.vision_config, add_pooling_layer=False)
         self.text_model = AutoModel.from_config(config.text_config, add_pooling_layer=False)
-        text, vision, joint = config.text_config.hidden_size, config.vision_config.hidden_size, config.projection_dim
+        towers: tuple[Any, Any] = (config.text_config, config.vision_config)
+        text, vision, joint = *(tower.hidden_size for tower in towers), config.projection_dim
         inner = getattr(config, "text_projection_dim", None)
         self.visual_projection = nn.Linear(vision, joint, bias=False)
         self.text_projection = (

@@ -171,7 +171,9 @@ def grid_of(file: Path, conv: Tensor, rows: int) -> int:
     return grid
 
 
-def layers_of(file: Path, tensors: Mapping[str, Tensor], tower: str, prefix: str, norm: str, mlp: str) -> list[int]:
+def layers_of(
+    file: Path, tensors: Mapping[str, Tensor], tower: str, prefix: str, norm: str, mlp: str
+) -> tuple[int, int]:
     """Return how many layers a tower has, and the inner width of their MLPs.
 
     Args:
@@ -190,4 +192,4 @@ def layers_of(file: Path, tensors: Mapping[str, Tensor], tower: str, prefix: str
     first = f"{prefix}.0.{mlp}.weight"
     if not numbers or numbers != list(range(len(numbers))) or first not in tensors:
         raise BackboneError(f"{file}: the {tower} tower has the layers {numbers[:20]}; {ONE_MODEL}")
-    return [len(numbers), int(tensors[first].shape[0])]
+    return len(numbers), int(tensors[first].shape[0])
