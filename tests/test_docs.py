@@ -156,7 +156,9 @@ def test_command_line_page_has_every_option(verb, command):
         rf"^## acclimate {verb}( [^\n]*)?$(.*?)(?=^## |\Z)", read("docs/cli.md"), re.DOTALL | re.MULTILINE
     )
     assert section, f"docs/cli.md has no section on {verb}"
-    documented = set(re.findall(r"`(--?[a-z][a-z0-9-]*)`", "\n".join(re.findall(r"^\| `-.*$", section[2], re.MULTILINE))))
+    documented = set(
+        re.findall(r"`(--?[a-z][a-z0-9-]*)`", "\n".join(re.findall(r"^\| `-.*$", section[2], re.MULTILINE)))
+    )
     assert options(command) - {"--help", "-h"} <= documented
     rows = {
         name for row in re.findall(r"^\| (`-[^|]*)\|", section[2], re.MULTILINE) for name in re.findall("`(.*?)`", row)

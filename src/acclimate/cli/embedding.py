@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,8 +53,8 @@ def embed(
     from acclimate.cli.progress import Progress
     from acclimate.runs.embedding import Embedder, write_embeddings
 
-    how = (features.value, grid, bands, device.value, precision.value)
-    embedder = Embedder.of(backbone, domain_encoder, *how)
+    how: dict[str, Any] = {"bands": bands, "device": device.value, "precision": precision.value}
+    embedder = Embedder.of(backbone, domain_encoder, features.value, grid, **how)
     with Progress(quiet) as progress:
         count, failed = write_embeddings(embedder, images, out, batch_size, progress)
     if as_json:

@@ -60,6 +60,8 @@ class TrainingFacts:
         Args:
             rows: (M,) which.
         """
-        told = {name: getattr(self, name) for name in ("labels", "groups", "places")}
-        kept = {name: tuple(of[row] for row in rows) for name, of in told.items() if of}
-        return replace(self, images=len(rows), shots=max(Counter(kept["labels"]).values()), validation=0, **kept)
+        labels, groups, places = (
+            tuple(told[row] for row in rows) if told else () for told in (self.labels, self.groups, self.places)
+        )
+        kept = replace(self, images=len(rows), labels=labels, groups=groups, places=places)
+        return replace(kept, shots=max(Counter(labels).values()), validation=0)

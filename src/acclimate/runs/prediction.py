@@ -215,7 +215,8 @@ class Reader:
 
     @torch.no_grad()
     def _piece(self, futures: Sequence[Future[Decoded]]) -> Piece:
-        found, errors = [], []
+        found: list[Decoded] = []
+        errors: list[DataError | None] = []
         for future in futures:
             try:
                 found.append(future.result())
