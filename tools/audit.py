@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SECONDS = 120  # that the database may take
+SECONDS = 45  # that the database may take
 AUDITOR = ("-m", "pip_audit", "--format", "json", "--progress-spinner", "off", "--timeout", "10")
 
 

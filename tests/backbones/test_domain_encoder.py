@@ -270,6 +270,20 @@ def test_other_families(mae, kind):
     assert "vit, vit_mae, deit" in message
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architecture": "vit_large_patch16_224", "num_classes": 0, "pretrained_cfg": {"tag": "uni"}},
+        {"architecture": "resnet50", "model_type": "timm_wrapper"},
+    ],
+)
+def test_models_of_timm_are_refused_by_name(mae, config):
+    (mae / "config.json").write_text(json.dumps(config))
+    message = refusal(mae)
+    assert f"this is a model of timm ({config['architecture']!r})" in message
+    assert "owkin/phikon" in message
+
+
 def test_damaged_weights(mae):
     path = mae / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])

@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 ROWS, IMAGES = 4, 30
-STREAM = {"batch_size": 4, "coverage": None, "known": 0.05, "hierarchy": None, "floor": 0.8}
+STREAM = {"batch_size": 4, "coverage": None, "known": 0.05, "hierarchy": None, "floor": 0.8, "precision": "fp32"}
 
 
 @pytest.fixture

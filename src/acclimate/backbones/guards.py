@@ -53,8 +53,14 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
         config: content of its config.json.
 
     Raises:
-        BackboneError: quantisation, or weights, configuration or attention from elsewhere.
+        BackboneError: quantisation, or weights, configuration or attention from elsewhere; or it is a model of timm.
     """
+    if config.get("model_type") == "timm_wrapper" or {"architecture", "pretrained_cfg"} <= config.keys():
+        raise BackboneError(
+            f"{folder / 'config.json'}: this is a model of timm ({repr(config.get('architecture'))[:60]}), which takes "
+            "timm and torchvision to read, and this package does without torchvision; use one in the form of "
+            "transformers, such as owkin/phikon for tissue or facebook/dinov2-base"
+        )
     for path in folder.iterdir():
         if _DISTRIBUTED.fullmatch(path.name):
             raise BackboneError(
