@@ -32,9 +32,11 @@ import torch
 from PIL import Image
 
 from acclimate.backbones import load_backbone
+from acclimate.backbones.backbone import as_dual
 from acclimate.data import load_data
 from acclimate.runs import load
 from acclimate.runs.prediction_files import open_writer
+from acclimate.training.devices import Precision
 from acclimate.training.lanes import Lanes
 from measuring import adapt_calibrated, write_record
 
@@ -77,11 +79,13 @@ class Ways:
         from transformers import CLIPImageProcessor, CLIPModel
 
         self.model, self.files = load(run, device="cpu"), files
-        self.tower = self.model.backbone
+        self.tower = as_dual(self.model.backbone, "this benchmark")
         transform = self.tower.transform
         pixels = torch.stack([transform(Image.open(file)) for file in files])
         self.batches = [transform.normalise(some) for some in pixels.split(BATCH)]
-        folder = self.tower.place.folder
+        place = self.tower.place
+        assert place is not None  # it was loaded from a folder
+        folder = place.folder
         self.plain = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
         self.processor = CLIPImageProcessor.from_pretrained(folder)
         self.directions = torch.randn(CLASSES, self.tower.embed_dim)
@@ -99,7 +103,7 @@ class Ways:
         for batch in self.batches:
             self.tower.encode(batch, {"image_features"})
 
-    def predict(self, precision: str = "fp32") -> None:
+    def predict(self, precision: Precision = "fp32") -> None:
         """Label the files, and write a table."""
         task = self.model.task.predictor(self.model.method, None, 0.05)
         writer = open_writer(self.table, task.columns(self.model.method))
@@ -130,9 +134,9 @@ def speeds(ways: Ways, turns: int) -> list[dict[str, Any]]:
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in calls}
     for turn in range(turns + 1):
         for way, call in calls.items():
-            taken = timed(call)
+            once = timed(call)
             if turn:  # in the first one everything becomes warm
-                found[way].append(taken)
+                found[way].append(once)
     rows = []
     for way, taken in found.items():
         pairs = list(zip(found["tower"], taken, strict=True))
