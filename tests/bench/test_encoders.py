@@ -109,12 +109,17 @@ def test_an_encoder_changes_no_job_that_does_not_read_it(jobs):
     assert [job.hash for job in jobs(*frozen, domain_encoder="nowhere")] == before
 
 
-def test_self_is_another_encoder_for_each_backbone(jobs, tiny_backbones):
-    one, two = jobs(domain_encoder="self", backbones=tiny_backbones)
+@pytest.fixture
+def two_backbones(tiny_backbones):
+    return {family: tiny_backbones[family] for family in ("clip", "siglip")}
+
+
+def test_self_is_another_encoder_for_each_backbone(jobs, two_backbones):
+    one, two = jobs(domain_encoder="self", backbones=two_backbones)
     assert one.content["domain_encoder"] != two.content["domain_encoder"]
 
 
-def test_each_encoder_is_loaded_once(jobs, tiny_backbones, monkeypatch):
+def test_each_encoder_is_loaded_once(jobs, two_backbones, monkeypatch):
     from acclimate.backbones import domain_encoder
 
     load, loaded = domain_encoder.load_domain_encoder, []
@@ -126,7 +131,7 @@ def test_each_encoder_is_loaded_once(jobs, tiny_backbones, monkeypatch):
     monkeypatch.setattr(domain_encoder, "load_domain_encoder", count)
     planned = jobs(
         gdpl(), gdpl("self", domain_encoder="self"), "zero-shot", sets=("animals", "other"), seeds=[1, 2],
-        domain_encoder="{data}", backbones=tiny_backbones,
+        domain_encoder="{data}", backbones=two_backbones,
     )  # fmt: skip
     assert len(planned) == 2 * 2 * 2 * 3
     assert sorted(loaded) == ["animals", "other", "self", "self"]

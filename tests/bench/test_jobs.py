@@ -77,7 +77,7 @@ def test_jobs_of_a_backbone_stand_together(spec, tiny_backbones):
     suites = [{"protocol": "few-shot", "data": "animals"}, {"protocol": "base-to-novel", "data": "animals"}]
     read = spec(backbones=["one", "two"], suites=suites)
     sets = {name: load_source(name, source) for name, source in read.data.items()}
-    jobs = plan(read, dict(zip(read.backbones, tiny_backbones.values(), strict=True)), sets)
+    jobs = plan(read, {"one": tiny_backbones["clip"], "two": tiny_backbones["siglip"]}, sets)
     assert [job.backbone for job in jobs] == ["one"] * 8 + ["two"] * 8
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from acclimate.bench import plan_bench, run_bench
+from acclimate.bench import Pool, plan_bench, run_bench
 from acclimate.bench.work import Worker
 from acclimate.errors import ConfigError, DataError
 from tests.helpers.benches import Notes, record
@@ -54,7 +54,7 @@ def test_labels_of_domains_serve_all_jobs(spec, scenes, tmp_path):
     )
     jobs, out = plan_bench(read, "cpu"), tmp_path / "out"
     assert len(jobs) == 2 * 3 * 2  # methods, held-out domains, seeds
-    outcome = run_bench(read, jobs, out, Notes(), processes=2, device="cpu")
+    outcome = run_bench(read, jobs, out, Notes(), launcher=Pool(2), device="cpu")
     assert outcome.failures == []
     labels = [path for path in (out / "prerequisites").iterdir() if path.is_dir()]
     assert len(labels) == len(DOMAINS)

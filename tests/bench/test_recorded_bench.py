@@ -34,6 +34,9 @@ class Failures:
     def finished(self, job, seconds):
         pass
 
+    def repeated(self, job, lines):
+        pass
+
     def failed(self, job, lines):
         self.lines.append((job.describe(), lines))
 

@@ -21,6 +21,7 @@ SHARE = ("x", "0.5", b"x", [0.5], True, 1, -0.1, float("nan"), float("inf"), obj
 WITHIN = {"hierarchy": PATH, "floor": (None, *SHARE, 0)}
 BANDS = (3, 2.5, True, b"4,3,2", ["x"], {"x": 1}, object(), "", " ", "4,3", (0, 1, 2), (1.5,), "4;3;2")
 SURE = {"coverage": (*SHARE, 0), "known": (None, *SHARE), **WITHIN}
+STREAM = {"batch_size": COUNT, "precision": (None, *TEXT), **SURE}
 MAPPING = (3, "x", b"x", ["x"], object(), {3: "x"}, {"": "x"})
 
 WRONG = {
@@ -83,8 +84,8 @@ WRONG = {
         "split_seed": WHOLE,
         **WITHIN,
     },
-    "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), "batch_size": COUNT, **SURE},
-    "stream": {"batch_size": COUNT, "on_corrupt": (None, *TEXT), **SURE},
+    "predict": {"images": (None, 3, 2.5, True, {"x": 1}, object(), "", [3], [None]), **STREAM},
+    "stream": {"on_corrupt": (None, *TEXT), **STREAM},
     "suggest": {"model": (None, *THINGS), "count": COUNT, "batch_size": COUNT, "progress": (3, "x", object())},
     "rank_backbones": {
         "data": (None, *THINGS),

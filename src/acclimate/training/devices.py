@@ -47,8 +47,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     Raises:
         ConfigError: an unknown name, or one that the device has no use for.
     """
-    if precision not in get_args(Precision):
-        raise ConfigError(f"`{precision=}`: choose auto, fp32, bf16 or fp16")
+    arguments.one_of("precision", precision, get_args(Precision))
     if precision == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and device.type == "cpu":

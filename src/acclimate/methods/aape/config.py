@@ -40,8 +40,9 @@ class AAPEConfig(Recipe):
     class_residual: bool = option(
         False,
         "learn a vector beside the template of each class that it is trained on, zero at first; not in the paper",
+        later=True,
     )
-    residual_rate: float = option(10.0, "learning rate of these vectors, as a multiple of `lr`", low=0.0)
+    residual_rate: float = option(10.0, "learning rate of these vectors, as a multiple of `lr`", low=0.0, later=True)
     distillation_weight: float = option(5.0, "lambda: weight of the distance to the aggregated prompt", low=0.0)
     reference_limit: int | None = option(None, "reference prompts used of each class; none: all", low=1)
     two_stage: bool = option(False, "learn the aggregator first, then the generator; false: both at once")

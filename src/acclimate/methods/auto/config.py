@@ -23,6 +23,7 @@ class AutoConfig(Checked):
         "images",
         "what a fold leaves out: images, groups kept together, or all images of one domain, so that parts are weighed "
         "for domains that are not among the training images; the text then counts as much as the images at first",
+        later=True,
     )
     trained: str = option(
         "none",

@@ -55,6 +55,7 @@ class DomainPromptRecipe(DeepPromptRecipe):
         0.0,
         "weight of the distance of images and classes from what the frozen towers make of them; not in the papers",
         low=0.0,
+        later=True,
     )
     optimizer: Literal["sgd", "adamw"] = option("adamw", "optimiser of the learned parameters")
     lr: float = option(1e-3, "learning rate after warm-up", low=0.0)
