@@ -16,6 +16,7 @@ RECORDED = {
     "aape_text": "aape-text-mini",
     "auto": "auto-mini",
     "auto_rs": "auto-rs",
+    "rs": "rs-mini",
     "baselines": "baselines-mini",
     "gdpl": "gdpl-mini",
     "gdpl_ablation": "gdpl-ablation",
