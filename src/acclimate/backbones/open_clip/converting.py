@@ -19,7 +19,7 @@ from acclimate.backbones.catalogue import known_file
 from acclimate.backbones.checkpoints import INDEX, WEIGHTS, first_line
 from acclimate.backbones.open_clip import timm_bert
 from acclimate.backbones.open_clip.configuration import form_of, read_config
-from acclimate.backbones.open_clip.facts import Facts, facts_of
+from acclimate.backbones.open_clip.facts import Facts, facts_of, tower_configs
 from acclimate.backbones.open_clip.mapping import ONE_MODEL, Sizes, check_layout, plain_text, sizes_of, to_transformers
 from acclimate.backbones.open_clip.names import CHECKPOINTS, CONFIG, PICKLED, SUFFIXES, TOKENIZERS
 from acclimate.backbones.open_clip.tokenizing import write_tokenizer
@@ -215,34 +215,18 @@ def _unpickle(source: Path, folder: Path) -> None:
 
 def _config(sizes: Sizes, facts: Facts, ends: list[int], tokenizer: Any) -> dict[str, Any]:
     """What config.json says."""
-    towers = [
-        {
-            "hidden_size": width,
-            "intermediate_size": inner,
-            "num_hidden_layers": layers,
-            "num_attention_heads": facts.heads[place],
-            "hidden_act": facts.activations[place],
-            "layer_norm_eps": facts.epsilons[place],
-            "projection_dim": sizes.embed_dim,
-        }
-        for place, (width, inner, layers) in enumerate(
-            [
-                (sizes.vision_width, sizes.vision_inner, sizes.vision_layers),
-                (sizes.text_width, sizes.text_inner, sizes.text_layers),
-            ]
-        )
-    ]
+    vision, text = ({**told, "projection_dim": sizes.embed_dim} for told in tower_configs(sizes, facts))
     pad = tokenizer.pad_token_id
     tokens = {"bos_token_id": ends[0], "eos_token_id": ends[-1], "pad_token_id": ends[-1] if pad is None else pad}
-    text = {"vocab_size": sizes.vocabulary, "max_position_embeddings": sizes.context_length, **tokens}
+    text |= {"vocab_size": sizes.vocabulary, "max_position_embeddings": sizes.context_length, **tokens}
     return {
         "architectures": ["CLIPModel"],
         "model_type": "clip",
         "projection_dim": sizes.embed_dim,
-        "text_config": {"model_type": "clip_text_model", **towers[1], **text},
+        "text_config": {"model_type": "clip_text_model", **text},
         "vision_config": {
             "model_type": "clip_vision_model",
-            **towers[0],
+            **vision,
             "image_size": facts.image_size,
             "patch_size": sizes.patch,
         },

@@ -54,6 +54,30 @@ class Facts:
     tokenizer: str | None = None
 
 
+def tower_configs(sizes: Sizes, facts: Facts) -> list[dict[str, Any]]:
+    """Return what the config.json of a Hugging Face folder says of the image and of the text tower, of any family.
+
+    Args:
+        sizes: read from the weights.
+        facts: what these do not say.
+    """
+    shapes = (
+        (sizes.vision_width, sizes.vision_inner, sizes.vision_layers),
+        (sizes.text_width, sizes.text_inner, sizes.text_layers),
+    )
+    return [
+        {
+            "hidden_size": width,
+            "intermediate_size": inner,
+            "num_hidden_layers": layers,
+            "num_attention_heads": facts.heads[place],
+            "hidden_act": facts.activations[place],
+            "layer_norm_eps": facts.epsilons[place],
+        }
+        for place, (width, inner, layers) in enumerate(shapes)
+    ]
+
+
 def facts_of(
     file: Path, names: Iterable[str], sizes: Sizes, info: BackboneInfo | None = None, activation: str | None = None
 ) -> Facts:

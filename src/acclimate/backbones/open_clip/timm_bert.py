@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from acclimate.backbones.open_clip.configuration import PLAIN_VIT
-from acclimate.backbones.open_clip.facts import Facts, check_sizes, image_size_of, pixels_of
+from acclimate.backbones.open_clip.facts import Facts, check_sizes, image_size_of, pixels_of, tower_configs
 from acclimate.backbones.open_clip.mapping import ONE_MODEL, Sizes, grid_of, layers_of
 from acclimate.errors import BackboneError
 
@@ -135,22 +135,7 @@ def config_of(tensors: Mapping[str, Tensor], sizes: Sizes, facts: Facts, pad: in
         pad: the token that pads texts.
     """
     first = tensors.get("text.proj.0.weight")
-    towers = [
-        {
-            "hidden_size": width,
-            "intermediate_size": inner,
-            "num_hidden_layers": layers,
-            "num_attention_heads": facts.heads[place],
-            "hidden_act": facts.activations[place],
-            "layer_norm_eps": facts.epsilons[place],
-        }
-        for place, (width, inner, layers) in enumerate(
-            [
-                (sizes.vision_width, sizes.vision_inner, sizes.vision_layers),
-                (sizes.text_width, sizes.text_inner, sizes.text_layers),
-            ]
-        )
-    ]
+    vision, text = tower_configs(sizes, facts)
     return {
         "architectures": ["VitBertModel"],
         "model_type": "vit-bert-clip",
@@ -159,7 +144,7 @@ def config_of(tensors: Mapping[str, Tensor], sizes: Sizes, facts: Facts, pad: in
         "context_length": sizes.context_length,
         "text_config": {
             "model_type": "bert",
-            **towers[1],
+            **text,
             "vocab_size": sizes.vocabulary,
             "max_position_embeddings": len(tensors[POSITIONS]),
             "type_vocab_size": TYPES,
@@ -167,7 +152,7 @@ def config_of(tensors: Mapping[str, Tensor], sizes: Sizes, facts: Facts, pad: in
         },
         "vision_config": {
             "model_type": "vit",
-            **towers[0],
+            **vision,
             "image_size": facts.image_size,
             "patch_size": sizes.patch,
             "qkv_bias": True,

@@ -124,7 +124,7 @@ class DomainPromptClassifier(DeepPromptClassifier):
         changes = self.deltas()
         images = self._images(batch, features, bias, changes.get("vision"))
         prompts = self.class_prompts(bias, features)
-        how = {} if all(prompt.ndim == 2 for prompt in prompts) else {"per": "image"}
+        how = {} if _shared(prompts) else {"per": "image"}
         classes = self._encode(prompts, changes.get("text"), **how).expand(len(images), -1, -1)  # w_c(x) (B, C, E)
         with torch.no_grad():
             frozen = F.normalize(self.backbone.encode_image(batch.pixels).float(), dim=-1)
@@ -193,7 +193,7 @@ class DomainPromptClassifier(DeepPromptClassifier):
 
     def _cosines(self, images: Tensor, prompts: Sequence[Tensor], changes: LowRankDeltas | None) -> Tensor:
         """Return cos(z(x), w_c(x)) (B, C) of directions (B, E), few images at a time where each has its prompts."""
-        if all(prompt.ndim == 2 for prompt in prompts):
+        if _shared(prompts):
             return scores.cosines(images, self._shared_classes(prompts, changes))
 
         def directions(few: slice) -> Tensor:
@@ -213,3 +213,8 @@ class DomainPromptClassifier(DeepPromptClassifier):
         how["checkpoint"] = self.config.checkpoint
         features = self.backbone.encode_context(prompts[0], self.names, prompts=prompts[1:], deltas=changes, **how)
         return F.normalize(features.float(), dim=-1)
+
+
+def _shared(prompts: Sequence[Tensor]) -> bool:
+    """Return whether no image changes the prompts of the text tower, so that all images have the same classes."""
+    return all(prompt.ndim == 2 for prompt in prompts)
